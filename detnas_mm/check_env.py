@@ -1,0 +1,178 @@
+"""Shows the installed stack, its problems and the commands that mend them.
+
+Run as ``python -m detnas_mm.check_env``; exit code 1 if a problem is fatal.
+It works with a stack that is missing or broken, too: every import is tried,
+and its failure reported.
+"""
+
+import importlib
+import importlib.util
+import platform
+import site
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from detnas_mm import __version__, stack
+from detnas_mm.stack import Problem
+
+# What is imported, in this order, so that the first failure is the cause.
+MODULES = (
+    'numpy',
+    'torch',
+    'torchvision',
+    'cv2',
+    'pycocotools',
+    'mmengine',
+    'mmcv',
+    'mmdet',
+    'mmpretrain',
+)
+# A package may import while the compiled part that is used does not.
+PROBES = {
+    'pycocotools': 'pycocotools.mask',
+    'mmcv': 'mmcv.ops',
+    'mmdet': 'mmdet.models',
+}
+
+
+def main() -> int:
+    """Print the report; the exit code."""
+    problems = stack.find_problems()
+    problems += import_problems(problems)
+    if not any(problem.fatal for problem in problems):
+        problems += operator_problems()
+
+    for name, value in describe():
+        print(f'{name + ":":18s}{value}')
+    print()
+    for problem in problems:
+        print('ERROR  ' if problem.fatal else 'WARNING', problem.text)
+        print('        run:', problem.command)
+    if not problems:
+        print('No problem found.')
+    return int(any(problem.fatal for problem in problems))
+
+
+def describe() -> Iterator[tuple[str, str]]:
+    """What is installed, as pairs of a name and a text."""
+    yield 'detnas_mm', f'{__version__} ({Path(__file__).parent})'
+    yield 'python', f'{platform.python_version()} ({sys.executable})'
+    for name in MODULES:
+        yield name, stack.installed_version(name) or 'not installed'
+    yield 'family', ' and '.join(stack.families()) or 'none'
+    yield 'mmcv operators', operator_source()
+    yield 'GPU', gpu_description()
+    yield 'start-up file', startup_description()
+
+
+def import_problems(known: list[Problem]) -> list[Problem]:
+    """Import everything; the first failure that is not explained already."""
+    for name in MODULES:
+        if not stack.is_importable(name):
+            continue
+        module = PROBES.get(name, name)
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # whatever a broken package may raise
+            if _is_explained(error, known):
+                continue
+            text = str(error).strip().split('\n')[0]
+            return [
+                Problem(
+                    f'import {module} fails: {type(error).__name__}: {text}',
+                    _reinstall_command(name),
+                )
+            ]
+    return []
+
+
+def _is_explained(error: Exception, known: list[Problem]) -> bool:
+    """Whether the failure follows from a missing package or a version."""
+    expected = (ModuleNotFoundError, AssertionError)
+    return isinstance(error, expected) and any(p.fatal for p in known)
+
+
+def operator_problems() -> list[Problem]:
+    """Run one operator of mmcv, on the GPU if there is one."""
+    import torch
+    from mmcv.ops import nms
+
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0]])
+    scores = torch.tensor([0.5, 0.9])
+    try:
+        _, kept = nms(boxes.to(device), scores.to(device), 0.5)
+    except Exception as error:  # whatever a broken operator may raise
+        text = f'{type(error).__name__}: {str(error).strip()}'.split('\n')[0]
+    else:
+        if kept.tolist() == [1]:
+            return []
+        text = f'kept boxes {kept.tolist()}, expected [1]'
+    return [
+        Problem(
+            f'mmcv.ops.nms fails on {device}: {text}',
+            f'pip install --force-reinstall {stack.TORCH_PINS}',
+        )
+    ]
+
+
+def operator_source() -> str:
+    """Who provides mmcv's operators."""
+    try:
+        spec = importlib.util.find_spec('mmcv._ext')
+    except Exception as error:  # mmcv itself cannot be imported
+        return f'unknown ({type(error).__name__})'
+    if spec is None or spec.origin is None:
+        return 'none'
+    if spec.origin == 'detnas_mm.mmcv_ops':
+        return 'torchvision (this mmcv was built without its own)'
+    return f'compiled ({spec.origin})'
+
+
+def gpu_description() -> str:
+    """The GPUs, or why there is none."""
+    try:
+        import torch
+
+        if torch.cuda.is_available():
+            count = torch.cuda.device_count()
+            return ', '.join(map(torch.cuda.get_device_name, range(count)))
+        if torch.version.cuda:
+            return (
+                f'none, although torch is built for CUDA {torch.version.cuda}'
+                ' (no NVIDIA GPU, or its driver is missing or too old); '
+                'running on the CPU'
+            )
+        return 'none (torch is built for the CPU)'
+    except Exception as error:  # torch is missing or broken
+        return f'unknown ({type(error).__name__})'
+
+
+def startup_description() -> str:
+    """Where the start-up file is that serves other programs."""
+    folders = [*site.getsitepackages(), site.getusersitepackages()]
+    for folder in folders:
+        path = Path(folder, 'detnas_mm.pth')
+        if path.exists():
+            return f'{path} (delete it to switch it off)'
+    return (
+        'none: a program that uses mmdet without detnas_mm must import '
+        'detnas_mm first'
+    )
+
+
+def _reinstall_command(name: str) -> str:
+    if name in ('torch', 'torchvision'):
+        return f'pip install --force-reinstall {stack.TORCH_PINS}'
+    family = (stack.families() or ['openmmlab'])[0]
+    if name == 'mmcv':  # operators built for another torch, most of the time
+        return stack.REINSTALL_MMCV[family]
+    if name in stack.DISTRIBUTIONS[family]:
+        return stack.INSTALL[family]
+    package = stack.OTHER_DISTRIBUTIONS.get(name, (name,))[0]
+    return f'pip install --force-reinstall {package}'
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""A fixed state of all global random generators, for a while."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def fixed_random_state(seed: Sequence[int]) -> Iterator[None]:
+    """Seeds Python's, NumPy's and PyTorch's generators; then restores them.
+
+    What runs inside draws the same random numbers each time, and what runs
+    after it draws as if nothing had happened.
+
+    Args:
+        seed: Integers that together are the seed.
+    """
+    words = np.random.SeedSequence(list(seed)).generate_state(2)
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()
+    with torch.random.fork_rng(devices=_cuda_devices()):
+        random.seed(int(words[0]))
+        np.random.seed(words[0])
+        torch.manual_seed(int(words[1]))
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+def _cuda_devices() -> list[int]:
+    # A worker process of a data loader must not touch CUDA.
+    if not torch.cuda.is_initialized():
+        return []
+    return [torch.cuda.current_device()]

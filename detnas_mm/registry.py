@@ -1,0 +1,41 @@
+"""Registries of detnas_mm: children of MMEngine's.
+
+MMEngine imports this module when it meets the scope ``detnas_mm`` in a
+config, then the ``locations`` of the registry it looks in. So
+``type='detnas_mm.DetNASNet'`` works in any config with nothing to add.
+"""
+
+from detnas_mm.compat import setup_compat
+
+# Before the first import of MMEngine, so that an unfit installation is named
+# in one line.
+setup_compat()
+
+from mmengine.registry import HOOKS as MMENGINE_HOOKS  # noqa: E402
+from mmengine.registry import LOOPS as MMENGINE_LOOPS  # noqa: E402
+from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
+from mmengine.registry import Registry  # noqa: E402
+
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope='detnas_mm',
+    locations=['detnas_mm.models'],
+)
+HOOKS = Registry(
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope='detnas_mm',
+    locations=['detnas_mm.engine'],
+)
+LOOPS = Registry(
+    'loop',
+    parent=MMENGINE_LOOPS,
+    scope='detnas_mm',
+    locations=['detnas_mm.engine'],
+)
+# Choice blocks of a search space: callables that take ``in_channels``,
+# ``out_channels``, ``stride``, ``shuffle`` and ``norm_cfg``.
+CHOICE_BLOCKS = Registry(
+    'choice block', scope='detnas_mm', locations=['detnas_mm.models']
+)

@@ -1,0 +1,109 @@
+"""Resuming runs under ``torch.load(weights_only=True)``, and nothing less.
+
+MMEngine keeps its logs in every checkpoint as ``HistoryBuffer`` objects,
+which hold numpy arrays. Torch's restricted unpickler refuses them until they
+are allow-listed; exactly what a run stores is listed here, so that a
+checkpoint from a stranger still cannot run code.
+"""
+
+import sys
+from collections.abc import Callable
+from pickle import UnpicklingError
+from types import ModuleType
+
+AllowedGlobal = tuple[Callable, str]
+
+HISTORY_BUFFER_MODULE = 'mmengine.logging.history_buffer'
+# numpy 1 and numpy 2 name the module of their array builders differently,
+# and a checkpoint may come from either.
+_NUMPY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')
+# Logged numbers are Python's int and float, which become 64-bit arrays (int32
+# in numpy 1 on Windows); a metric kept as best score may be float32.
+_NUMPY_TYPES = ('float64', 'float32', 'int64', 'int32')
+
+
+def history_method(owner: type, name: str) -> Callable:
+    """The only use of ``getattr`` that a checkpoint may make.
+
+    A ``HistoryBuffer`` stores its methods ``mean``, ``min`` and the like
+    beside its data, and pickle writes each as ``getattr(HistoryBuffer,
+    'mean')``. This function stands for ``getattr`` while a checkpoint is
+    read; the built-in one would hand out any attribute of any class.
+
+    Raises:
+        UnpicklingError: If anything else is asked for.
+    """
+    buffer_class = sys.modules[HISTORY_BUFFER_MODULE].HistoryBuffer
+    if owner is not buffer_class or name.startswith('_'):
+        raise UnpicklingError(
+            f'the checkpoint asks for attribute {name!r} of {owner!r}; only '
+            'the public methods of HistoryBuffer may be stored, so do not '
+            'load this file unless you trust its source'
+        )
+    return getattr(buffer_class, name)
+
+
+def checkpoint_globals(history_buffer: ModuleType) -> list[AllowedGlobal]:
+    """What MMEngine's checkpoints refer to beyond torch's own types.
+
+    Args:
+        history_buffer: The module ``mmengine.logging.history_buffer``.
+
+    Returns:
+        Pairs of an object and the name under which it is pickled. Pairs, and
+        not the bare objects, since these also stay listed after
+        ``torch.serialization.safe_globals`` took the bare ones away again.
+    """
+    import numpy as np
+
+    reconstruct = np.zeros(0).__reduce__()[0]
+    scalar = np.float64(0).__reduce__()[0]
+    allowed: list[AllowedGlobal] = [
+        (
+            history_buffer.HistoryBuffer,
+            f'{HISTORY_BUFFER_MODULE}.HistoryBuffer',
+        ),
+        (history_method, 'builtins.getattr'),
+        (np.ndarray, 'numpy.ndarray'),
+        (np.dtype, 'numpy.dtype'),
+    ]
+    for module in _NUMPY_MODULES:
+        allowed.append((reconstruct, f'{module}._reconstruct'))
+        allowed.append((scalar, f'{module}.scalar'))
+    for name in _NUMPY_TYPES:
+        dtype_class = type(np.dtype(name))
+        allowed.append((dtype_class, f'numpy.dtypes.{dtype_class.__name__}'))
+    return allowed
+
+
+def allow_checkpoint_classes(history_buffer: ModuleType) -> None:
+    """Allow-list what MMEngine stores, where torch keeps such a list.
+
+    Args:
+        history_buffer: The module ``mmengine.logging.history_buffer``.
+    """
+    try:
+        from torch import serialization
+    except ImportError:  # MMEngine's own import of torch will report it
+        return
+    # Pairs are understood since torch 2.6, as is the function asked for.
+    if hasattr(serialization, 'get_unsafe_globals_in_checkpoint'):
+        serialization.add_safe_globals(checkpoint_globals(history_buffer))
+
+
+def forbid_unrestricted_loading() -> None:
+    """Make MMEngine's loader refuse what the restricted unpickler refuses.
+
+    The loader of the onedl fork falls back to unrestricted unpickling, which
+    runs whatever code a checkpoint holds. Upstream's has no such fallback.
+    """
+    import torch
+    from mmengine.runner import checkpoint
+
+    def load_restricted(
+        file: object, map_location: object = None, weights_only: object = True
+    ) -> object:
+        return torch.load(file, map_location=map_location, weights_only=True)
+
+    if hasattr(checkpoint, '_safe_torch_load'):
+        checkpoint._safe_torch_load = load_restricted
