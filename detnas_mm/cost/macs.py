@@ -1,0 +1,161 @@
+"""Multiply-adds and parameters of a path, from a table.
+
+Counting convention (that of the paper and of the authors' code): one
+multiply-add (MAC) for each product of a convolution or linear layer;
+biases, batch normalisation, activations and pooling are not counted.
+Parameters are all weights and biases, those of batch normalisation
+included, its running statistics not.
+"""
+
+from functools import lru_cache
+
+from detnas_mm.structures import (
+    BlockPosition,
+    Cost,
+    CostTable,
+    Path,
+    SearchSpace,
+)
+
+ImageSize = tuple[int, int]
+
+
+def conv_cost(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    output_size: ImageSize,
+    groups: int = 1,
+    bias: bool = False,
+) -> Cost:
+    """Counts a convolution that is followed by batch normalisation."""
+    weights = out_channels * (in_channels // groups) * kernel_size**2
+    height, width = output_size
+    batch_norm = 2 * out_channels
+    return Cost(
+        macs=weights * height * width,
+        params=weights + out_channels * bias + batch_norm,
+    )
+
+
+def halved(size: ImageSize) -> ImageSize:
+    """Returns the output size of a k x k convolution, stride 2, pad k//2."""
+    height, width = size
+    return (height + 1) // 2, (width + 1) // 2
+
+
+def _depthwise_cost(channels: int, kernel: int, output: ImageSize) -> Cost:
+    return conv_cost(channels, channels, kernel, output, groups=channels)
+
+
+def _main_channels(block: BlockPosition) -> tuple[int, int, int]:
+    """Channels that the main branch takes, works with, and gives."""
+    mid = block.out_channels // 2
+    if block.stride == 1:
+        return mid, mid, mid
+    return block.in_channels, mid, block.out_channels - block.in_channels
+
+
+def _projection_cost(
+    block: BlockPosition, kernel_size: int, output: ImageSize
+) -> Cost:
+    if block.stride == 1:
+        return Cost(0, 0)
+    channels = block.in_channels
+    return _depthwise_cost(channels, kernel_size, output) + conv_cost(
+        channels, channels, 1, output
+    )
+
+
+def shuffle_block_cost(
+    block: BlockPosition, input_size: ImageSize, kernel_size: int
+) -> Cost:
+    """Counts a ShuffleNetV2 block, its projection branch included."""
+    output = input_size if block.stride == 1 else halved(input_size)
+    in_channels, mid, out = _main_channels(block)
+    return (
+        conv_cost(in_channels, mid, 1, input_size)
+        + _depthwise_cost(mid, kernel_size, output)
+        + conv_cost(mid, out, 1, output)
+        + _projection_cost(block, kernel_size, output)
+    )
+
+
+def xception_block_cost(block: BlockPosition, input_size: ImageSize) -> Cost:
+    """Counts an Xception block: three depthwise-separable convolutions."""
+    output = input_size if block.stride == 1 else halved(input_size)
+    in_channels, mid, out = _main_channels(block)
+    cost = _projection_cost(block, 3, output)
+    for taken, given in ((in_channels, mid), (mid, mid), (mid, out)):
+        cost += _depthwise_cost(taken, 3, output)
+        cost += conv_cost(taken, given, 1, output)
+    return cost
+
+
+def choice_cost(
+    name: str, block: BlockPosition, input_size: ImageSize
+) -> Cost:
+    """Counts one of the paper's choice blocks.
+
+    Raises:
+        ValueError: If ``name`` is not one of them.
+    """
+    if name == 'xception':
+        return xception_block_cost(block, input_size)
+    kernels = {'shuffle_3x3': 3, 'shuffle_5x5': 5, 'shuffle_7x7': 7}
+    if name not in kernels:
+        raise ValueError(
+            f'no cost formula for the choice block {name!r}, known are '
+            f'{", ".join([*kernels, "xception"])}; count it on the built '
+            'network instead (detnas_mm.models.measured_cost_table)'
+        )
+    return shuffle_block_cost(block, input_size, kernels[name])
+
+
+@lru_cache(maxsize=128)
+def cost_table(
+    space: SearchSpace, input_size: ImageSize = (224, 224)
+) -> CostTable:
+    """Returns the exact costs of a space of the paper's choice blocks.
+
+    Args:
+        space: The search space.
+        input_size: Height and width of the image.
+    """
+    height, width = input_size
+    if height < 1 or width < 1:
+        raise ValueError(
+            '`input_size` must be a height and a width of at least 1, got '
+            f'{input_size}'
+        )
+    size = halved((height, width))
+    stem = conv_cost(3, space.stem_channels, 3, size, bias=True)
+    rows = []
+    for block in space.blocks:
+        rows.append(
+            tuple(choice_cost(name, block, size) for name in space.choices)
+        )
+        size = size if block.stride == 1 else halved(size)
+    return CostTable(stem, tuple(rows))
+
+
+def backbone_macs(
+    space: SearchSpace, path: Path, input_size: ImageSize = (224, 224)
+) -> int:
+    """Returns the multiply-adds of the backbone of a path, for one image.
+
+    Args:
+        space: The search space of the path.
+        path: One choice for each block.
+        input_size: Height and width of the image.
+
+    Raises:
+        ValueError: If the path is not one of the space.
+    """
+    table = cost_table(space, tuple(input_size))
+    return table.macs(space.validate(path))
+
+
+def backbone_params(space: SearchSpace, path: Path) -> int:
+    """Returns the number of parameters of the backbone of a path."""
+    return cost_table(space).params(space.validate(path))

@@ -1,0 +1,97 @@
+"""One evaluated path."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+
+
+class Origin(str, Enum):
+    """How the search came upon a path."""
+
+    RANDOM = 'random'
+    MUTATION = 'mutation'
+    CROSSOVER = 'crossover'
+
+
+class Status(str, Enum):
+    """Whether the evaluation of a candidate gave a fitness."""
+
+    COMPLETE = 'complete'
+    FAILED = 'failed'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A path that was evaluated, and what came out.
+
+    Attributes:
+        index: Number of the candidate in the search, from 0.
+        generation: Number of its generation, from 0.
+        origin: How the search came upon it.
+        path: Its choice digits.
+        macs: Multiply-adds of the backbone.
+        params: Number of parameters of the backbone.
+        fitness: The metric that is searched for, unrounded; ``None`` for a
+            failed candidate.
+        metrics: All metrics of the evaluator, unrounded.
+        seconds: Duration of the evaluation.
+        status: Whether it has a fitness.
+        error: Why it failed, in one line; ``None`` for a complete one.
+    """
+
+    index: int
+    generation: int
+    origin: Origin
+    path: str
+    macs: int
+    params: int
+    fitness: float | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    status: Status = Status.COMPLETE
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'origin', Origin(self.origin))
+        object.__setattr__(self, 'status', Status(self.status))
+        complete = self.status is Status.COMPLETE
+        if complete != (self.fitness is not None):
+            raise ValueError(
+                'a complete candidate has a fitness and a failed one has '
+                f'none, got status {self.status.value!r} with fitness '
+                f'{self.fitness}'
+            )
+        if complete and not math.isfinite(self.fitness):
+            raise ValueError(
+                f'`fitness` must be a finite number, got {self.fitness} for '
+                f'path {self.path}'
+            )
+
+    def to_dict(self) -> dict:
+        """Returns the fields as plain data that JSON can hold."""
+        fields = asdict(self)
+        return fields | {
+            'origin': self.origin.value,
+            'status': self.status.value,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping) -> 'Candidate':
+        """Builds a candidate from what :meth:`to_dict` gave.
+
+        Raises:
+            ValueError: If a field is missing, unknown or out of range.
+        """
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise ValueError(
+                f'not the fields of a candidate: {error}'
+            ) from error
+
+
+def best_candidate(candidates: list[Candidate]) -> Candidate | None:
+    """Returns the fittest candidate, the earliest among equals."""
+    complete = [c for c in candidates if c.status is Status.COMPLETE]
+    return max(complete, key=lambda c: (c.fitness, -c.index), default=None)

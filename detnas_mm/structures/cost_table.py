@@ -1,0 +1,43 @@
+"""Costs of the choices of a search space, as plain data."""
+
+from dataclasses import dataclass
+
+from .search_space import Path
+
+
+@dataclass(frozen=True)
+class Cost:
+    """MACs and number of parameters of a part of a network."""
+
+    macs: int
+    params: int
+
+    def __add__(self, other: 'Cost') -> 'Cost':
+        return Cost(self.macs + other.macs, self.params + other.params)
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Cost of the stem and of each choice of each block.
+
+    Attributes:
+        stem: Cost of what every path has.
+        blocks: For each block, the cost of each of its choices.
+    """
+
+    stem: Cost
+    blocks: tuple[tuple[Cost, ...], ...]
+
+    def macs(self, path: Path) -> int:
+        """Returns the MACs of a path: one table look-up for each block."""
+        return self.stem.macs + sum(
+            row[choice].macs
+            for row, choice in zip(self.blocks, path, strict=True)
+        )
+
+    def params(self, path: Path) -> int:
+        """Returns the number of parameters of a path."""
+        return self.stem.params + sum(
+            row[choice].params
+            for row, choice in zip(self.blocks, path, strict=True)
+        )

@@ -1,0 +1,49 @@
+"""Files that are written completely or not at all."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_atomically(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file so that no reader ever sees a part of it.
+
+    The text goes to a temporary file in the same folder, which is flushed to
+    disk and renamed.
+
+    Raises:
+        OSError: If the folder cannot be written; the old file is then as it
+            was.
+    """
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp'
+    )
+    try:
+        # mkstemp makes private files; results are meant to be shared.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.fchmod(handle, 0o666 & ~umask)
+        with os.fdopen(handle, 'w', encoding='utf-8') as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def text_digest(text: str) -> str:
+    """Returns the SHA-256 digest of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """Returns the SHA-256 digest of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,222 @@
+"""The record of a search: JSON lines, appended to and never rewritten."""
+
+import difflib
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import BinaryIO
+
+from .candidate import Candidate
+from .files import write_atomically
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchHeader:
+    """What a search is defined by: the first line of its record.
+
+    Two searches with equal headers give equal records (but for the times).
+
+    Attributes:
+        config: The config as text, without what does not change a score.
+        config_digest: SHA-256 of ``config``.
+        checkpoint: Path of the supernet checkpoint; only for the reader.
+        checkpoint_digest: SHA-256 of the checkpoint file.
+        search_space: Fields of the search space.
+        constraint: Bounds on the cost.
+        algorithm: Name and settings of the search algorithm.
+        metric: Key of the metric that is the fitness.
+        seed: Seed of the search.
+        shuffle: Channel shuffle of the supernet.
+        version: Version of the format.
+    """
+
+    config: str
+    config_digest: str
+    checkpoint: str
+    checkpoint_digest: str
+    search_space: Mapping
+    constraint: Mapping
+    algorithm: Mapping
+    metric: str
+    seed: int
+    shuffle: str = 'grouped'
+    version: int = 1
+
+    def difference(self, other: 'SearchHeader') -> str | None:
+        """Returns what differs between two searches, in one line."""
+        for field in fields(self):
+            # The digests say whether checkpoint and config are the same;
+            # where a file lies does not matter.
+            if field.name in ('config', 'checkpoint'):
+                continue
+            mine = getattr(self, field.name)
+            theirs = getattr(other, field.name)
+            if mine == theirs:
+                continue
+            if field.name == 'config_digest':
+                return f'config: {_changed_lines(self.config, other.config)}'
+            return f'{field.name}: {mine!r} there, {theirs!r} now'
+        return None
+
+
+class SearchRecord:
+    """Append-only record of the evaluated candidates of one search.
+
+    The first line is the header, each further line one candidate, in the
+    order of ``index``. A line that was being written when the process died
+    is dropped when the record is opened again.
+
+    While open for appending, the file is locked: a second search on the same
+    record is refused. The operating system gives the lock back when the
+    process ends, however it ends.
+
+    Args:
+        path: The file, ``search_record.jsonl`` in the work dir of a search.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        self.header: SearchHeader | None = None
+        self.candidates: list[Candidate] = []
+        self._file: BinaryIO | None = None
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> 'SearchRecord':
+        """Reads a record, also one that a running search is writing.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If a line but the last is corrupt.
+        """
+        record = cls(path)
+        record._load()
+        return record
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike, header: SearchHeader
+    ) -> 'SearchRecord':
+        """Opens a record for appending; makes it where there is none.
+
+        Args:
+            path: The file.
+            header: What the search is defined by.
+
+        Raises:
+            ValueError: If the file is the record of another search, or
+                corrupt.
+            BlockingIOError: If another process appends to it.
+        """
+        record = cls(path)
+        if not record.path.exists():
+            line = json.dumps(asdict(header)) + '\n'
+            write_atomically(record.path, line)
+        record._lock()
+        try:
+            size = record._load()
+            difference = record.header.difference(header)
+            if difference is not None:
+                raise ValueError(
+                    f'{record.path} is the record of another search: '
+                    f'{difference}; use another work dir, or the settings '
+                    'of that search'
+                )
+            record._file.truncate(size)
+        except BaseException:
+            record.close()
+            raise
+        return record
+
+    def append(self, candidate: Candidate) -> None:
+        """Writes a candidate, and returns once it is on disk.
+
+        Raises:
+            ValueError: If it is not the next one.
+            OSError: If the disk is full, say; what was recorded before is
+                kept.
+        """
+        if self._file is None:
+            raise ValueError(f'{self.path} is not open for appending')
+        if candidate.index != len(self.candidates):
+            raise ValueError(
+                f'the next candidate of {self.path} has index '
+                f'{len(self.candidates)}, got {candidate.index}'
+            )
+        line = json.dumps(candidate.to_dict(), allow_nan=False) + '\n'
+        self._file.write(line.encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.candidates.append(candidate)
+
+    def close(self) -> None:
+        """Closes the file and gives the lock back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> 'SearchRecord':
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _lock(self) -> None:
+        self._file = open(self.path, 'ab')  # noqa: SIM115
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise BlockingIOError(
+                f'another search is writing {self.path}; wait for it, stop '
+                'it, or use another work dir'
+            ) from None
+
+    def _load(self) -> int:
+        """Reads all whole lines and returns how many bytes they have."""
+        content = self.path.read_bytes()
+        lines = content.split(b'\n')
+        # What follows the last newline was cut off by a crash.
+        torn = lines.pop()
+        size = len(content) - len(torn)
+        for number, line in enumerate(lines):
+            try:
+                self._read_line(number, json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise ValueError(
+                    f'line {number + 1} of {self.path} is corrupt ({error}); '
+                    'restore the file from a copy, or remove it to start '
+                    'anew'
+                ) from error
+        if self.header is None:
+            raise ValueError(
+                f'{self.path} is not the record of a search: it has no header'
+            )
+        return size
+
+    def _read_line(self, number: int, values: Mapping) -> None:
+        if number == 0:
+            self.header = SearchHeader(**values)
+            return
+        candidate = Candidate.from_dict(values)
+        if candidate.index != number - 1:
+            raise ValueError(
+                f'index {candidate.index} where {number - 1} was expected'
+            )
+        self.candidates.append(candidate)
+
+
+def _changed_lines(before: str, after: str, limit: int = 3) -> str:
+    """Returns the first lines that differ between two texts."""
+    changes = [
+        line
+        for line in difflib.unified_diff(
+            before.splitlines(), after.splitlines(), lineterm='', n=0
+        )
+        if not line.startswith(('---', '+++', '@@'))
+    ]
+    shown = '; '.join(line[0] + line[1:].strip() for line in changes[:limit])
+    more = len(changes) - limit
+    return shown + (f' and {more} more' if more > 0 else '')
