@@ -1,0 +1,21 @@
+"""Search algorithms: they see neither a model nor a cost."""
+
+from .evolution import Evolution, RandomSearch
+from .history import (
+    NoLegalPathError,
+    Proposal,
+    ScoredPath,
+    SearchAlgorithm,
+)
+from .operators import crossover, mutate
+
+__all__ = [
+    'Evolution',
+    'NoLegalPathError',
+    'Proposal',
+    'RandomSearch',
+    'ScoredPath',
+    'SearchAlgorithm',
+    'crossover',
+    'mutate',
+]

@@ -1,0 +1,164 @@
+"""What a search was told so far, and the drawing of paths new to it."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from detnas_mm.structures import Origin, Path, SearchSpace
+
+from .operators import pick
+
+IsLegal = Callable[[Path], bool]
+
+# Draws without a new legal path after which the search says so. A mutated or
+# crossed child gives way to a random path much earlier: when the parents
+# have no new child within the bounds, more draws do not help.
+MAX_RANDOM_DRAWS = 1_000_000
+MAX_CHILD_DRAWS = 1_000
+# Spaces up to this size are listed when drawing finds nothing new.
+MAX_LISTED_PATHS = 2_000_000
+
+
+class NoLegalPathError(ValueError):
+    """No new path within the constraint could be drawn."""
+
+
+class ScoredPath(NamedTuple):
+    """A path with its fitness."""
+
+    path: Path
+    fitness: float
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A path to be evaluated, and how the search came upon it."""
+
+    path: Path
+    origin: Origin
+
+
+class SearchAlgorithm(Protocol):
+    """What the search loop needs of an algorithm."""
+
+    def propose(self) -> list[Proposal]:
+        """Returns the paths of the next generation with their origins."""
+
+    def ask(self) -> list[Path]:
+        """Returns the paths of the next generation."""
+
+    def tell(
+        self, paths: Sequence[Path], fitnesses: Sequence[float | None]
+    ) -> None:
+        """Takes the fitness of each path of a generation."""
+
+
+class History:
+    """What an algorithm was told, and the drawing of paths new to it.
+
+    Args:
+        space: The search space.
+        population: Number of paths of a generation.
+        is_legal: Says whether a path meets the constraint.
+        seed: Seed of every random choice.
+
+    Raises:
+        ValueError: If a setting is out of its range.
+    """
+
+    def __init__(
+        self, space: SearchSpace, population: int, is_legal: IsLegal, seed: int
+    ) -> None:
+        if population < 1:
+            raise ValueError(
+                f'`population` must be at least 1, got {population}'
+            )
+        if seed < 0:
+            raise ValueError(f'`seed` must be at least 0, got {seed}')
+        self.space = space
+        self.population = population
+        self.is_legal = is_legal
+        self.seed = seed
+        self.generation = 0
+        self.seen: set[Path] = set()
+        self.scored: list[ScoredPath] = []
+
+    def tell(
+        self, paths: Sequence[Path], fitnesses: Sequence[float | None]
+    ) -> None:
+        """Takes the fitness of each path of a whole generation."""
+        if len(paths) != len(fitnesses):
+            raise ValueError(
+                f'{len(paths)} `paths` need as many `fitnesses`, got '
+                f'{len(fitnesses)}'
+            )
+        paths = [self.space.validate(path) for path in paths]
+        for path, fitness in zip(paths, fitnesses, strict=True):
+            if fitness is not None and not math.isfinite(fitness):
+                raise ValueError(
+                    '`fitnesses` must be finite, or None for a failed path, '
+                    f'got {fitness} for {self.space.format(path)}'
+                )
+        for path, fitness in zip(paths, fitnesses, strict=True):
+            if path not in self.seen and fitness is not None:
+                self.scored.append(ScoredPath(path, float(fitness)))
+            self.seen.add(path)
+        self.generation += 1
+
+    def rng(self) -> np.random.Generator:
+        """Returns the generator of the next generation's choices."""
+        return np.random.default_rng((self.seed, self.generation))
+
+    def top(self, count: int) -> list[ScoredPath]:
+        """Returns the fittest of all history, the earlier among equals."""
+        ranked = sorted(self.scored, key=lambda one: -one.fitness)
+        return ranked[:count]
+
+    def draw_random(
+        self, taken: set[Path], rng: np.random.Generator, batch: int = 256
+    ) -> Path:
+        """Draws a legal path that is neither seen nor taken."""
+        draws = min(MAX_RANDOM_DRAWS, 4 * self.space.size)
+        for _ in range(math.ceil(draws / batch)):
+            for path in self.space.random_paths(rng, batch):
+                if self._is_new(path, taken):
+                    return path
+        return self._draw_from_all(taken, rng)
+
+    def draw_child(
+        self, make: Callable[[], Path], taken: set[Path]
+    ) -> Path | None:
+        """Makes children until one is legal and new; gives up in the end."""
+        for _ in range(MAX_CHILD_DRAWS):
+            path = make()
+            if self._is_new(path, taken):
+                return path
+        return None
+
+    def _draw_from_all(
+        self, taken: set[Path], rng: np.random.Generator
+    ) -> Path:
+        """Draws from the list of what is left, where a list is possible."""
+        left = []
+        if self.space.size <= MAX_LISTED_PATHS:
+            left = [
+                path
+                for path in self.space.all_paths()
+                if self._is_new(path, taken)
+            ]
+        if not left:
+            raise NoLegalPathError(
+                f'no new legal path was found after '
+                f'{len(self.seen) + len(taken)} paths of a space of '
+                f'{self.space.size}; widen the constraint or search fewer '
+                'generations'
+            )
+        return pick(left, rng)
+
+    def _is_new(self, path: Path, taken: set[Path]) -> bool:
+        return (
+            path not in taken and path not in self.seen and self.is_legal(path)
+        )

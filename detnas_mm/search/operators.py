@@ -1,0 +1,36 @@
+"""Mutation and crossover of paths: pure functions of their arguments."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from detnas_mm.structures import Path, SearchSpace
+
+
+def mutate(
+    path: Path, space: SearchSpace, prob: float, rng: np.random.Generator
+) -> Path:
+    """Redraws each choice with probability ``prob``.
+
+    A redrawn choice may be the one that was there, as in the authors' code.
+    """
+    redrawn = rng.random(space.num_blocks) < prob
+    drawn = space.random_path(rng)
+    return tuple(
+        new if redraw else old
+        for old, new, redraw in zip(path, drawn, redrawn, strict=True)
+    )
+
+
+def crossover(first: Path, second: Path, rng: np.random.Generator) -> Path:
+    """Takes each choice from either parent with the same chance."""
+    from_first = rng.random(len(first)) < 0.5
+    return tuple(
+        one if take else other
+        for one, other, take in zip(first, second, from_first, strict=True)
+    )
+
+
+def pick(paths: Sequence[Path], rng: np.random.Generator) -> Path:
+    """Draws one of the paths."""
+    return paths[int(rng.integers(len(paths)))]
