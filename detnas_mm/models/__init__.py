@@ -1,0 +1,46 @@
+"""The supernet, searched backbones, and what is done with their weights."""
+
+from .bn_recalibration import (
+    preserved_bn_statistics,
+    recalibrate_bn,
+    restore_bn_statistics,
+    save_bn_statistics,
+)
+from .checkpoint import load_state_dict, require_matching_keys
+from .choice_blocks import ShuffleBlock, build_choice_block
+from .classification_neck import DetNASClsNeck
+from .complexity import (
+    count_cost,
+    count_rest_of_detector,
+    measured_cost_table,
+)
+from .searched import (
+    PUBLISHED_PATHS,
+    Architecture,
+    DetNASNet,
+    resolve_architecture,
+)
+from .supernet import DetNASSupernet, find_supernet
+from .weight_inheritance import extract_path
+
+__all__ = [
+    'PUBLISHED_PATHS',
+    'Architecture',
+    'DetNASClsNeck',
+    'DetNASNet',
+    'DetNASSupernet',
+    'ShuffleBlock',
+    'build_choice_block',
+    'count_cost',
+    'count_rest_of_detector',
+    'extract_path',
+    'find_supernet',
+    'load_state_dict',
+    'measured_cost_table',
+    'preserved_bn_statistics',
+    'recalibrate_bn',
+    'require_matching_keys',
+    'resolve_architecture',
+    'restore_bn_statistics',
+    'save_bn_statistics',
+]

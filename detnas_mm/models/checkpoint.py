@@ -1,0 +1,106 @@
+"""Checkpoints that fit: a missing or left-over key is an error."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from mmengine.model import PretrainedInit
+from torch import Tensor, nn
+
+
+def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Reads the weights of a local checkpoint; no code in it is run.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a checkpoint, or would run code.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'no checkpoint at {path}')
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or ['unreadable']
+        raise ValueError(
+            f'{path} is not a checkpoint that can be loaded safely: '
+            f'{reason[0]}'
+        ) from error
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f'{path} is not a checkpoint: expected a mapping of weights, got '
+            f'{type(content).__name__}'
+        )
+    state_dict = content.get('state_dict', content)
+    return {key.removeprefix('module.'): state_dict[key] for key in state_dict}
+
+
+def require_matching_keys(
+    module: nn.Module, state_dict: Mapping[str, Tensor], source: str
+) -> None:
+    """Makes sure that a state dict is that of a module.
+
+    Args:
+        module: The module.
+        state_dict: The weights that are about to be loaded.
+        source: Where they come from, for the message.
+
+    Raises:
+        ValueError: If a key is missing or left over, or has another shape.
+    """
+    expected = module.state_dict()
+    missing = [key for key in expected if key not in state_dict]
+    left_over = [key for key in state_dict if key not in expected]
+    reshaped = [
+        f'{key} {tuple(state_dict[key].shape)} for {tuple(value.shape)}'
+        for key, value in expected.items()
+        if key in state_dict and state_dict[key].shape != value.shape
+    ]
+    problems = [
+        _listing('missing', missing),
+        _listing('left over', left_over),
+        _listing('of another shape', reshaped),
+    ]
+    problems = [problem for problem in problems if problem]
+    if problems:
+        raise ValueError(
+            f'{source} does not fit {type(module).__name__}: '
+            f'{"; ".join(problems)}'
+        )
+
+
+def require_matching_pretrained(
+    module: nn.Module, init_cfg: Mapping | Sequence[Mapping] | None
+) -> None:
+    """Checks the checkpoint of an ``init_cfg`` of type ``Pretrained``.
+
+    MMEngine itself loads what fits and only logs what does not.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If it does not fit the module.
+    """
+    if not init_cfg:
+        return
+    for cfg in [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg:
+        if cfg['type'] not in ('Pretrained', PretrainedInit):
+            continue
+        state_dict = load_state_dict(cfg['checkpoint'])
+        source = str(cfg['checkpoint'])
+        prefix = cfg.get('prefix')
+        if prefix:
+            prefix = prefix.rstrip('.') + '.'
+            state_dict = {
+                key.removeprefix(prefix): value
+                for key, value in state_dict.items()
+                if key.startswith(prefix)
+            }
+            source = f'{prefix}* of {source}'
+        require_matching_keys(module, state_dict, source)
+
+
+def _listing(what: str, keys: Iterable[str], shown: int = 3) -> str:
+    keys = list(keys)
+    if not keys:
+        return ''
+    more = f' and {len(keys) - shown} more' if len(keys) > shown else ''
+    return f'{len(keys)} {what}: {", ".join(keys[:shown])}{more}'

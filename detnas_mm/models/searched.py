@@ -1,0 +1,208 @@
+"""A searched backbone: one path of a search space as a network."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from detnas_mm.registry import MODELS
+from detnas_mm.structures import Path, SearchSpace, get_search_space
+
+from .backbone import (
+    build_stem,
+    check_out_indices,
+    forward_stages,
+    freeze_stages,
+    init_backbone,
+    set_norm_eval,
+)
+from .checkpoint import require_matching_pretrained
+from .choice_blocks import build_choice_block
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A path with its search space and channel shuffle."""
+
+    search_space: SearchSpace
+    path: Path
+    shuffle: str = 'grouped'
+
+
+# Published by the authors with their code: (search space, digits).
+PUBLISHED_PATHS: Mapping[str, tuple[str, str]] = {
+    'detnas_fpn_300m': ('small', '2120 2112 33130031 3132'),
+    'detnas_retinanet_300m': ('small', '2311 3213 31113320 3333'),
+    'detnasnet_1.3g': (
+        'large',
+        '00312102 03123320 2113202221310333 13333333',
+    ),
+    'detnasnet_3.8g': (
+        'large_3.8g',
+        '00312102 03123320 2113202221310333 13333333',
+    ),
+}
+
+
+def resolve_architecture(
+    path: str | Sequence[int],
+    search_space: str | Mapping | SearchSpace | None = None,
+) -> Architecture:
+    """Finds out which network is meant.
+
+    Args:
+        path: Choice digits (with ``search_space``), a published name, or the
+            ``best.json`` of a search.
+        search_space: The search space. A published name or a ``best.json``
+            has its own; if given as well, it must be the same.
+
+    Raises:
+        ValueError: If the path is none of these, or of another space.
+        FileNotFoundError: If the ``best.json`` does not exist.
+    """
+    space = None if search_space is None else get_search_space(search_space)
+    shuffle = 'grouped'
+    if isinstance(path, str) and path in PUBLISHED_PATHS:
+        name, digits = PUBLISHED_PATHS[path]
+        own_space = get_search_space(name)
+    elif isinstance(path, str) and path.endswith('.json'):
+        own_space, digits, shuffle = _read_result(path)
+    elif space is None:
+        raise ValueError(
+            '`path` must be the digits of a path together with '
+            '`search_space`, a best.json, or one of '
+            f'{", ".join(PUBLISHED_PATHS)}; got {path!r} and no search space'
+        )
+    else:
+        own_space, digits = space, path
+    if space is not None and space != own_space:
+        raise ValueError(
+            f'{path} is a path of {own_space}, but `search_space` is {space}; '
+            'leave `search_space` out'
+        )
+    if isinstance(digits, str):
+        return Architecture(own_space, own_space.parse(digits), shuffle)
+    return Architecture(own_space, own_space.validate(digits), shuffle)
+
+
+def _read_result(file: str) -> tuple[SearchSpace, str, str]:
+    """Reads the ``best.json`` of a search."""
+    if not FilePath(file).is_file():
+        raise FileNotFoundError(
+            f'no search result at {file}; run tools/search.py first, or give '
+            'the digits of a path'
+        )
+    try:
+        result = json.loads(FilePath(file).read_text())
+        space = get_search_space(result['search_space'])
+        return space, result['path'], result['shuffle']
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{file} is not the best.json of a search: {error!r}'
+        ) from error
+
+
+@MODELS.register_module()
+class DetNASNet(BaseModule):
+    """Backbone of one path, to be trained and used like any other.
+
+    Args:
+        path: Choice digits such as ``'2120 2112 33130031 3132'`` (with
+            ``search_space``), a published name such as
+            ``'detnas_fpn_300m'``, or the ``best.json`` of a search.
+        search_space: Name of a search space, its fields, or the space; not
+            needed for a published name or a ``best.json``.
+        shuffle: Channel shuffle of stride-1 blocks, ``'grouped'`` or
+            ``'interleaved'``. Defaults to that of the ``best.json``, else
+            ``'grouped'``. Weights fit only the one they were trained with.
+        out_indices: Stages whose features are returned.
+        frozen_stages: Stages that are not trained; -1 freezes nothing, 0 the
+            stem, k the stem and the first k stages.
+        norm_cfg: Config of the normalisation.
+        norm_eval: Whether batch normalisation keeps its statistics in
+            training.
+        with_cp: Whether to save memory by computing blocks again in the
+            backward pass.
+        init_cfg: Initialisation; with type ``Pretrained``, a checkpoint that
+            does not fit is an error. Defaults to the authors' one.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+        FileNotFoundError: If the ``best.json`` does not exist.
+    """
+
+    def __init__(
+        self,
+        path: str | Sequence[int],
+        search_space: str | Mapping | SearchSpace | None = None,
+        shuffle: str | None = None,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        norm_cfg: dict | None = None,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
+        architecture = resolve_architecture(path, search_space)
+        self.search_space = architecture.search_space
+        self.path = architecture.path
+        self.shuffle = shuffle or architecture.shuffle
+        self.out_indices = check_out_indices(self.search_space, out_indices)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+
+        self.stem = build_stem(self.search_space, norm_cfg)
+        self.blocks = nn.ModuleList(
+            build_choice_block(
+                self.search_space.choices[choice],
+                in_channels=position.in_channels,
+                out_channels=position.out_channels,
+                stride=position.stride,
+                shuffle=self.shuffle,
+                norm_cfg=norm_cfg,
+            )
+            for position, choice in zip(
+                self.search_space.blocks, self.path, strict=True
+            )
+        )
+        freeze_stages(
+            self.stem, self.blocks, self.search_space, self.frozen_stages
+        )
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of the features that are returned."""
+        channels = self.search_space.stage_channels
+        return tuple(channels[index] for index in self.out_indices)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Maps images ``(N, 3, H, W)`` to the features of the stages."""
+        return forward_stages(
+            self.stem(x),
+            self.blocks,
+            self.search_space,
+            self.out_indices,
+            self.with_cp,
+        )
+
+    def init_weights(self) -> None:
+        """Draws the weights, or loads those of ``init_cfg``."""
+        init_backbone(self.stem, self.blocks)
+        require_matching_pretrained(self, self.init_cfg)
+        super().init_weights()
+
+    def train(self, mode: bool = True) -> 'DetNASNet':
+        """Sets the mode; frozen stages and ``norm_eval`` stay in eval."""
+        super().train(mode)
+        freeze_stages(
+            self.stem, self.blocks, self.search_space, self.frozen_stages
+        )
+        if mode and self.norm_eval:
+            set_norm_eval(self)
+        return self

@@ -1,0 +1,55 @@
+"""From the weights of a supernet to those of one of its paths."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from detnas_mm.structures import Path
+
+# backbone.blocks.{block}.{choice}.{rest}
+_CHOICE_KEY = re.compile(r'(.*\bblocks)\.(\d+)\.(\d+)\.(.+)')
+
+
+def extract_path(
+    state_dict: Mapping[str, Tensor], path: Path, prefix: str = 'backbone.'
+) -> dict[str, Tensor]:
+    """Takes the weights of one path out of a supernet's state dict.
+
+    Args:
+        state_dict: Weights of a supernet, or of a model around one.
+        path: One choice for each block.
+        prefix: Prefix of the supernet's keys; ``''`` if the state dict is
+            that of the supernet itself.
+
+    Returns:
+        Weights of the same model with ``DetNASNet`` of that path: the keys
+        of other choices are gone, all others are kept.
+
+    Raises:
+        ValueError: If there is no supernet of such paths under ``prefix``.
+    """
+    extracted = {}
+    taken = set()
+    for key, value in state_dict.items():
+        match = _CHOICE_KEY.fullmatch(key)
+        if match is None or match[1] != f'{prefix}blocks':
+            extracted[key] = value
+            continue
+        block, choice = int(match[2]), int(match[3])
+        if block >= len(path):
+            raise ValueError(
+                f'the supernet has a block {block}, but the path only '
+                f'{len(path)} digits: it is of another search space'
+            )
+        if path[block] == choice:
+            taken.add(block)
+            extracted[f'{match[1]}.{block}.{match[4]}'] = value
+    if len(taken) != len(path):
+        missing = sorted(set(range(len(path))) - taken)
+        raise ValueError(
+            f'no weights of the supernet under {prefix!r} for block(s) '
+            f'{missing[:5]} of the path; expected keys like '
+            f'{prefix}blocks.0.{path[0]}.main.0.weight'
+        )
+    return extracted
