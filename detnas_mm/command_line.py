@@ -1,0 +1,79 @@
+"""What the command lines in ``tools/`` have in common."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from detnas_mm.compat import LAUNCHERS
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that mmdet's ``tools/train.py`` has, too."""
+    parser.add_argument('--work-dir', help='directory for logs and results')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config: key=value pairs such as '
+        'train_dataloader.batch_size=8; lists as key="[a,b]" or key=a,b',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='job launcher',
+    )
+    # Older launchers pass the rank as an argument.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Loads the config that the common arguments describe.
+
+    The work dir is taken from the command line, else from the config, else
+    it is ``work_dirs/<name of the config>``.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not Path(args.config).is_file():
+        raise FileNotFoundError(
+            f'no config at {args.config}; see the folder configs/'
+        )
+    config = Config.fromfile(args.config)
+    config.launcher = args.launcher
+    if args.cfg_options is not None:
+        config.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        config.work_dir = args.work_dir
+    elif config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    return config
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Runs a command; says in one line what is wrong with its input.
+
+    Errors that detnas_mm itself raises about the input end the command with
+    their message. Any other error keeps its traceback.
+    """
+    try:
+        main()
+    except (ValueError, OSError, RuntimeError) as error:
+        if not _is_ours(error):
+            raise
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether detnas_mm raised an error, rather than something it called."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    name = frames[-1][0].f_globals.get('__name__', '')
+    return name.partition('.')[0] in ('detnas_mm', '__main__')

@@ -1,0 +1,11 @@
+"""Hooks and loops: the only part that knows MMEngine's Runner."""
+
+from .bn_recalibration_hook import BNRecalibrationHook
+from .path_sampling_hook import SinglePathSamplingHook
+from .search_loop import EvolutionSearchLoop
+
+__all__ = [
+    'BNRecalibrationHook',
+    'EvolutionSearchLoop',
+    'SinglePathSamplingHook',
+]

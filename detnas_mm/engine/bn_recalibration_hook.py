@@ -1,0 +1,81 @@
+"""Recomputes BN statistics before a validation."""
+
+from collections.abc import Mapping
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from detnas_mm.datasets.calibration import build_calibration_loader
+from detnas_mm.models import (
+    recalibrate_bn,
+    restore_bn_statistics,
+    save_bn_statistics,
+)
+from detnas_mm.random_state import fixed_random_state
+from detnas_mm.registry import HOOKS
+
+from .unwrap import unwrap
+
+
+@HOOKS.register_module()
+class BNRecalibrationHook(Hook):
+    """Recomputes the BN statistics of the active path from training images.
+
+    The images are the same for every validation, and so is the random state
+    in which they are augmented and regions of interest are sampled: the
+    statistics depend on the path and the weights alone. After the validation
+    those from before are restored.
+
+    Args:
+        num_images: Number of training images. Defaults to 500, as in the
+            paper.
+        seed: Seed of the choice of images and of the random state.
+        dataloader: Config of the data loader. Defaults to the
+            ``train_dataloader`` of the config.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        num_images: int = 500,
+        seed: int = 0,
+        dataloader: Mapping | None = None,
+    ) -> None:
+        self.num_images = num_images
+        self.seed = seed
+        self.dataloader = dataloader
+        self._loader: DataLoader | None = None
+        self._saved: dict[str, Tensor] | None = None
+
+    def before_val(self, runner: Runner) -> None:
+        """Recomputes the statistics."""
+        model = unwrap(runner.model)
+        if self._saved is not None:
+            # The validation before was broken off.
+            restore_bn_statistics(model, self._saved)
+        self._saved = save_bn_statistics(model)
+        if self._loader is None:
+            self._loader = build_calibration_loader(
+                self._dataloader_cfg(runner), self.num_images, self.seed
+            )
+        with fixed_random_state((self.seed, self.num_images)):
+            recalibrate_bn(model, self._loader)
+
+    def after_val(self, runner: Runner) -> None:
+        """Restores the statistics from before the validation."""
+        model = unwrap(runner.model)
+        restore_bn_statistics(model, self._saved)
+        self._saved = None
+
+    def _dataloader_cfg(self, runner: Runner) -> Mapping:
+        config = self.dataloader or runner.cfg.get('train_dataloader')
+        if config is None:
+            raise ValueError(
+                'BNRecalibrationHook needs training images: the config has '
+                'no `train_dataloader`; add it, or give the hook a '
+                '`dataloader`'
+            )
+        return config

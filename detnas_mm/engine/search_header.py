@@ -1,0 +1,77 @@
+"""What defines a search: the first line of its record."""
+
+import json
+from collections.abc import Mapping
+
+from mmengine.config import Config
+
+from detnas_mm.cost import Constraint
+from detnas_mm.models import DetNASSupernet
+from detnas_mm.structures import SearchHeader
+from detnas_mm.structures.files import file_digest, text_digest
+
+# What a score depends on. The rest of a config (logging, schedule, work dir)
+# may change between a search and its continuation.
+_SCORING_KEYS = (
+    'custom_hooks',
+    'model',
+    'train_dataloader',
+    'val_dataloader',
+    'val_evaluator',
+)
+# How data are loaded does not change them.
+_LOADING_KEYS = (
+    'num_workers',
+    'persistent_workers',
+    'pin_memory',
+    'prefetch_factor',
+)
+
+
+def build_search_header(
+    config: Config,
+    *,
+    checkpoint: str,
+    supernet: DetNASSupernet,
+    constraint: Constraint,
+    algorithm: Mapping,
+    metric: str,
+    seed: int,
+) -> SearchHeader:
+    """Builds the header of a search.
+
+    Args:
+        config: The whole config.
+        checkpoint: The supernet's checkpoint.
+        supernet: The supernet.
+        constraint: The bounds on the cost.
+        algorithm: Name and settings of the algorithm.
+        metric: Key of the metric that is the fitness.
+        seed: Seed of the search.
+    """
+    text = _scoring_text(config)
+    return SearchHeader(
+        config=text,
+        config_digest=text_digest(text),
+        checkpoint=str(checkpoint),
+        checkpoint_digest=file_digest(checkpoint),
+        search_space=supernet.search_space.to_dict(),
+        constraint=constraint.to_dict(),
+        algorithm=dict(algorithm),
+        metric=metric,
+        seed=seed,
+        shuffle=supernet.shuffle,
+    )
+
+
+def _scoring_text(config: Config) -> str:
+    settings = config.to_dict()
+    scoring = {key: settings.get(key) for key in _SCORING_KEYS}
+    for key in ('train_dataloader', 'val_dataloader'):
+        loader = scoring[key] or {}
+        scoring[key] = {
+            name: value
+            for name, value in loader.items()
+            if name not in _LOADING_KEYS
+        }
+    return json.dumps(scoring, indent=1, sort_keys=True, default=str)

@@ -1,0 +1,95 @@
+"""What a search tells while it runs."""
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from detnas_mm.structures import Candidate, SearchSpace, Status
+
+
+class SearchProgress:
+    """Logs a line for each candidate and a summary of each generation.
+
+    Args:
+        logger: The logger of the runner.
+        space: The search space.
+        total: Number of candidates of the whole search.
+        metric: Key of the metric that is the fitness.
+        done: Number of candidates that are already in the record.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        space: SearchSpace,
+        *,
+        total: int,
+        metric: str,
+        done: int,
+    ) -> None:
+        self.logger = logger
+        self.space = space
+        self.total = total
+        self.metric = metric
+        self.done_before = done
+        self.start = time.perf_counter()
+        if done:
+            logger.info(
+                f'Resume the search: {done} of {total} candidates are in the '
+                'record'
+            )
+
+    def report(self, candidate: Candidate, best: Candidate | None) -> None:
+        """Logs a candidate that was just evaluated, with the time left."""
+        path = self.space.format_stages(self.space.parse(candidate.path))
+        outcome = f'failed: {candidate.error}'
+        if candidate.status is Status.COMPLETE:
+            outcome = f'{self.metric} {candidate.fitness:.4f}'
+        best_text = f'best {best.fitness:.4f}' if best else 'none yet'
+        width = len(str(self.total))
+        self.logger.info(
+            f'Search [{candidate.index + 1:{width}}/{self.total}]  '
+            f'gen {candidate.generation}  {path}  '
+            f'{candidate.macs / 1e6:.1f}M  {outcome}  {best_text}  '
+            f'{candidate.seconds:.1f} s  left {self._time_left(candidate)}'
+        )
+
+    def report_generation(
+        self, generation: int, candidates: Sequence[Candidate]
+    ) -> None:
+        """Logs what a generation brought."""
+        scores = [
+            candidate.fitness
+            for candidate in candidates
+            if candidate.generation == generation
+            and candidate.status is Status.COMPLETE
+        ]
+        failed = sum(
+            candidate.generation == generation for candidate in candidates
+        ) - len(scores)
+        if not scores:
+            self.logger.warning(f'Generation {generation}: all failed')
+            return
+        mean = sum(scores) / len(scores)
+        self.logger.info(
+            f'Generation {generation}: {self.metric} {min(scores):.4f} to '
+            f'{max(scores):.4f}, mean {mean:.4f}'
+            + (f', {failed} failed' if failed else '')
+        )
+
+    def finish(self, best: Candidate, work_dir: str) -> None:
+        """Logs the result and where it is."""
+        path = self.space.format_stages(self.space.parse(best.path))
+        self.logger.info(
+            f'Search done. Best path {path}: {self.metric} '
+            f'{best.fitness:.4f}, {best.macs / 1e6:.1f}M MACs, '
+            f'{best.params / 1e6:.2f}M params (backbone). See best.json and '
+            f'best_backbone.py in {work_dir}'
+        )
+
+    def _time_left(self, candidate: Candidate) -> timedelta:
+        evaluated = candidate.index + 1 - self.done_before
+        mean = (time.perf_counter() - self.start) / evaluated
+        left = self.total - candidate.index - 1
+        return timedelta(seconds=round(mean * left))

@@ -1,0 +1,71 @@
+"""Files that a search leaves beside its record."""
+
+import json
+from pathlib import Path
+
+from detnas_mm.structures import (
+    Candidate,
+    SearchSpace,
+    space_name,
+)
+from detnas_mm.structures.files import write_atomically
+
+_BACKBONE_CONFIG = """\
+# Backbone found by a search: {metric} {fitness:.4f} on the search split,
+# {macs:.1f}M multiply-adds, {params:.2f}M parameters (backbone only).
+#
+# Use it in any mmdet config by adding this file to its bases:
+#
+#   _base_ = ['mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+#             'path/to/best_backbone.py']
+#   model = dict(
+#       backbone=_base_.searched_backbone,
+#       neck=dict(in_channels=_base_.searched_out_channels))
+searched_backbone = dict(
+    _delete_=True,  # replaces the backbone of the config that inherits
+    type='detnas_mm.DetNASNet',
+    search_space={space!r},
+    path={path!r},
+    shuffle={shuffle!r},
+)
+searched_out_channels = {channels!r}
+"""
+
+
+def write_results(
+    work_dir: str | Path,
+    best: Candidate,
+    space: SearchSpace,
+    metric: str,
+    shuffle: str,
+) -> None:
+    """Writes ``best.json`` and ``best_backbone.py``.
+
+    Args:
+        work_dir: The work dir of the search.
+        best: The fittest candidate.
+        space: The search space.
+        metric: Key of the metric that is the fitness.
+        shuffle: Channel shuffle of the supernet.
+    """
+    result = {
+        'search_space': space_name(space) or space.to_dict(),
+        'metric': metric,
+        'shuffle': shuffle,
+        **best.to_dict(),
+    }
+    config = _BACKBONE_CONFIG.format(
+        metric=metric,
+        fitness=best.fitness,
+        macs=best.macs / 1e6,
+        params=best.params / 1e6,
+        space=space_name(space) or space.to_dict(),
+        path=space.format_stages(space.parse(best.path)),
+        shuffle=shuffle,
+        channels=list(space.stage_channels),
+    )
+    work_dir = Path(work_dir)
+    write_atomically(
+        work_dir / 'best.json', json.dumps(result, indent=2) + '\n'
+    )
+    write_atomically(work_dir / 'best_backbone.py', config)

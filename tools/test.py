@@ -1,0 +1,49 @@
+"""Tests a trained detector or classifier on the test split."""
+
+import argparse
+
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from detnas_mm.command_line import (
+    add_common_arguments,
+    load_config,
+    run_command,
+)
+from detnas_mm.compat import init_distributed, setup_compat
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of the test')
+    parser.add_argument('checkpoint', help='checkpoint of the model')
+    parser.add_argument('--out', help='pickle file (.pkl) for the predictions')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def add_prediction_dump(runner: Runner, file: str) -> None:
+    if not file.endswith(('.pkl', '.pickle')):
+        raise ValueError(f'--out must be a .pkl or .pickle file, got {file!r}')
+    from mmengine.evaluator import DumpResults
+
+    runner.test_evaluator.metrics.append(DumpResults(out_file_path=file))
+
+
+def main() -> None:
+    args = parse_args()
+    setup_compat()
+    config = load_config(args)
+    config.load_from = args.checkpoint
+    init_distributed(args.launcher, config)
+    if 'runner_type' in config:
+        runner = RUNNERS.build(config)
+    else:
+        runner = Runner.from_cfg(config)
+    if args.out is not None:
+        add_prediction_dump(runner, args.out)
+    runner.test()
+
+
+if __name__ == '__main__':
+    run_command(main)

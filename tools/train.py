@@ -1,0 +1,71 @@
+"""Trains a supernet or a searched backbone, under mmpretrain or mmdet."""
+
+import argparse
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from detnas_mm.command_line import (
+    add_common_arguments,
+    load_config,
+    run_command,
+)
+from detnas_mm.compat import init_distributed, setup_compat
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of the training')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='train with automatic mixed precision',
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the actual batch size',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='checkpoint to resume from; without a value, the latest one in '
+        'the work dir',
+    )
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def enable_auto_scale_lr(config: Config) -> None:
+    if 'base_batch_size' not in config.get('auto_scale_lr', {}):
+        raise ValueError(
+            '--auto-scale-lr needs `auto_scale_lr.base_batch_size` in the '
+            'config'
+        )
+    config.auto_scale_lr.enable = True
+
+
+def main() -> None:
+    args = parse_args()
+    setup_compat()
+    config = load_config(args)
+    if args.amp:
+        config.optim_wrapper.type = 'AmpOptimWrapper'
+        config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        enable_auto_scale_lr(config)
+    if args.resume is not None:
+        config.resume = True
+        config.load_from = None if args.resume == 'auto' else args.resume
+    init_distributed(args.launcher, config)
+    if 'runner_type' in config:
+        runner = RUNNERS.build(config)
+    else:
+        runner = Runner.from_cfg(config)
+    runner.train()
+
+
+if __name__ == '__main__':
+    run_command(main)
