@@ -1,0 +1,74 @@
+"""Fixed training images on which BN statistics are recomputed."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader, Dataset
+
+from detnas_mm.random_state import fixed_random_state
+
+
+class FixedSubset(Dataset):
+    """Some samples of a data set, the same each time they are read.
+
+    Each sample goes through the pipeline with a random state of its own, so
+    that what a random transform does depends on the sample alone: not on the
+    worker that reads it, nor on what was read before.
+
+    Args:
+        dataset: The data set.
+        indices: Indices of the samples.
+        seed: Seed of the random transforms.
+    """
+
+    def __init__(
+        self, dataset: Dataset, indices: Sequence[int], seed: int
+    ) -> None:
+        self.dataset = dataset
+        self.indices = list(indices)
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict:
+        with fixed_random_state((self.seed, self.indices[index])):
+            return self.dataset[self.indices[index]]
+
+
+def build_calibration_loader(
+    train_dataloader: Mapping, num_images: int, seed: int = 0
+) -> DataLoader:
+    """Builds a loader of fixed images of the training set.
+
+    Args:
+        train_dataloader: Config of the training data loader; its data set,
+            batch size and workers are used.
+        num_images: How many images.
+        seed: Seed of the choice of images and of their random transforms.
+
+    Raises:
+        ValueError: If the training set has fewer images.
+    """
+    loader = dict(train_dataloader)
+    dataset = DATASETS.build(loader['dataset'])
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    if not 1 <= num_images <= len(dataset):
+        raise ValueError(
+            f'`num_images` for the BN statistics must be 1 to the '
+            f'{len(dataset)} images of the training set, got {num_images}'
+        )
+    rng = np.random.default_rng((seed, num_images))
+    chosen = rng.choice(len(dataset), size=num_images, replace=False)
+    loader.update(
+        dataset=FixedSubset(dataset, sorted(chosen.tolist()), seed),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        drop_last=False,
+    )
+    # Batches of like shape are for training; here every image must come.
+    loader.pop('batch_sampler', None)
+    loader.pop('num_batch_per_epoch', None)
+    return Runner.build_dataloader(loader, seed=seed)

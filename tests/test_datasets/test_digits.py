@@ -1,0 +1,331 @@
+"""The digits data set, built small and for real."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from sklearn.datasets import load_digits
+
+from detnas_mm.datasets import digit_checks, digit_scenes, digits
+from detnas_mm.datasets.digit_sources import load_sources
+from detnas_mm.datasets.digits import DigitsSettings, build_digits
+
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / 'tools' / 'dataset_converters' / 'digits.py'
+SMALL = DigitsSettings(
+    train_images=12,
+    search_images=6,
+    test_images=6,
+    train_crops=3,
+    val_crops=2,
+)
+SPLITS = ('train', 'search', 'test')
+
+
+@pytest.fixture(scope='module')
+def data_set(tmp_path_factory):
+    out = tmp_path_factory.mktemp('digits') / 'data' / 'digits'
+    assert build_digits(out, SMALL).built
+    return out
+
+
+@pytest.fixture
+def own_copy(data_set, tmp_path):
+    return Path(shutil.copytree(data_set, tmp_path / 'digits'))
+
+
+@pytest.fixture(scope='module')
+def scenes():
+    """Images with and without their digits, and the digits."""
+    source = load_sources(seed=0)['train']
+    drawn = []
+    for key in range(40):
+        rng = np.random.default_rng((7, key))
+        rows = rng.integers(len(source.labels), size=key % 5 + 1)
+        image, placed = digit_scenes.draw_scene(
+            source, rows, 128, (16, 56), rng
+        )
+        rng = np.random.default_rng((7, key))
+        rng.integers(len(source.labels), size=key % 5 + 1)
+        empty = digit_scenes._background(source.photos, 128, rng)
+        drawn.append((image, empty, placed))
+    return drawn
+
+
+def digest(folder):
+    """Hash of every name and byte below a folder, by file."""
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(
+            file.read_bytes()
+        ).hexdigest()
+        for file in sorted(folder.rglob('*'))
+        if file.is_file()
+    }
+
+
+def annotation_file(data_set, split):
+    return data_set / 'annotations' / f'instances_{split}.json'
+
+
+def read_annotations(data_set, split):
+    return json.loads(annotation_file(data_set, split).read_text())
+
+
+def run_tool(*args):
+    return subprocess.run(
+        [sys.executable, str(TOOL), *args],
+        capture_output=True,
+        text=True,
+        env={'PYTHONPATH': str(ROOT)},
+        check=False,
+    )
+
+
+class TestSources:
+    def test_digits_are_partitioned_and_stratified(self):
+        sources = load_sources(seed=0)
+        ids = np.concatenate([s.digit_ids for s in sources.values()])
+        assert sorted(ids) == list(range(1797))
+        for split, share in (('train', 0.6), ('search', 0.2), ('test', 0.2)):
+            per_class = np.bincount(sources[split].labels, minlength=10)
+            assert np.allclose(per_class, share * 179.7, rtol=0.06)
+
+    def test_photographs_are_partitioned(self):
+        sources = load_sources(seed=0)
+        for index in range(2):
+            widths = [s.photos[index].shape[1] for s in sources.values()]
+            assert sum(widths) == 640
+
+    def test_seed_decides_the_partition(self):
+        ids = [load_sources(seed)['train'].digit_ids for seed in (0, 0, 1)]
+        assert np.array_equal(ids[0], ids[1])
+        assert not np.array_equal(ids[0], ids[2])
+
+
+class TestScene:
+    def test_boxes_are_tight(self, scenes):
+        """Strokes reach every side of a box and hardly leave it."""
+        for image, empty, placed in scenes:
+            painted = (np.abs(image - empty) > 8).any(axis=2)
+            outside = painted.copy()
+            for x, y, w, h in (digit.box for digit in placed):
+                inside = painted[y : y + h, x : x + w]
+                for edge in (
+                    inside[:2],
+                    inside[-2:],
+                    inside[:, :2],
+                    inside[:, -2:],
+                ):
+                    assert edge.any()
+                outside[
+                    max(y - 2, 0) : y + h + 2, max(x - 2, 0) : x + w + 2
+                ] = False
+            assert not outside.any()
+
+    def test_boxes_are_inside_and_hardly_overlap(self, scenes):
+        for image, _, placed in scenes:
+            cover = np.zeros(image.shape[:2], dtype=int)
+            for x, y, w, h in (digit.box for digit in placed):
+                assert 0 <= x < x + w <= 128
+                assert 0 <= y < y + h <= 128
+                assert w >= 3
+                assert h >= 8
+                cover[y : y + h, x : x + w] += 1
+            assert (cover > 1).sum() <= 0.2 * (cover > 0).sum()
+
+    def test_digits_too_large_for_the_image_are_refused(self):
+        source = load_sources(seed=0)['test']
+        rng = np.random.default_rng(0)
+        with pytest.raises(ValueError, match='`heights` must fit'):
+            digit_scenes.draw_scene(source, np.array([0]), 16, (90, 91), rng)
+
+
+class TestLayouts:
+    def test_splits_share_no_digit(self, data_set):
+        """Counted here from the files, without the checker."""
+        ids = {
+            split: {
+                item['digit_id']
+                for item in read_annotations(data_set, split)['annotations']
+            }
+            for split in SPLITS
+        }
+        for folder, split in (('train', 'train'), ('val', 'search')):
+            crops = (data_set / 'classification' / folder).glob('*/*.jpg')
+            ids[split] |= {int(crop.stem[-4:]) for crop in crops}
+        assert not ids['train'] & ids['search']
+        assert not ids['train'] & ids['test']
+        assert not ids['search'] & ids['test']
+
+    @pytest.mark.parametrize('split', SPLITS)
+    def test_coco_api_reads_it(self, data_set, split, capsys):
+        coco = COCO(str(annotation_file(data_set, split)))
+        capsys.readouterr()
+        names = [c['name'] for c in coco.loadCats(coco.getCatIds())]
+        assert names == list('0123456789')
+        for image in coco.loadImgs(coco.getImgIds()):
+            pixels = cv2.imread(str(data_set / split / image['file_name']))
+            assert pixels.shape == (image['height'], image['width'], 3)
+            boxes = coco.loadAnns(coco.getAnnIds(imgIds=image['id']))
+            assert 1 <= len(boxes) <= 5
+
+    def test_label_is_that_of_the_source_digit(self, data_set):
+        target = load_digits().target
+        for split in SPLITS:
+            for item in read_annotations(data_set, split)['annotations']:
+                assert item['category_id'] == target[item['digit_id']] + 1
+
+    def test_classes_are_balanced(self, data_set, tmp_path):
+        for folder, crops in (('train', 3), ('val', 2)):
+            files = (data_set / 'classification' / folder).glob('*/*.jpg')
+            count = Counter(file.parent.name for file in files)
+            assert count == dict.fromkeys('0123456789', crops)
+        many = DigitsSettings(**{**vars(SMALL), 'train_images': 150})
+        build_digits(tmp_path / 'many', many)
+        items = read_annotations(tmp_path / 'many', 'train')['annotations']
+        count = Counter(item['category_id'] for item in items)
+        assert len(count) == 10
+        assert max(count.values()) < 2.5 * min(count.values())
+
+
+class TestBuild:
+    def test_reproducible_bytes(self, data_set, tmp_path):
+        build_digits(tmp_path / 'again', SMALL)
+        assert digest(tmp_path / 'again') == digest(data_set)
+
+    def test_seed_changes_every_image(self, data_set, tmp_path):
+        other = DigitsSettings(**{**vars(SMALL), 'seed': 1})
+        build_digits(tmp_path / 'other', other)
+        first, second = digest(data_set), digest(tmp_path / 'other')
+        assert not set(first.values()) & set(second.values())
+
+    def test_more_images_leave_the_others_alone(self, data_set, tmp_path):
+        more = DigitsSettings(**{**vars(SMALL), 'train_images': 14})
+        build_digits(tmp_path / 'more', more)
+        first, second = digest(data_set), digest(tmp_path / 'more')
+        changed = {name for name in first if first[name] != second[name]}
+        assert changed == {
+            'annotations/instances_train.json',
+            'meta.json',
+        }
+
+    def test_second_call_does_nothing(self, data_set):
+        before = (data_set / 'meta.json').stat().st_mtime_ns
+        report = build_digits(data_set, SMALL)
+        assert not report.built
+        assert list(report.counts['images'].values()) == [12, 6, 6]
+        assert (data_set / 'meta.json').stat().st_mtime_ns == before
+
+    def test_other_settings_are_refused_or_replace(self, own_copy):
+        other = DigitsSettings(**{**vars(SMALL), 'search_images': 4})
+        with pytest.raises(ValueError, match='search_images=6 and not 4'):
+            build_digits(own_copy, other)
+        assert build_digits(own_copy, other, overwrite=True).built
+        assert len(list((own_copy / 'search').iterdir())) == 4
+        assert [p.name for p in own_copy.parent.iterdir()] == ['digits']
+
+    def test_damage_is_noticed(self, own_copy):
+        (own_copy / 'train' / '000003.jpg').unlink()
+        with pytest.raises(ValueError, match='is damaged'):
+            build_digits(own_copy, SMALL)
+        assert build_digits(own_copy, SMALL, overwrite=True).built
+
+    def test_overwrite_builds_anew(self, own_copy):
+        before = digest(own_copy)
+        assert build_digits(own_copy, SMALL, overwrite=True).built
+        assert digest(own_copy) == before
+
+    def test_other_files_are_never_replaced(self, tmp_path):
+        (tmp_path / 'thesis.tex').write_text('years of work')
+        with pytest.raises(ValueError, match='holds other files'):
+            build_digits(tmp_path, SMALL, overwrite=True)
+        assert (tmp_path / 'thesis.tex').exists()
+
+    def test_interrupted_build_leaves_nothing(self, tmp_path, monkeypatch):
+        def interrupt(*args):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(digits, 'write_classification', interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            build_digits(tmp_path / 'digits', SMALL)
+        assert not list(tmp_path.iterdir())
+
+    def test_killed_build_does_not_look_complete(self, tmp_path):
+        """The process ends inside the build, without any clean-up."""
+        code = (
+            'import os, sys\n'
+            'from detnas_mm.datasets import digits\n'
+            'digits.write_classification = lambda *a: os._exit(9)\n'
+            'digits.build_digits(sys.argv[1], digits.DigitsSettings(\n'
+            '    train_images=2, search_images=2, test_images=2))\n'
+        )
+        out = tmp_path / 'digits'
+        ended = subprocess.run(
+            [sys.executable, '-c', code, str(out)],
+            env={'PYTHONPATH': str(ROOT)},
+            check=False,
+        )
+        assert ended.returncode == 9
+        assert not out.exists()
+        assert not list(tmp_path.rglob('meta.json'))
+        assert build_digits(out, SMALL).built
+
+    @pytest.mark.parametrize('name', ['train_images', 'val_crops'])
+    def test_settings_out_of_range(self, name):
+        with pytest.raises(ValueError, match=f'`{name}` must be at least 1'):
+            DigitsSettings(**{name: 0})
+
+
+class TestChecks:
+    def test_shared_digit(self, own_copy):
+        content = read_annotations(own_copy, 'test')
+        stolen = read_annotations(own_copy, 'train')['annotations'][0]
+        content['annotations'][0]['digit_id'] = stolen['digit_id']
+        annotation_file(own_copy, 'test').write_text(json.dumps(content))
+        with pytest.raises(ValueError, match='must share no digit'):
+            digit_checks.check_layouts(own_copy)
+
+    def test_shared_image(self, own_copy):
+        shutil.copy(
+            own_copy / 'train' / '000001.jpg',
+            own_copy / 'test' / '000002.jpg',
+        )
+        with pytest.raises(ValueError, match='images must be distinct'):
+            digit_checks.check_layouts(own_copy)
+
+
+class TestTool:
+    def test_builds_then_refuses(self, tmp_path):
+        few = (
+            '--out', str(tmp_path / 'digits'), '--train-images', '3',
+            '--search-images', '2', '--test-images', '2',
+            '--train-crops', '2', '--val-crops', '1',
+        )  # fmt: skip
+        built = run_tool(*few)
+        assert built.returncode == 0, built.stderr
+        assert 'images: 3 train, 2 search, 2 test' in built.stdout
+        assert 'crops: 20 train, 10 val' in built.stdout
+        assert 'share no digit and no image' in built.stdout
+        refused = run_tool(*few, '--seed', '5')
+        assert refused.returncode == 1
+        assert refused.stderr.count('\n') == 1
+        assert 'seed=0 and not 5' in refused.stderr
+        assert '--overwrite' in refused.stderr
+
+    def test_default_is_the_full_data_set(self):
+        assert DigitsSettings() == DigitsSettings(
+            seed=0,
+            train_images=1000,
+            search_images=200,
+            test_images=300,
+            train_crops=400,
+            val_crops=100,
+        )
