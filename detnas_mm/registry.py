@@ -14,11 +14,20 @@ setup_compat()
 from mmengine.registry import HOOKS as MMENGINE_HOOKS  # noqa: E402
 from mmengine.registry import LOOPS as MMENGINE_LOOPS  # noqa: E402
 from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
+from mmengine.registry import (  # noqa: E402
+    WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS,
+)
 from mmengine.registry import Registry  # noqa: E402
 
 MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
+    scope='detnas_mm',
+    locations=['detnas_mm.models'],
+)
+WEIGHT_INITIALIZERS = Registry(
+    'weight initializer',
+    parent=MMENGINE_WEIGHT_INITIALIZERS,
     scope='detnas_mm',
     locations=['detnas_mm.models'],
 )

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 
 from mmengine.evaluator import Evaluator
@@ -12,7 +12,14 @@ from mmengine.runner.base_loop import BaseLoop
 from torch.utils.data import DataLoader
 
 from detnas_mm.cost import Constraint
-from detnas_mm.evaluation import Evaluation, LocalEvaluator, unrounded
+from detnas_mm.evaluation import (
+    CandidateEvaluator,
+    DistributedEvaluator,
+    LocalEvaluator,
+    connect,
+    job_rank,
+    unrounded,
+)
 from detnas_mm.models import (
     find_supernet,
     load_state_dict,
@@ -21,23 +28,18 @@ from detnas_mm.models import (
 from detnas_mm.registry import LOOPS
 from detnas_mm.search import (
     Evolution,
-    Proposal,
+    GivenPaths,
     RandomSearch,
     SearchAlgorithm,
 )
-from detnas_mm.structures import (
-    Candidate,
-    Path,
-    SearchRecord,
-    Status,
-    best_candidate,
-)
+from detnas_mm.structures import Candidate, Path, SearchRecord
 
 from .bn_recalibration_hook import BNRecalibrationHook
 from .search_constraint import build_constraint, extend_to_detector
 from .search_header import build_search_header
 from .search_progress import SearchProgress
 from .search_results import write_results
+from .search_run import SearchRun
 from .unwrap import unwrap
 
 RECORD = 'search_record.jsonl'
@@ -59,7 +61,9 @@ class EvolutionSearchLoop(BaseLoop):
             as ``'coco/bbox_mAP'``, ``'pascal_voc/mAP'``, ``'accuracy/top1'``.
         constraint: Bounds on the cost, see
             :func:`detnas_mm.engine.search_constraint.build_constraint`.
-        algorithm: ``'evolution'``, or ``'random'`` for the paper's baseline.
+        algorithm: ``'evolution'``, ``'random'`` for the paper's baseline, or
+            ``'given'`` to score ``paths``.
+        paths: The paths to score, for the algorithm ``'given'``.
         generations: Number of generations.
         population: Number of paths of a generation.
         parents: Number of the fittest paths that have children.
@@ -71,6 +75,9 @@ class EvolutionSearchLoop(BaseLoop):
         seed: Seed of the search.
         resume: Whether to go on with the search in the work dir.
         max_failures: Failed candidates in a row that end the search.
+        launcher: How the processes of the search were started: ``'none'``
+            for this one alone, ``'pytorch'``, ``'slurm'`` or ``'mpi'``. Each
+            process evaluates candidates of its own.
         fp16: Whether to run the detector under autocast.
 
     Raises:
@@ -89,6 +96,7 @@ class EvolutionSearchLoop(BaseLoop):
         metric: str,
         constraint: Mapping | None = None,
         algorithm: str = 'evolution',
+        paths: Sequence[str] = (),
         generations: int = 20,
         population: int = 50,
         parents: int = 10,
@@ -99,6 +107,7 @@ class EvolutionSearchLoop(BaseLoop):
         seed: int = 0,
         resume: bool = False,
         max_failures: int = 10,
+        launcher: str = 'none',
         fp16: bool = False,
     ) -> None:
         if generations < 1:
@@ -106,7 +115,9 @@ class EvolutionSearchLoop(BaseLoop):
                 f'`generations` must be at least 1, got {generations}'
             )
         self.record_path = FilePath(runner.work_dir) / RECORD
-        _require_new_record(self.record_path, resume)
+        self.is_controller = job_rank(launcher) == 0
+        if self.is_controller:
+            _require_new_record(self.record_path, resume)
         _require_bn_recalibration(runner)
         self.supernet = find_supernet(runner.model)
         self.metric = metric
@@ -114,7 +125,13 @@ class EvolutionSearchLoop(BaseLoop):
         self.population = population
         self.seed = seed
         self.max_failures = max_failures
-        self.settings = dict(type=algorithm, population=population)
+        self.launcher = launcher
+        self.settings = dict(type=algorithm)
+        if algorithm == 'given':
+            self.generations, self.population = 1, len(paths)
+            self.settings.update(paths=list(paths))
+        else:
+            self.settings.update(population=population)
         if algorithm == 'evolution':
             self.settings.update(
                 parents=parents,
@@ -142,8 +159,22 @@ class EvolutionSearchLoop(BaseLoop):
         """Runs the search, and writes its results.
 
         Returns:
-            The metrics of the best candidate.
+            The metrics of the best candidate; nothing on other ranks than 0.
         """
+        evaluator = LocalEvaluator(self._score, self.metric)
+        if self.launcher == 'none':
+            return self._search(evaluator)
+        evaluator = DistributedEvaluator(connect(), evaluator)
+        if not self.is_controller:
+            evaluator.serve()
+            return {}
+        try:
+            return self._search(evaluator)
+        finally:
+            evaluator.close()
+
+    def _search(self, evaluator: CandidateEvaluator) -> dict:
+        space = self.supernet.search_space
         header = build_search_header(
             self.runner.cfg,
             checkpoint=self.runner.cfg.load_from,
@@ -156,55 +187,23 @@ class EvolutionSearchLoop(BaseLoop):
         with SearchRecord.open(self.record_path, header) as record:
             progress = SearchProgress(
                 self.runner.logger,
-                self.supernet.search_space,
+                space,
                 total=self.generations * self.population,
                 metric=self.metric,
                 done=len(record.candidates),
+                work_dir=self.runner.work_dir,
             )
-            evaluator = LocalEvaluator(self._score, self.metric)
-            for generation in range(self.generations):
-                self._run_generation(generation, record, evaluator, progress)
-            best = best_candidate(record.candidates)
-            if best is None:
-                raise RuntimeError(
-                    'all candidates of the search failed, the last one with '
-                    f'{record.candidates[-1].error}'
-                )
-            self._write_results(best)
-            progress.finish(best, self.runner.work_dir)
+            best = SearchRun(
+                algorithm=self.algorithm,
+                constraint=self.constraint,
+                evaluator=evaluator,
+                record=record,
+                progress=progress,
+                on_best=self._write_results,
+                generations=self.generations,
+                max_failures=self.max_failures,
+            ).run()
         return dict(best.metrics)
-
-    def _run_generation(
-        self,
-        generation: int,
-        record: SearchRecord,
-        evaluator: LocalEvaluator,
-        progress: SearchProgress,
-    ) -> None:
-        """Evaluates what is not in the record yet, and tells all of it."""
-        proposals = self.algorithm.propose()
-        start = generation * self.population
-        done = record.candidates[start : start + self.population]
-        self._require_same_paths(done, proposals, record)
-        rest = proposals[len(done) :]
-        evaluations = evaluator.evaluate([one.path for one in rest])
-        for proposal, evaluation in zip(rest, evaluations, strict=True):
-            candidate = self._candidate(
-                len(record.candidates), generation, proposal, evaluation
-            )
-            record.append(candidate)
-            best = best_candidate(record.candidates)
-            progress.report(candidate, best)
-            if best is candidate:
-                self._write_results(best)
-            self._stop_if_all_fail(record)
-        generated = record.candidates[start : start + self.population]
-        self.algorithm.tell(
-            [one.path for one in proposals],
-            [candidate.fitness for candidate in generated],
-        )
-        if rest:
-            progress.report_generation(generation, record.candidates)
 
     def _score(self, path: Path) -> dict[str, float]:
         """Validates the detector with a path."""
@@ -216,40 +215,20 @@ class EvolutionSearchLoop(BaseLoop):
         ):
             return self.val_loop.run()
 
-    def _candidate(
-        self,
-        index: int,
-        generation: int,
-        proposal: Proposal,
-        evaluation: Evaluation,
-    ) -> Candidate:
-        table = self.constraint.table
-        return Candidate(
-            index=index,
-            generation=generation,
-            origin=proposal.origin,
-            path=self.supernet.search_space.format(proposal.path),
-            macs=table.macs(proposal.path),
-            params=table.params(proposal.path),
-            fitness=evaluation.fitness,
-            metrics=evaluation.metrics,
-            seconds=evaluation.seconds,
-            status=Status.COMPLETE
-            if evaluation.error is None
-            else Status.FAILED,
-            error=evaluation.error,
-        )
-
     def _build_algorithm(self) -> SearchAlgorithm:
         settings = dict(self.settings)
-        kinds = {'evolution': Evolution, 'random': RandomSearch}
         kind = settings.pop('type')
+        space = self.supernet.search_space
+        if kind == 'given':
+            return GivenPaths(space, **settings)
+        kinds = {'evolution': Evolution, 'random': RandomSearch}
         if kind not in kinds:
             raise ValueError(
-                f'`algorithm` must be one of {", ".join(kinds)}, got {kind!r}'
+                f'`algorithm` must be one of {", ".join(kinds)} or given, got '
+                f'{kind!r}'
             )
         return kinds[kind](
-            self.supernet.search_space,
+            space,
             is_legal=self.constraint.is_legal,
             seed=self.seed,
             **settings,
@@ -269,36 +248,10 @@ class EvolutionSearchLoop(BaseLoop):
         model.load_state_dict(state_dict)
 
     def _set_constraint(self, constraint: Constraint) -> None:
-        constraint.require_legal_paths(self.generations * self.population)
         self.constraint = constraint
+        if self.settings['type'] != 'given':
+            constraint.require_legal_paths(self.generations * self.population)
         self.algorithm = self._build_algorithm()
-
-    def _require_same_paths(
-        self,
-        done: list[Candidate],
-        proposals: list[Proposal],
-        record: SearchRecord,
-    ) -> None:
-        format_path = self.supernet.search_space.format
-        for candidate, proposal in zip(done, proposals, strict=False):
-            if candidate.path != format_path(proposal.path):
-                raise ValueError(
-                    f'candidate {candidate.index} of {record.path} is '
-                    f'{candidate.path}, but this search asks for '
-                    f'{format_path(proposal.path)}: the record was changed, '
-                    'or written by another version; use another work dir'
-                )
-
-    def _stop_if_all_fail(self, record: SearchRecord) -> None:
-        last = record.candidates[-self.max_failures :]
-        if len(last) == self.max_failures and all(
-            candidate.status is Status.FAILED for candidate in last
-        ):
-            raise RuntimeError(
-                f'{self.max_failures} candidates in a row failed, the last '
-                f'one with {last[-1].error}; mend the cause and go on with '
-                '--resume'
-            )
 
     def _write_results(self, best: Candidate) -> None:
         write_results(

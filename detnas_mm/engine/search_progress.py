@@ -17,6 +17,7 @@ class SearchProgress:
         total: Number of candidates of the whole search.
         metric: Key of the metric that is the fitness.
         done: Number of candidates that are already in the record.
+        work_dir: Where the results are.
     """
 
     def __init__(
@@ -27,12 +28,14 @@ class SearchProgress:
         total: int,
         metric: str,
         done: int,
+        work_dir: str,
     ) -> None:
         self.logger = logger
         self.space = space
         self.total = total
         self.metric = metric
         self.done_before = done
+        self.work_dir = work_dir
         self.start = time.perf_counter()
         if done:
             logger.info(
@@ -58,16 +61,13 @@ class SearchProgress:
     def report_generation(
         self, generation: int, candidates: Sequence[Candidate]
     ) -> None:
-        """Logs what a generation brought."""
+        """Logs what a generation of candidates brought."""
         scores = [
             candidate.fitness
             for candidate in candidates
-            if candidate.generation == generation
-            and candidate.status is Status.COMPLETE
+            if candidate.status is Status.COMPLETE
         ]
-        failed = sum(
-            candidate.generation == generation for candidate in candidates
-        ) - len(scores)
+        failed = len(candidates) - len(scores)
         if not scores:
             self.logger.warning(f'Generation {generation}: all failed')
             return
@@ -78,14 +78,14 @@ class SearchProgress:
             + (f', {failed} failed' if failed else '')
         )
 
-    def finish(self, best: Candidate, work_dir: str) -> None:
+    def finish(self, best: Candidate) -> None:
         """Logs the result and where it is."""
         path = self.space.format_stages(self.space.parse(best.path))
         self.logger.info(
             f'Search done. Best path {path}: {self.metric} '
             f'{best.fitness:.4f}, {best.macs / 1e6:.1f}M MACs, '
             f'{best.params / 1e6:.2f}M params (backbone). See best.json and '
-            f'best_backbone.py in {work_dir}'
+            f'best_backbone.py in {self.work_dir}'
         )
 
     def _time_left(self, candidate: Candidate) -> timedelta:

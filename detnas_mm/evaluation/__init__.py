@@ -1,5 +1,6 @@
 """Candidates in, evaluations out."""
 
+from .distributed import DistributedEvaluator, Job, connect, job_rank
 from .local import (
     CandidateEvaluator,
     Evaluation,
@@ -11,9 +12,13 @@ from .unrounded import unrounded
 
 __all__ = [
     'CandidateEvaluator',
+    'DistributedEvaluator',
     'Evaluation',
+    'Job',
     'LocalEvaluator',
     'UnknownMetricError',
+    'connect',
+    'job_rank',
     'judge',
     'unrounded',
 ]

@@ -1,5 +1,6 @@
 """The supernet, searched backbones, and what is done with their weights."""
 
+from .aligned_init import AlignedInit
 from .bn_recalibration import (
     preserved_bn_statistics,
     recalibrate_bn,
@@ -25,6 +26,7 @@ from .weight_inheritance import extract_path
 
 __all__ = [
     'PUBLISHED_PATHS',
+    'AlignedInit',
     'Architecture',
     'DetNASClsNeck',
     'DetNASNet',

@@ -1,6 +1,7 @@
 """Search algorithms: they see neither a model nor a cost."""
 
 from .evolution import Evolution, RandomSearch
+from .given import GivenPaths
 from .history import (
     NoLegalPathError,
     Proposal,
@@ -11,6 +12,7 @@ from .operators import crossover, mutate
 
 __all__ = [
     'Evolution',
+    'GivenPaths',
     'NoLegalPathError',
     'Proposal',
     'RandomSearch',

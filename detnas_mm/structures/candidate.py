@@ -12,6 +12,7 @@ class Origin(str, Enum):
     RANDOM = 'random'
     MUTATION = 'mutation'
     CROSSOVER = 'crossover'
+    GIVEN = 'given'
 
 
 class Status(str, Enum):

@@ -25,7 +25,7 @@ test_pipeline = [
 
 # Reading is cheap: one worker keeps two cores busy with training.
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=1,
     collate_fn=dict(type='default_collate'),
     persistent_workers=True,

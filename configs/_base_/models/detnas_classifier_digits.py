@@ -1,0 +1,15 @@
+_base_ = './detnas_classifier.py'
+
+# PyTorch's own initialisation; with the authors' small weights a learning
+# rate for a short schedule diverges.
+init_cfg = dict(
+    type='Kaiming',
+    layer='Conv2d',
+    a=5**0.5,
+    mode='fan_in',
+    nonlinearity='leaky_relu',
+    distribution='uniform')
+model = dict(
+    backbone=dict(search_space='tiny'),
+    neck=dict(in_channels=256, out_channels=256, init_cfg=init_cfg),
+    head=dict(num_classes=10, in_channels=256))

@@ -1,0 +1,25 @@
+# A small RetinaNet for digits of 16 to 56 pixels on images of 128 pixels.
+_base_ = './retinanet_detnas_fpn.py'
+
+norm_cfg = dict(type='BN', requires_grad=True)
+model = dict(
+    data_preprocessor=dict(
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True),
+    backbone=dict(search_space='tiny', norm_cfg=norm_cfg),
+    neck=dict(
+        in_channels=[32, 64, 128, 256],
+        out_channels=64,
+        num_outs=3,
+        add_extra_convs=False,
+        norm_cfg=norm_cfg),
+    bbox_head=dict(
+        num_classes=10,
+        in_channels=64,
+        feat_channels=64,
+        stacked_convs=2,
+        norm_cfg=norm_cfg,
+        anchor_generator=dict(
+            octave_base_scale=2, ratios=[1.0, 1.6], strides=[8, 16, 32])),
+    test_cfg=dict(nms_pre=200, max_per_img=20))

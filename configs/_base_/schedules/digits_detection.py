@@ -1,0 +1,23 @@
+# A short schedule for the embedded digits: SGD, one cycle over all epochs.
+_base_ = 'mmdet::_base_/default_runtime.py'
+
+max_epochs = 6
+train_cfg = dict(
+    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=1e-4),
+    clip_grad=dict(max_norm=10.0))
+param_scheduler = dict(
+    type='OneCycleLR',
+    eta_max=0.05,
+    total_steps=max_epochs,
+    by_epoch=True,
+    convert_to_iter_based=True)
+default_hooks = dict(
+    logger=dict(interval=20),
+    checkpoint=dict(max_keep_ckpts=1, save_optimizer=True))
+randomness = dict(seed=0)
+auto_scale_lr = dict(enable=False, base_batch_size=16)

@@ -1,0 +1,17 @@
+# A backbone that a search found, trained as detector and tested on the test
+# split. Give another path with --cfg-options model.backbone.path=DIGITS.
+_base_ = [
+    '../_base_/models/faster-rcnn_detnas_fpn_digits.py',
+    '../_base_/datasets/digits_detection.py',
+    '../_base_/schedules/digits_detection.py',
+]
+
+pretrained = 'work_dirs/detnas-tiny_digits-cls/epoch_6.pth'
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='detnas_mm.DetNASNet',
+        search_space='tiny',
+        path='work_dirs/faster-rcnn_detnas-search-tiny_fpn_digits/best.json',
+        init_cfg=dict(
+            type='Pretrained', checkpoint=pretrained, prefix='backbone.')))

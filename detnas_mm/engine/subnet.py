@@ -1,0 +1,75 @@
+"""A searched backbone's checkpoint, taken out of that of a supernet."""
+
+import io
+import os
+from pathlib import Path as FilePath
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from detnas_mm.models import (
+    extract_path,
+    find_supernet,
+    load_state_dict,
+    require_matching_keys,
+    resolve_architecture,
+)
+
+from .bn_recalibration_hook import BNRecalibrationHook
+
+
+def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:
+    """Takes the weights of a path out of a supernet's checkpoint.
+
+    Its BN statistics are recomputed as for an evaluation in a search, if the
+    config has a ``BNRecalibrationHook``.
+
+    Args:
+        config: Config of the supernet's training or search.
+        checkpoint: Checkpoint of the supernet.
+        path: Digits of the path, or the ``best.json`` of a search.
+
+    Returns:
+        A checkpoint of the same model with ``DetNASNet`` of that path.
+
+    Raises:
+        ValueError: If path, checkpoint and config do not fit together.
+    """
+    runner = Runner.from_cfg(config)
+    model = runner.model
+    supernet = find_supernet(model)
+    space = supernet.search_space
+    architecture = resolve_architecture(path, space)
+    state_dict = load_state_dict(checkpoint)
+    require_matching_keys(model, state_dict, checkpoint)
+    model.load_state_dict(state_dict)
+    hooks = [h for h in runner.hooks if isinstance(h, BNRecalibrationHook)]
+    with supernet.activate(architecture.path):
+        for hook in hooks:
+            hook.before_val(runner)
+        state_dict = {k: v.cpu() for k, v in model.state_dict().items()}
+    meta = {
+        'path': space.format(architecture.path),
+        'search_space': space.to_dict(),
+        'shuffle': supernet.shuffle,
+        'bn_recalibrated': bool(hooks),
+    }
+    return {
+        'meta': meta,
+        'state_dict': extract_path(state_dict, architecture.path),
+    }
+
+
+def save_checkpoint(checkpoint: dict, file: str | os.PathLike) -> None:
+    """Writes a checkpoint completely or not at all."""
+    file = FilePath(file)
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    temporary = file.with_name(f'.{file.name}.tmp')
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        os.replace(temporary, file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

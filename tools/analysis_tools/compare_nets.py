@@ -1,0 +1,92 @@
+"""Prints scores in the search beside test results after retraining."""
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from detnas_mm.command_line import run_command
+from detnas_mm.structures import Candidate, SearchRecord, SearchSpace
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--search',
+        nargs='+',
+        type=Path,
+        required=True,
+        help='work dirs of searches that scored the paths',
+    )
+    parser.add_argument(
+        '--net',
+        nargs=3,
+        action='append',
+        required=True,
+        metavar=('NAME', 'PATH', 'TEST_DIR'),
+        help='name, digits, and work dir of its tools/test.py; repeatable',
+    )
+    return parser.parse_args()
+
+
+def read_test_metrics(work_dir: Path) -> dict[str, float]:
+    """Reads the metrics that the latest test left in its work dir.
+
+    Raises:
+        FileNotFoundError: If there was no test.
+    """
+    files = sorted(work_dir.glob('*/*.json'))
+    if not files:
+        raise FileNotFoundError(f'no result of tools/test.py in {work_dir}')
+    return json.loads(files[-1].read_text())
+
+
+def find_candidate(records: list[SearchRecord], path: str) -> Candidate:
+    """Finds a path among the candidates of some searches.
+
+    Raises:
+        ValueError: If none of them has it.
+    """
+    for record in records:
+        for candidate in record.candidates:
+            if candidate.path == path:
+                return candidate
+    raise ValueError(f'path {path} was not scored in any of the searches')
+
+
+def main() -> None:
+    args = parse_args()
+    records = [
+        SearchRecord.read(folder / 'search_record.jsonl')
+        for folder in args.search
+    ]
+    header = records[0].header
+    space = SearchSpace(**header.search_space)
+    table = Table(title='Backbones, retrained from nothing')
+    for column in ('', 'path', 'MACs (M)', 'params (M)', 'search', 'test'):
+        table.add_column(column, justify='right' if column else 'left')
+    for name, path, folder in args.net:
+        digits = space.format(space.parse(path))
+        candidate = find_candidate(records, digits)
+        metrics = read_test_metrics(Path(folder))
+        table.add_row(
+            name,
+            space.format_stages(space.parse(path)),
+            f'{candidate.macs / 1e6:.1f}',
+            f'{candidate.params / 1e6:.3f}',
+            f'{candidate.fitness:.4f}',
+            f'{metrics[header.metric]:.3f}',
+        )
+    Console().print(table)
+    print(
+        f'search: {header.metric} with the weights of the supernet, search '
+        f'split\ntest: {header.metric} after retraining, test split; MACs and '
+        'params are those of\nthe backbone, MACs at '
+        f'{"x".join(map(str, header.constraint["input_size"]))}'
+    )
+
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,26 @@
+# Sourced by quickstart.sh and run_tests.sh: makes the virtual environment
+# .venv in the root of the repository, installs into it and activates it.
+# Nothing is installed twice; remove .venv to start anew.
+
+PYTHON=${PYTHON:-python3}
+STAMP=.venv/detnas_mm.installed
+
+# The versions that requirements.txt pins, and the package itself.
+install_environment() {
+    local wanted
+    wanted=$(cat requirements.txt setup.cfg setup.py | cksum)
+    if [ ! -x .venv/bin/python ]; then
+        echo "\$ $PYTHON -m venv .venv"
+        "$PYTHON" -m venv .venv
+    fi
+    # shellcheck disable=SC1091
+    source .venv/bin/activate
+    if [ "$(cat "$STAMP" 2>/dev/null || true)" = "$wanted" ]; then
+        return
+    fi
+    echo "\$ pip install -r requirements.txt -e '.[dev]'"
+    echo '  (PyTorch and its libraries are several GB: one to five minutes)'
+    python -m pip install --quiet --disable-pip-version-check \
+        -r requirements.txt -e '.[dev]'
+    echo "$wanted" > "$STAMP"
+}

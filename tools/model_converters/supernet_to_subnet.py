@@ -1,0 +1,50 @@
+"""Extracts a path, with its BN statistics recomputed, from a supernet."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from detnas_mm.command_line import (
+    add_common_arguments,
+    load_config,
+    run_command,
+)
+from detnas_mm.compat import setup_compat
+from detnas_mm.engine.subnet import extract_subnet, save_checkpoint
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'config', help="config of the supernet's training or search"
+    )
+    parser.add_argument('checkpoint', help='checkpoint of the supernet')
+    parser.add_argument(
+        'path', help='digits of the path, or the best.json of a search'
+    )
+    parser.add_argument('out', type=Path, help='checkpoint to write')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    setup_compat()
+    config = load_config(args)
+    if not args.out.parent.is_dir():
+        raise FileNotFoundError(f'no folder {args.out.parent} to write to')
+    with tempfile.TemporaryDirectory() as work_dir:
+        config.work_dir = args.work_dir or work_dir
+        # Neither is needed to extract weights.
+        config.val_cfg = config.val_dataloader = config.val_evaluator = None
+        checkpoint = extract_subnet(config, args.checkpoint, args.path)
+    save_checkpoint(checkpoint, args.out)
+    meta = checkpoint['meta']
+    print(
+        f'{args.out}: path {meta["path"]}, BN statistics '
+        + ('recomputed' if meta['bn_recalibrated'] else 'as in the supernet')
+    )
+
+
+if __name__ == '__main__':
+    run_command(main)
