@@ -16,5 +16,20 @@ model = dict(
         out_indices=(3, ),
         init_cfg=_base_.init_cfg))
 # One path learns faster than a supernet.
-train_cfg = dict(max_epochs=6, val_interval=6)
-param_scheduler = dict(total_steps=6)
+max_epochs = 6
+warm_up_epochs = 1
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+param_scheduler = [
+    dict(
+        type='LinearLR',
+        start_factor=0.04,
+        end=warm_up_epochs,
+        convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        begin=warm_up_epochs,
+        end=max_epochs,
+        T_max=max_epochs - warm_up_epochs,
+        eta_min=0.0,
+        convert_to_iter_based=True),
+]

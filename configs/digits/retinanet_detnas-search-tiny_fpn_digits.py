@@ -5,7 +5,7 @@ val_cfg = dict(
     _delete_=True,
     type='detnas_mm.EvolutionSearchLoop',
     metric='coco/bbox_mAP',
-    constraint=dict(max_macs=41e6),
+    constraint=dict(max_macs=42e6),
     generations=4,
     population=10,
     parents=4)

@@ -112,7 +112,6 @@ def choice_cost(
     return shuffle_block_cost(block, input_size, kernels[name])
 
 
-@lru_cache(maxsize=128)
 def cost_table(
     space: SearchSpace, input_size: ImageSize = (224, 224)
 ) -> CostTable:
@@ -122,13 +121,21 @@ def cost_table(
         space: The search space.
         input_size: Height and width of the image.
     """
-    height, width = input_size
+    try:
+        height, width = input_size
+    except (TypeError, ValueError):
+        height = width = 0
     if height < 1 or width < 1:
         raise ValueError(
             '`input_size` must be a height and a width of at least 1, got '
             f'{input_size}'
         )
-    size = halved((height, width))
+    return _cost_table(space, (height, width))
+
+
+@lru_cache(maxsize=128)
+def _cost_table(space: SearchSpace, input_size: ImageSize) -> CostTable:
+    size = halved(input_size)
     stem = conv_cost(3, space.stem_channels, 3, size, bias=True)
     rows = []
     for block in space.blocks:
@@ -152,7 +159,7 @@ def backbone_macs(
     Raises:
         ValueError: If the path is not one of the space.
     """
-    table = cost_table(space, tuple(input_size))
+    table = cost_table(space, input_size)
     return table.macs(space.validate(path))
 
 

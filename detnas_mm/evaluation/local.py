@@ -52,6 +52,8 @@ class LocalEvaluator:
     def __init__(self, score: Score, metric: str, attempts: int = 2) -> None:
         self.score = score
         self.metric = metric
+        if attempts < 1:
+            raise ValueError(f'`attempts` must be at least 1, got {attempts}')
         self.attempts = attempts
 
     def evaluate(self, paths: Sequence[Path]) -> Iterator[Evaluation]:
@@ -118,6 +120,6 @@ def judge(metrics: Mapping[str, object], metric: str) -> Evaluation:
 def _is_number(value: object) -> bool:
     try:
         float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return True

@@ -28,12 +28,31 @@ def check_out_indices(
         ValueError: If an index is not that of a stage.
     """
     stages = range(len(space.stage_blocks))
-    if not out_indices or any(index not in stages for index in out_indices):
+    out_indices = tuple(out_indices)
+    if (
+        not out_indices
+        or not set(out_indices) <= set(stages)
+        or list(out_indices) != sorted(set(out_indices))
+    ):
         raise ValueError(
-            f'`out_indices` must be stages from 0 to {stages[-1]}, got '
-            f'{tuple(out_indices)}'
+            f'`out_indices` must be stages from 0 to {stages[-1]} in rising '
+            f'order, got {out_indices}'
         )
-    return tuple(out_indices)
+    return out_indices
+
+
+def check_frozen_stages(space: SearchSpace, frozen_stages: int) -> int:
+    """Returns the number of frozen stages.
+
+    Raises:
+        ValueError: If the space has not so many.
+    """
+    num_stages = len(space.stage_blocks)
+    if frozen_stages not in range(-1, num_stages + 1):
+        raise ValueError(
+            f'`frozen_stages` must be -1 to {num_stages}, got {frozen_stages}'
+        )
+    return frozen_stages
 
 
 def forward_stages(

@@ -125,18 +125,27 @@ def recalibrate_bn(model: BaseModel, batches: Iterable[dict]) -> int:
     return sum(counts)
 
 
+def _reset_statistics(layer: _BatchNorm, _: object) -> None:
+    layer.running_mean.zero_()
+    layer.running_var.fill_(1)
+
+
 @contextmanager
 def _statistics_of_each_batch(averages: list[_Average]) -> Iterator[list]:
     """Adds the statistics of each run of a layer to its average.
 
     With a momentum of 1 a layer's buffers hold exactly those of its last
-    run, so that nothing has to be computed twice.
+    run, so that nothing has to be computed twice. They are reset before,
+    since not even a momentum of 1 forgets NaN.
     """
     counts: list[int] = []
     momenta = [average.layer.momentum for average in averages]
     handles = []
     for average in averages:
         average.layer.momentum = 1.0
+        handles.append(
+            average.layer.register_forward_pre_hook(_reset_statistics)
+        )
         handles.append(
             average.layer.register_forward_hook(
                 lambda *_, average=average: average.add(counts[-1])

@@ -1,6 +1,7 @@
 """Checkpoints that fit: a missing or left-over key is an error."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -20,10 +21,9 @@ def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines() or ['unreadable']
         raise ValueError(
             f'{path} is not a checkpoint that can be loaded safely: '
-            f'{reason[0]}'
+            f'{_reason(error)}'
         ) from error
     if not isinstance(content, Mapping):
         raise ValueError(
@@ -96,6 +96,15 @@ def require_matching_pretrained(
             }
             source = f'{prefix}* of {source}'
         require_matching_keys(module, state_dict, source)
+
+
+def _reason(error: Exception) -> str:
+    """Returns the part of torch's long message that names the cause."""
+    refused = re.search(r'GLOBAL (\S+) was not an allowed', str(error))
+    if refused:
+        return f'it refers to {refused[1]}, which could run code'
+    lines = str(error).strip().splitlines() or ['unreadable']
+    return lines[0]
 
 
 def _listing(what: str, keys: Iterable[str], shown: int = 3) -> str:

@@ -48,9 +48,10 @@ class DetNASClsNeck(BaseModule):
 
     def init_weights(self) -> None:
         """Draws the weights as those of the backbone."""
-        conv, norm = self.layers[0], self.layers[1]
-        nn.init.normal_(conv.weight, 0, 1 / conv.weight.shape[1])
-        nn.init.zeros_(conv.bias)
-        nn.init.ones_(norm.weight)
-        nn.init.constant_(norm.bias, 1e-4)
+        if not self.is_init:
+            conv, norm = self.layers[0], self.layers[1]
+            nn.init.normal_(conv.weight, 0, 1 / conv.weight.shape[1])
+            nn.init.zeros_(conv.bias)
+            nn.init.ones_(norm.weight)
+            nn.init.constant_(norm.bias, 1e-4)
         super().init_weights()

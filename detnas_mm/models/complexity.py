@@ -102,7 +102,7 @@ def measured_cost_table(
     formula for. Nothing is computed: the blocks live on the meta device.
     """
     with torch.device('meta'):
-        stem = build_stem(space, _NORM)
+        stem = build_stem(space, _NORM).eval()
         x = torch.empty(1, 3, *input_size)
         stem_cost = count_cost(stem, lambda: stem(x))
         x = stem(x)

@@ -13,6 +13,7 @@ from detnas_mm.structures import Path, SearchSpace, get_search_space
 
 from .backbone import (
     build_stem,
+    check_frozen_stages,
     check_out_indices,
     forward_stages,
     freeze_stages,
@@ -64,6 +65,13 @@ def resolve_architecture(
         FileNotFoundError: If the ``best.json`` does not exist.
     """
     space = None if search_space is None else get_search_space(search_space)
+    if isinstance(path, FilePath):
+        path = str(path)
+    if not isinstance(path, (str, Sequence)):
+        raise ValueError(
+            '`path` must be the digits of a path as text, such as '
+            f"'2120...' in quotes, got {path!r}"
+        )
     shuffle = 'grouped'
     if isinstance(path, str) and path in PUBLISHED_PATHS:
         name, digits = PUBLISHED_PATHS[path]
@@ -153,7 +161,9 @@ class DetNASNet(BaseModule):
         self.path = architecture.path
         self.shuffle = shuffle or architecture.shuffle
         self.out_indices = check_out_indices(self.search_space, out_indices)
-        self.frozen_stages = frozen_stages
+        self.frozen_stages = check_frozen_stages(
+            self.search_space, frozen_stages
+        )
         self.norm_eval = norm_eval
         self.with_cp = with_cp
 
@@ -193,8 +203,9 @@ class DetNASNet(BaseModule):
 
     def init_weights(self) -> None:
         """Draws the weights, or loads those of ``init_cfg``."""
-        init_backbone(self.stem, self.blocks)
-        require_matching_pretrained(self, self.init_cfg)
+        if not self.is_init:
+            init_backbone(self.stem, self.blocks)
+            require_matching_pretrained(self, self.init_cfg)
         super().init_weights()
 
     def train(self, mode: bool = True) -> 'DetNASNet':

@@ -11,6 +11,7 @@ from detnas_mm.structures import Path, SearchSpace, get_search_space
 
 from .backbone import (
     build_stem,
+    check_frozen_stages,
     check_out_indices,
     forward_stages,
     freeze_stages,
@@ -63,7 +64,9 @@ class DetNASSupernet(BaseModule):
         self.search_space = get_search_space(search_space)
         self.shuffle = shuffle
         self.out_indices = check_out_indices(self.search_space, out_indices)
-        self.frozen_stages = frozen_stages
+        self.frozen_stages = check_frozen_stages(
+            self.search_space, frozen_stages
+        )
         self.norm_eval = norm_eval
         self.with_cp = with_cp
         self._path: Path | None = None
@@ -159,8 +162,9 @@ class DetNASSupernet(BaseModule):
 
     def init_weights(self) -> None:
         """Draws the weights, or loads those of ``init_cfg``."""
-        init_backbone(self.stem, self.blocks)
-        require_matching_pretrained(self, self.init_cfg)
+        if not self.is_init:
+            init_backbone(self.stem, self.blocks)
+            require_matching_pretrained(self, self.init_cfg)
         super().init_weights()
 
     def train(self, mode: bool = True) -> 'DetNASSupernet':

@@ -7,9 +7,6 @@ from torch import Tensor
 
 from detnas_mm.structures import Path
 
-# backbone.blocks.{block}.{choice}.{rest}
-_CHOICE_KEY = re.compile(r'(.*\bblocks)\.(\d+)\.(\d+)\.(.+)')
-
 
 def extract_path(
     state_dict: Mapping[str, Tensor], path: Path, prefix: str = 'backbone.'
@@ -29,14 +26,18 @@ def extract_path(
     Raises:
         ValueError: If there is no supernet of such paths under ``prefix``.
     """
+    # {prefix}blocks.{block}.{choice}.{rest}
+    choice_key = re.compile(
+        re.escape(f'{prefix}blocks') + r'\.(\d+)\.(\d+)\.(.+)'
+    )
     extracted = {}
     taken = set()
     for key, value in state_dict.items():
-        match = _CHOICE_KEY.fullmatch(key)
-        if match is None or match[1] != f'{prefix}blocks':
+        match = choice_key.fullmatch(key)
+        if match is None:
             extracted[key] = value
             continue
-        block, choice = int(match[2]), int(match[3])
+        block, choice = int(match[1]), int(match[2])
         if block >= len(path):
             raise ValueError(
                 f'the supernet has a block {block}, but the path only '
@@ -44,7 +45,7 @@ def extract_path(
             )
         if path[block] == choice:
             taken.add(block)
-            extracted[f'{match[1]}.{block}.{match[4]}'] = value
+            extracted[f'{prefix}blocks.{block}.{match[3]}'] = value
     if len(taken) != len(path):
         missing = sorted(set(range(len(path))) - taken)
         raise ValueError(

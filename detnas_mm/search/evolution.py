@@ -27,7 +27,8 @@ class Evolution:
     Args:
         space: The search space.
         population: Number of paths of a generation.
-        parents: Number of the fittest paths that have children.
+        parents: Number of the fittest paths that have children. A single
+            parent has no crossed ones; random paths take their place.
         mutation_prob: Probability with which each choice of a mutated path
             is redrawn.
         is_legal: Says whether a path meets the constraint.

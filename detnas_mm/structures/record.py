@@ -4,13 +4,12 @@ import difflib
 import fcntl
 import json
 import os
+import weakref
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import BinaryIO
 
 from .candidate import Candidate
-from .files import write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +80,7 @@ class SearchRecord:
         self.path = Path(path)
         self.header: SearchHeader | None = None
         self.candidates: list[Candidate] = []
-        self._file: BinaryIO | None = None
+        self._file: int | None = None
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> 'SearchRecord':
@@ -111,11 +110,9 @@ class SearchRecord:
             BlockingIOError: If another process appends to it.
         """
         record = cls(path)
-        if not record.path.exists():
-            line = json.dumps(asdict(header)) + '\n'
-            write_atomically(record.path, line)
         record._lock()
         try:
+            record._write_header_if_new(header)
             size = record._load()
             difference = record.header.difference(header)
             if difference is not None:
@@ -124,7 +121,7 @@ class SearchRecord:
                     f'{difference}; use another work dir, or the settings '
                     'of that search'
                 )
-            record._file.truncate(size)
+            os.truncate(record._file, size)
         except BaseException:
             record.close()
             raise
@@ -146,16 +143,14 @@ class SearchRecord:
                 f'{len(self.candidates)}, got {candidate.index}'
             )
         line = json.dumps(candidate.to_dict(), allow_nan=False) + '\n'
-        self._file.write(line.encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._write(line.encode())
         self.candidates.append(candidate)
 
     def close(self) -> None:
         """Closes the file and gives the lock back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
 
     def __enter__(self) -> 'SearchRecord':
         return self
@@ -164,15 +159,42 @@ class SearchRecord:
         self.close()
 
     def _lock(self) -> None:
-        self._file = open(self.path, 'ab')  # noqa: SIM115
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        self._file = os.open(self.path, flags, 0o666)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:
             self.close()
             raise BlockingIOError(
                 f'another search is writing {self.path}; wait for it, stop '
                 'it, or use another work dir'
             ) from None
+        # The workers of a data loader inherit the file, and may outlive a
+        # killed search: they must not hold its lock.
+        this = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _close(this()))
+
+    def _write_header_if_new(self, header: SearchHeader) -> None:
+        """Writes the header into a file that has no whole line yet."""
+        if b'\n' in self.path.read_bytes():
+            return
+        try:
+            os.truncate(self._file, 0)
+            self._write((json.dumps(asdict(header)) + '\n').encode())
+        except BaseException:
+            self.path.unlink()
+            raise
+
+    def _write(self, line: bytes) -> None:
+        """Puts a line on disk, or leaves the file as it was."""
+        size = os.fstat(self._file).st_size
+        try:
+            while line:
+                line = line[os.write(self._file, line) :]
+            os.fsync(self._file)
+        except BaseException:
+            os.truncate(self._file, size)
+            raise
 
     def _load(self) -> int:
         """Reads all whole lines and returns how many bytes they have."""
@@ -206,6 +228,11 @@ class SearchRecord:
                 f'index {candidate.index} where {number - 1} was expected'
             )
         self.candidates.append(candidate)
+
+
+def _close(record: SearchRecord | None) -> None:
+    if record is not None:
+        record.close()
 
 
 def _changed_lines(before: str, after: str, limit: int = 3) -> str:

@@ -1,19 +1,28 @@
-# A short schedule for the embedded digits: SGD, one cycle over all epochs.
+# A short schedule for the embedded digits: SGD with warm-up and cosine.
 _base_ = 'mmpretrain::_base_/default_runtime.py'
 
 max_epochs = 12
+warm_up_epochs = 3
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=4e-5),
     clip_grad=dict(max_norm=5.0))
-param_scheduler = dict(
-    type='OneCycleLR',
-    eta_max=0.1,
-    total_steps=max_epochs,
-    by_epoch=True,
-    convert_to_iter_based=True)
+param_scheduler = [
+    dict(
+        type='LinearLR',
+        start_factor=0.04,
+        end=warm_up_epochs,
+        convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        begin=warm_up_epochs,
+        end=max_epochs,
+        T_max=max_epochs - warm_up_epochs,
+        eta_min=0.0,
+        convert_to_iter_based=True),
+]
 default_hooks = dict(
     logger=dict(interval=50), checkpoint=dict(max_keep_ckpts=1))
 randomness = dict(seed=0)

@@ -1,0 +1,14 @@
+"""Settings of all tests: the shared kit is importable as ``kit``."""
+
+from hypothesis import Phase, settings
+
+# Not every machine is fast, and a failing build must fail again.
+settings.register_profile(
+    'detnas',
+    deadline=None,
+    max_examples=20,
+    derandomize=True,
+    # Explaining a failure traces every line, which takes minutes in torch.
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+)
+settings.load_profile('detnas')

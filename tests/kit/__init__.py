@@ -1,0 +1,1 @@
+"""Toy parts that the tests share: spaces, records, models and data."""

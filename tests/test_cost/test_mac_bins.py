@@ -1,0 +1,91 @@
+"""Paths drawn so that their MACs are uniform over bins."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from kit.spaces import FOUR_BLOCKS
+
+from detnas_mm.cost import MacBins, backbone_macs
+from detnas_mm.structures import SEARCH_SPACES
+
+SMALL = SEARCH_SPACES['small']
+# 1x1 convolution from 640 to 1024 channels at 7x7, and 1000 classes.
+HEAD = 640 * 1024 * 7 * 7 + 1024 * 1000
+
+
+def test_defaults_are_those_of_the_authors():
+    # Seven bins, 10M wide, from 290M to 360M, the head counted.
+    bins = MacBins()
+    assert (bins.low, bins.width, bins.num_bins) == (290e6, 10e6, 7)
+    assert bins.head_macs == HEAD
+    assert bins.input_size == (224, 224)
+
+
+def test_every_bin_that_has_paths_is_hit_alike():
+    # Without the two rarest bins: 4 bins from 310M to 350M.
+    bins = MacBins(low=310e6, num_bins=4)
+    rng = np.random.default_rng(0)
+    paths = [bins.draw(SMALL, rng) for _ in range(400)]
+    macs = np.array([backbone_macs(SMALL, path) for path in paths]) + HEAD
+    counts, _ = np.histogram(macs, bins=310e6 + 10e6 * np.arange(5))
+    # Five standard deviations of 400 draws of probability 1/4: 43.
+    assert counts.sum() == 400
+    assert np.abs(counts - 100).max() < 43
+
+
+def test_uniform_paths_would_not_do():
+    """The statistic of the test above tells the two apart."""
+    paths = SMALL.random_paths(np.random.default_rng(0), 400)
+    macs = np.array([backbone_macs(SMALL, path) for path in paths]) + HEAD
+    counts, _ = np.histogram(macs, bins=310e6 + 10e6 * np.arange(5))
+    assert np.abs(counts - 100).max() > 43
+
+
+def test_an_empty_bin_gives_way_to_a_uniform_path():
+    bins = MacBins(low=1e12, num_bins=1, max_draws=20)
+    rng = np.random.default_rng(0)
+    paths = [bins.draw(FOUR_BLOCKS, rng) for _ in range(2000)]
+    assert len(set(paths)) > 0.95 * FOUR_BLOCKS.size
+
+
+def test_settings_decide():
+    macs = sorted(
+        {backbone_macs(FOUR_BLOCKS, p, (32, 40)) for p in
+         FOUR_BLOCKS.all_paths()}
+    )  # fmt: skip
+    wanted = macs[len(macs) // 2]
+    bins = MacBins(
+        low=wanted + 7 - 0.4,
+        width=0.8,
+        num_bins=1,
+        head_macs=7,
+        input_size=(32, 40),
+        max_draws=10_000,
+    )
+    for seed in range(5):
+        path = bins.draw(FOUR_BLOCKS, np.random.default_rng(seed))
+        assert backbone_macs(FOUR_BLOCKS, path, (32, 40)) == wanted
+
+
+def test_draws_depend_on_the_generator_alone():
+    def draw(seed):
+        rng = np.random.default_rng(seed)
+        return [MacBins().draw(SMALL, rng) for _ in range(5)]
+
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [dict(width=0), dict(width=-1), dict(num_bins=0), dict(max_draws=0)],
+)
+def test_impossible_settings_are_refused(settings):
+    with pytest.raises(ValueError, match='must be positive, got'):
+        MacBins(**settings)
+
+
+def test_bins_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        MacBins().low = 0

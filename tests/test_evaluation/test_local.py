@@ -1,0 +1,155 @@
+"""The fitness of a candidate, and what is done with failures."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from detnas_mm.evaluation import (
+    Evaluation,
+    LocalEvaluator,
+    UnknownMetricError,
+    judge,
+)
+
+METRICS = {
+    'coco/bbox_mAP': 0.1 + 0.2,
+    'coco/bbox_mAP_50': np.float64(2 / 3),
+    'coco/bbox_mAP_s': -1,
+    'coco/bbox_mAP_copypaste': '0.300 0.667 -1.000',
+    'accuracy/top1': torch.tensor(12.5),
+}
+
+
+def test_fitness_is_the_metric_to_the_last_bit():
+    result = judge(METRICS, 'coco/bbox_mAP')
+    assert result.fitness == 0.1 + 0.2
+    assert result.error is None
+    assert result.metrics == {
+        'coco/bbox_mAP': 0.1 + 0.2,
+        'coco/bbox_mAP_50': 2 / 3,
+        'coco/bbox_mAP_s': -1.0,
+        'accuracy/top1': 12.5,
+    }
+    # Plain numbers, which JSON can hold.
+    assert {type(value) for value in result.metrics.values()} == {float}
+    assert type(judge(METRICS, 'accuracy/top1').fitness) is float
+
+
+def test_unknown_metric_lists_those_there_are():
+    with pytest.raises(UnknownMetricError, match="'coco/mAP'") as error:
+        judge(METRICS, 'coco/mAP')
+    for metric in METRICS:
+        known = metric in str(error.value)
+        assert known == ('copypaste' not in metric)
+
+
+def test_metric_that_is_no_number_is_unknown():
+    with pytest.raises(UnknownMetricError):
+        judge(METRICS, 'coco/bbox_mAP_copypaste')
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf, torch.tensor(math.nan)])
+def test_metric_that_is_not_finite_is_a_failure(value):
+    result = judge({'mAP': value, 'AP50': 0.5}, 'mAP')
+    assert result.fitness is None
+    assert result.error == f'mAP is {float(value)}'
+    assert result.metrics == {'AP50': 0.5}
+
+
+def test_other_metrics_that_are_not_finite_are_left_out():
+    result = judge({'mAP': 0.25, 'loss': math.nan}, 'mAP')
+    assert result == Evaluation(0.25, {'mAP': 0.25})
+
+
+def test_no_metrics_at_all_are_a_failure():
+    """What mmdet gives where no box was predicted."""
+    result = judge({}, 'coco/bbox_mAP')
+    assert result.fitness is None
+    assert result.metrics == {}
+    assert 'predicted nothing' in result.error
+
+
+class Scores:
+    """Scores paths; fails as often as it is told, for each path."""
+
+    def __init__(self, failures, error=None):
+        self.failures = dict(failures)
+        self.error = error or RuntimeError('out of\nmemory')
+        self.calls = []
+
+    def __call__(self, path):
+        self.calls.append(path)
+        if self.failures.get(path, 0) > 0:
+            self.failures[path] -= 1
+            raise self.error
+        return {'mAP': sum(path) / 10}
+
+
+def test_paths_are_evaluated_in_turn():
+    scores = Scores({})
+    results = LocalEvaluator(scores, 'mAP').evaluate([(0, 1), (2, 3)])
+    # Lazily: a search records each candidate before the next one starts.
+    assert next(results).fitness == 0.1
+    assert scores.calls == [(0, 1)]
+    assert next(results).fitness == 0.5
+    assert next(results, None) is None
+
+
+def test_a_failed_path_is_tried_once_more():
+    scores = Scores({(0, 1): 1})
+    (result,) = LocalEvaluator(scores, 'mAP').evaluate([(0, 1)])
+    assert result.fitness == 0.1
+    assert result.error is None
+    assert scores.calls == [(0, 1)] * 2
+
+
+def test_a_path_that_fails_again_is_given_up():
+    scores = Scores({(0, 1): 99})
+    evaluator = LocalEvaluator(scores, 'mAP')
+    failed, fine = evaluator.evaluate([(0, 1), (2, 3)])
+    assert failed.fitness is None
+    assert failed.metrics == {}
+    # In one line.
+    assert failed.error == 'RuntimeError: out of'
+    assert fine.fitness == 0.5
+    assert scores.calls == [(0, 1), (0, 1), (2, 3)]
+
+
+@pytest.mark.parametrize('attempts', [1, 3])
+def test_number_of_attempts(attempts):
+    scores = Scores({(0,): 99})
+    (result,) = LocalEvaluator(scores, 'mAP', attempts).evaluate([(0,)])
+    assert result.error
+    assert len(scores.calls) == attempts
+
+
+def test_error_without_text():
+    scores = Scores({(0,): 99}, ValueError())
+    (result,) = LocalEvaluator(scores, 'mAP').evaluate([(0,)])
+    assert result.error == 'ValueError: '
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit])
+def test_the_user_may_stop_it(error):
+    scores = Scores({(0,): 99}, error())
+    with pytest.raises(error):
+        next(LocalEvaluator(scores, 'mAP').evaluate([(0,)]))
+    assert len(scores.calls) == 1
+
+
+def test_an_unknown_metric_ends_the_search_at_once():
+    """It is a mistake of the config: no candidate could be judged."""
+    scores = Scores({})
+    with pytest.raises(UnknownMetricError, match='mAP'):
+        next(LocalEvaluator(scores, 'AP').evaluate([(0,), (1,)]))
+    assert len(scores.calls) == 1
+
+
+def test_time_of_all_attempts_counts(monkeypatch):
+    times = iter([100.0, 107.5])
+    monkeypatch.setattr('time.perf_counter', lambda: next(times))
+    scores = Scores({(0,): 1})
+    (result,) = LocalEvaluator(scores, 'mAP').evaluate([(0,)])
+    assert result.seconds == 7.5

@@ -1,0 +1,249 @@
+"""What the supernet and searched backbones have in common."""
+
+import pytest
+import torch
+from kit.models import changed_keys, copies, searched, supernet, toy_batch
+from kit.spaces import DETECTOR_SPACE, FOUR_BLOCKS, TWO_BLOCKS
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from detnas_mm.models import DetNASNet, DetNASSupernet
+from detnas_mm.registry import MODELS
+
+PATH = '012301'
+IMAGE = toy_batch(2, seed=0, size=(64, 65))['inputs']
+
+
+def make_supernet(space=DETECTOR_SPACE, path=PATH, **settings):
+    return supernet(space, path, **settings)
+
+
+def make_searched(space=DETECTOR_SPACE, path=PATH, **settings):
+    return searched(space, path, **settings)
+
+
+pytestmark = pytest.mark.parametrize('make', [make_supernet, make_searched])
+
+
+def blocks_of(net):
+    if isinstance(net, DetNASSupernet):
+        return net.active_blocks()
+    return list(net.blocks)
+
+
+def shapes(net):
+    return [tuple(x.shape) for x in net(IMAGE)]
+
+
+def test_strides_and_channels_of_the_stages(make):
+    net = make()
+    # Strides 4, 8, 16 and 32, sizes rounded up.
+    assert shapes(net) == [
+        (2, 8, 16, 17),
+        (2, 12, 8, 9),
+        (2, 16, 4, 5),
+        (2, 24, 2, 3),
+    ]
+    assert net.out_channels == (8, 12, 16, 24)
+
+
+@pytest.mark.parametrize('indices', [(0,), (3,), (1, 3), [0, 1, 2]])
+def test_out_indices(make, indices):
+    every, some = make(seed=1), make(seed=1, out_indices=indices)
+    every.eval(), some.eval()
+    outputs = every(IMAGE)
+    for mine, index in zip(some(IMAGE), indices, strict=True):
+        assert torch.equal(mine, outputs[index])
+    assert some.out_channels == tuple(
+        DETECTOR_SPACE.stage_channels[index] for index in indices
+    )
+
+
+@pytest.mark.parametrize('indices', [(3, 0), (1, 0, 2)])
+def test_out_channels_are_those_of_the_outputs(make, indices):
+    """Whatever the order of the indices; a detector's neck relies on it."""
+    try:
+        net = make(out_indices=indices)
+    except ValueError:
+        return
+    channels = tuple(shape[1] for shape in shapes(net))
+    assert net.out_channels == channels
+
+
+@pytest.mark.parametrize('indices', [(), (4,), (0, -1)])
+def test_stage_that_is_not_there_is_named(make, indices):
+    with pytest.raises(ValueError, match='`out_indices`.*0 to 3') as error:
+        make(out_indices=indices)
+    assert str(tuple(indices)) in str(error.value)
+
+
+@pytest.mark.parametrize('frozen', [5, -2])
+def test_impossible_frozen_stages_are_named(make, frozen):
+    with pytest.raises(ValueError, match=f'`frozen_stages`.*{frozen}'):
+        make(frozen_stages=frozen)
+
+
+@pytest.mark.parametrize('frozen', [-1, 0, 1, 4])
+def test_frozen_stages_do_not_learn(make, frozen):
+    net = make(frozen_stages=frozen)
+    before = copies(net.state_dict())
+    net.train()
+    trained = [param for param in net.parameters() if param.requires_grad]
+    if trained:
+        optimizer = torch.optim.SGD(trained, lr=1.0, weight_decay=0.1)
+        sum(x.square().mean() for x in net(IMAGE)).backward()
+        optimizer.step()
+    else:
+        net(IMAGE)
+    changed = changed_keys(before, net.state_dict())
+
+    stages = [block.stage for block in DETECTOR_SPACE.blocks]
+    for key in before:
+        part, *rest = key.split('.')
+        stage = -1 if part == 'stem' else stages[int(rest[0])]
+        if stage < frozen or frozen == 0 == stage + 1:
+            assert key not in changed
+        elif part == 'stem':
+            assert key in changed
+    for block, stage in zip(blocks_of(net), stages, strict=True):
+        assert block.training == (stage >= frozen)
+    assert bool(changed) == (frozen < 4)
+
+
+def test_frozen_stages_stay_frozen_after_eval(make):
+    net = make(frozen_stages=2)
+    net.eval()
+    net.train()
+    frozen = [net.stem, *blocks_of(net)[:3]]
+    assert not any(module.training for module in frozen)
+    assert not any(
+        param.requires_grad for part in frozen for param in part.parameters()
+    )
+    assert all(block.training for block in blocks_of(net)[3:])
+
+
+def test_norm_eval_keeps_statistics_and_trains_weights(make):
+    net = make(norm_eval=True)
+    before = copies(net.state_dict())
+    net.train()
+    assert not any(
+        m.training for m in net.modules() if isinstance(m, _BatchNorm)
+    )
+    sum(x.square().mean() for x in net(IMAGE)).backward()
+    assert not changed_keys(before, net.state_dict())
+    # The affine parameters of BN still learn.
+    assert net.stem[1].weight.grad.abs().max() > 0
+    assert net.stem[0].weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize('frozen', [-1, 1])
+def test_with_cp_changes_neither_outputs_nor_gradients(make, frozen):
+    results = []
+    for with_cp in (False, True):
+        net = make(seed=3, with_cp=with_cp, frozen_stages=frozen)
+        net.train()
+        outputs = net(IMAGE)
+        sum(x.square().mean() for x in outputs).backward()
+        result = {f'out {i}': x.detach() for i, x in enumerate(outputs)}
+        for name, param in net.named_parameters():
+            if param.grad is not None:
+                result[name] = param.grad
+        results.append(result)
+    assert not changed_keys(*results)
+
+
+def test_with_cp_computes_again(make):
+    """It would save no memory otherwise."""
+    net = make(with_cp=True)
+    runs = []
+    blocks_of(net)[0].register_forward_pre_hook(lambda *_: runs.append(1))
+    outputs = net.train()(IMAGE)
+    assert len(runs) == 1
+    sum(x.sum() for x in outputs).backward()
+    assert len(runs) == 2
+
+
+def test_stem(make):
+    net = make()
+    conv, norm, relu = net.stem
+    assert (conv.in_channels, conv.out_channels) == (3, 4)
+    assert (conv.kernel_size, conv.stride) == ((3, 3), (2, 2))
+    assert conv.padding == (1, 1)
+    assert conv.bias is not None
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(relu, nn.ReLU)
+
+
+def test_initial_weights(make):
+    """Stem N(0, 0.01), others N(0, 1 / shape[1]), BN 1 and 1e-4."""
+    net = make('small', '21202112331300313132')
+    net.init_weights()
+    stem = net.stem[0]
+    count = stem.weight.numel()
+    deviation = stem.weight.std().item()
+    assert deviation == pytest.approx(0.01, rel=4 / (2 * count) ** 0.5)
+    assert not stem.bias.any()
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d) and layer is not stem:
+            weight = layer.weight
+            ratio = weight.std().item() * weight.shape[1]
+            tolerance = 6 / (2 * weight.numel()) ** 0.5
+            assert ratio == pytest.approx(1, abs=tolerance)
+            assert abs(weight.mean().item()) * weight.shape[1] < 6 / (
+                weight.numel() ** 0.5
+            )
+        elif isinstance(layer, nn.BatchNorm2d):
+            assert (layer.weight == 1).all()
+            assert (layer.bias == 1e-4).all()
+
+
+def test_initial_weights_follow_the_seed(make):
+    states = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        net = make(TWO_BLOCKS, '01')
+        net.init_weights()
+        states.append(copies(net.state_dict()))
+    assert not changed_keys(states[0], states[1])
+    assert 'stem.0.weight' in changed_keys(states[0], states[2])
+
+
+@pytest.mark.parametrize('kind', ['SyncBN', 'BN'])
+def test_norm_cfg_works_in_one_process(make, kind):
+    net = make(norm_cfg=dict(type=kind, eps=1e-3, requires_grad=False))
+    norms = [m for m in net.modules() if isinstance(m, _BatchNorm)]
+    expected = nn.SyncBatchNorm if kind == 'SyncBN' else nn.BatchNorm2d
+    assert all(isinstance(norm, expected) for norm in norms)
+    assert {norm.eps for norm in norms} == {1e-3}
+    assert not any(norm.weight.requires_grad for norm in norms)
+    before = copies(net.state_dict())
+    sum(x.sum() for x in net.train()(IMAGE)).backward()
+    assert 'stem.1.running_mean' in changed_keys(before, net.state_dict())
+    net.eval()(IMAGE)
+
+
+def test_unknown_search_space_is_named(make):
+    with pytest.raises(ValueError, match="`search_space`.*'smal'"):
+        make('smal')
+
+
+def test_unknown_shuffle_is_named(make):
+    with pytest.raises(ValueError, match="`shuffle`.*'mixed'"):
+        make(shuffle='mixed')
+
+
+def test_in_a_config_space_may_be_name_or_fields(make):
+    kind = type(make())
+    fields = FOUR_BLOCKS.to_dict()
+    for space in ('tiny', fields):
+        cfg = dict(
+            type=f'detnas_mm.{kind.__name__}',
+            search_space=space,
+            out_indices=[1],
+        )
+        blocks = 10 if space == 'tiny' else 4
+        if kind is DetNASNet:
+            cfg['path'] = '0' * blocks
+        net = MODELS.build(cfg)
+        assert type(net) is kind
+        assert net.search_space.num_blocks == blocks

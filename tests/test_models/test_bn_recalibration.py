@@ -1,0 +1,260 @@
+"""BN statistics of a path, against statistics computed by hand."""
+
+import numpy as np
+import pytest
+import torch
+from kit.models import ToyClassifier, changed_keys, copies, supernet, toy_batch
+from kit.spaces import FOUR_BLOCKS
+from mmengine.model import BaseModel
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from detnas_mm.models import (
+    preserved_bn_statistics,
+    recalibrate_bn,
+    restore_bn_statistics,
+    save_bn_statistics,
+)
+
+SIZES = [5, 3, 1, 7]
+BATCHES = [toy_batch(n, seed=n, size=(24, 20)) for n in SIZES]
+PATH = '0312'
+
+
+def classifier(path=PATH, **settings):
+    return ToyClassifier(supernet(FOUR_BLOCKS, path, seed=1, **settings))
+
+
+def statistics(model):
+    return {
+        key: value
+        for key, value in copies(model.state_dict()).items()
+        if key.endswith(('running_mean', 'running_var'))
+    }
+
+
+def taken_statistics(model, path=PATH):
+    """Statistics of the stem and of the taken choices."""
+    taken = tuple(f'backbone.blocks.{i}.{c}.' for i, c in enumerate(path))
+    return {
+        key: value
+        for key, value in statistics(model).items()
+        if key.startswith((*taken, 'backbone.stem.'))
+    }
+
+
+def mean_and_variance(x):
+    """Of a batch ``(N, C, H, W)`` by channel, in float64, unbiased."""
+    values = x.double().transpose(0, 1).flatten(1).numpy()
+    return values.mean(1), values.var(1, ddof=1)
+
+
+def statistics_by_hand(model, batches):
+    """Means and variances of the inputs of all BN, weighted by images."""
+    inputs = {}
+    handles = [
+        layer.register_forward_pre_hook(
+            lambda _, x, name=name: inputs.setdefault(name, []).append(
+                mean_and_variance(x[0].detach())
+            )
+        )
+        for name, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm)
+    ]
+    model.train()
+    before = copies(model.state_dict())
+    for batch in batches:
+        model(**batch, mode='loss')
+    model.load_state_dict(before)
+    for handle in handles:
+        handle.remove()
+    weights = [len(batch['inputs']) for batch in batches]
+    expected = {}
+    for name, values in inputs.items():
+        means, variances = zip(*values, strict=True)
+        expected[f'{name}.running_mean'] = np.average(means, 0, weights)
+        expected[f'{name}.running_var'] = np.average(variances, 0, weights)
+    return expected
+
+
+def test_statistics_are_those_computed_by_hand():
+    model = classifier()
+    expected = statistics_by_hand(model, BATCHES)
+    assert recalibrate_bn(model, BATCHES) == sum(SIZES)
+    found = taken_statistics(model)
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        # Float32 in the network, float64 by hand.
+        np.testing.assert_allclose(found[key], value, rtol=2e-5, atol=1e-6)
+
+
+def test_images_count_and_not_batches():
+    """The same images in other batches: means of the stem are the same."""
+    model = classifier()
+    recalibrate_bn(model, BATCHES)
+    unequal = statistics(model)['backbone.stem.1.running_mean']
+    whole = {
+        key: torch.cat([batch[key] for batch in BATCHES]) for key in BATCHES[0]
+    }
+    recalibrate_bn(model, [whole])
+    together = statistics(model)['backbone.stem.1.running_mean']
+    torch.testing.assert_close(unequal, together, rtol=1e-5, atol=1e-6)
+
+
+def test_untaken_choices_keep_everything():
+    model = classifier()
+    before = copies(model.state_dict())
+    recalibrate_bn(model, BATCHES)
+    changed = changed_keys(before, model.state_dict())
+    assert set(taken_statistics(model)) <= changed
+    counters = {
+        key.replace('running_mean', 'num_batches_tracked')
+        for key in taken_statistics(model)
+    }
+    # No weight of any choice, and nothing at all of the untaken ones.
+    assert changed <= set(taken_statistics(model)) | counters
+
+
+@pytest.mark.parametrize('value', [0.0, 1e30, float('inf'), float('nan')])
+def test_statistics_before_do_not_matter(value):
+    """Not even those of a supernet that one bad batch has spoilt."""
+    fresh, spoilt = classifier(), classifier()
+    for layer in spoilt.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.running_mean.fill_(value)
+            layer.running_var.fill_(abs(value))
+    recalibrate_bn(fresh, BATCHES)
+    recalibrate_bn(spoilt, BATCHES)
+    assert not changed_keys(taken_statistics(fresh), taken_statistics(spoilt))
+
+
+def test_order_of_evaluations_does_not_matter():
+    def recalibrated(model, path):
+        with model.backbone.activate(path):
+            recalibrate_bn(model, BATCHES)
+            return taken_statistics(model, path)
+
+    model = classifier()
+    first = recalibrated(model, '0000')
+    second = recalibrated(model, '0123')
+    assert not changed_keys(recalibrated(model, '0000'), first)
+    other = classifier()
+    assert not changed_keys(recalibrated(other, '0123'), second)
+    assert not changed_keys(recalibrated(other, '0000'), first)
+    assert changed_keys(
+        {'stem': first['backbone.blocks.0.0.main.1.running_mean']},
+        {'stem': second['backbone.blocks.1.1.main.1.running_mean']},
+    )
+
+
+@pytest.mark.parametrize('momentum', [0.1, 0.01, None])
+def test_the_model_is_as_before_but_for_the_statistics(momentum):
+    model = classifier()
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    for norm in norms:
+        norm.momentum = momentum
+    hooks = [dict(m._forward_hooks) for m in model.modules()]
+    state = torch.get_rng_state()
+    recalibrate_bn(model, BATCHES)
+    assert {norm.momentum for norm in norms} == {momentum}
+    assert [dict(m._forward_hooks) for m in model.modules()] == hooks
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(param.grad is None for param in model.parameters())
+
+
+def test_the_model_is_mended_after_an_error():
+    model = classifier()
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    with pytest.raises(TypeError):
+        recalibrate_bn(model, [BATCHES[0], dict(inputs=None)])
+    assert {norm.momentum for norm in norms} == {0.1}
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_layers_in_evaluation_mode_keep_their_statistics():
+    model = classifier(norm_eval=True)
+    before = copies(model.state_dict())
+    recalibrate_bn(model, BATCHES)
+    assert not changed_keys(before, model.state_dict())
+
+    model = classifier(frozen_stages=1)
+    before = statistics(model)
+    recalibrate_bn(model, BATCHES)
+    changed = changed_keys(before, statistics(model))
+    assert changed == {
+        key
+        for key in taken_statistics(model)
+        if key.startswith(('backbone.blocks.2.', 'backbone.blocks.3.'))
+    }
+
+
+class SharedHead(BaseModel):
+    """A BN that runs on several levels of each image, and one that rests."""
+
+    def __init__(self):
+        super().__init__()
+        self.shared = nn.BatchNorm2d(3)
+        self.unused = nn.BatchNorm2d(3)
+
+    def forward(self, inputs, mode):
+        for step in (1, 2, 4):
+            self.shared(inputs[:, :, ::step, ::step] * step)
+
+
+def test_levels_that_share_a_layer_weigh_equally():
+    model = SharedHead()
+    nn.init.constant_(model.unused.running_mean, 7)
+    batches = [dict(inputs=batch['inputs']) for batch in BATCHES]
+    runs, weights = [], []
+    for batch in batches:
+        x = batch['inputs']
+        for step in (1, 2, 4):
+            runs.append(mean_and_variance(x[:, :, ::step, ::step] * step))
+            weights.append(len(x))
+    means, variances = zip(*runs, strict=True)
+    recalibrate_bn(model, batches)
+    for found, values in (
+        (model.shared.running_mean, means),
+        (model.shared.running_var, variances),
+    ):
+        expected = np.average(values, 0, weights)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    # A layer that nothing reached keeps what it had.
+    assert (model.unused.running_mean == 7).all()
+    assert (model.unused.running_var == 1).all()
+
+
+def test_no_image_is_an_error():
+    model = classifier()
+    before = copies(model.state_dict())
+    with pytest.raises(ValueError, match='at least one image'):
+        recalibrate_bn(model, [])
+    assert not changed_keys(before, model.state_dict())
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_statistics_are_preserved(fails):
+    model = classifier()
+    before = copies(model.state_dict())
+    try:
+        with preserved_bn_statistics(model):
+            recalibrate_bn(model, BATCHES)
+            assert changed_keys(before, model.state_dict())
+            if fails:
+                raise KeyError
+    except KeyError:
+        assert fails
+    assert not changed_keys(before, model.state_dict())
+
+
+def test_statistics_are_restored_after_the_path_has_changed():
+    model = classifier()
+    before = copies(model.state_dict())
+    saved = save_bn_statistics(model)
+    # No more than needed: a supernet has many layers.
+    assert set(taken_statistics(model)) < set(saved)
+    assert len(saved) == len(taken_statistics(model)) * 3 // 2
+    recalibrate_bn(model, BATCHES)
+    model.backbone.set_path('3333')
+    restore_bn_statistics(model, saved)
+    assert not changed_keys(before, model.state_dict())

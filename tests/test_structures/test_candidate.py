@@ -1,0 +1,101 @@
+"""Candidates as plain data."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kit.records import CANDIDATE, FAILED, candidate
+
+from detnas_mm.structures import Candidate, Origin, Status, best_candidate
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(NUMBERS, st.dictionaries(st.text(), NUMBERS), NUMBERS)
+def test_round_trip_is_exact_to_the_last_bit(fitness, metrics, seconds):
+    before = candidate(3, fitness=fitness, metrics=metrics, seconds=seconds)
+    text = json.dumps(before.to_dict(), allow_nan=False)
+    after = Candidate.from_dict(json.loads(text))
+    assert after == before
+    # 0.0 == -0.0, so equality alone does not show every bit.
+    assert after.fitness.hex() == before.fitness.hex()
+    assert {k: v.hex() for k, v in after.metrics.items()} == {
+        k: v.hex() for k, v in before.metrics.items()
+    }
+
+
+@pytest.mark.parametrize('origin', Origin)
+def test_round_trip_of_failed_ones_and_origins(origin):
+    before = dataclasses.replace(FAILED, origin=origin)
+    after = Candidate.from_dict(json.loads(json.dumps(before.to_dict())))
+    assert after == before
+    assert after.origin is origin
+    assert after.status is Status.FAILED
+
+
+def test_fields_of_a_line():
+    """Readers of a record rely on these names."""
+    assert list(CANDIDATE.to_dict()) == [
+        'index',
+        'generation',
+        'origin',
+        'path',
+        'macs',
+        'params',
+        'fitness',
+        'metrics',
+        'seconds',
+        'status',
+        'error',
+    ]
+    assert CANDIDATE.to_dict()['origin'] == 'random'
+    assert CANDIDATE.to_dict()['status'] == 'complete'
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(fitness=None),
+        dict(status='failed'),
+        dict(fitness=math.nan),
+        dict(fitness=math.inf),
+        dict(status='running'),
+        dict(origin='guess'),
+    ],
+)
+def test_contradictions_are_refused(changes):
+    with pytest.raises(ValueError, match='fitness|not a valid'):
+        candidate(0, **changes)
+
+
+def test_the_refused_fitness_and_its_path_are_named():
+    with pytest.raises(ValueError, match='nan for path 0123'):
+        candidate(0, fitness=math.nan)
+
+
+def test_missing_and_unknown_fields_are_refused():
+    fields = CANDIDATE.to_dict()
+    with pytest.raises(ValueError, match='flops'):
+        Candidate.from_dict(fields | {'flops': 1})
+    del fields['path']
+    with pytest.raises(ValueError, match='path'):
+        Candidate.from_dict(fields)
+
+
+def test_a_candidate_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        CANDIDATE.fitness = 1.0
+
+
+def test_best_is_the_earliest_of_the_fittest():
+    # Rounded to two decimals, as in another implementation, 1 and 2 tie.
+    fitnesses = [0.1, 0.3651, 0.3749, 0.3749, 0.2]
+    candidates = [candidate(i, fitness=f) for i, f in enumerate(fitnesses)]
+    failed = dataclasses.replace(FAILED, index=5)
+    assert best_candidate([*candidates, failed]).index == 2
+    assert best_candidate(candidates[::-1]).index == 2
+    assert best_candidate([failed]) is None
+    assert best_candidate([]) is None

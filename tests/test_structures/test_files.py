@@ -1,0 +1,94 @@
+"""Files that are written completely or not at all."""
+
+import hashlib
+import os
+import stat
+
+import pytest
+
+from detnas_mm.structures.files import (
+    file_digest,
+    text_digest,
+    write_atomically,
+)
+
+
+@pytest.fixture
+def umask():
+    """Sets the umask of the process, and puts the old one back."""
+    before = os.umask(0)
+    yield os.umask
+    os.umask(before)
+
+
+def test_text_is_written_and_replaced(tmp_path):
+    file = tmp_path / 'best.json'
+    write_atomically(file, 'first, and long')
+    write_atomically(str(file), 'zweite: ü')
+    assert file.read_bytes() == 'zweite: ü'.encode()
+    assert os.listdir(tmp_path) == ['best.json']
+
+
+@pytest.mark.parametrize('call', ['fsync', 'replace', 'fchmod'])
+def test_old_file_survives_a_failure(tmp_path, monkeypatch, call):
+    file = tmp_path / 'best.json'
+    write_atomically(file, 'old')
+
+    def fail(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OSError, match='No space'):
+        write_atomically(file, 'new')
+    assert file.read_text() == 'old'
+    assert os.listdir(tmp_path) == ['best.json']
+
+
+def test_old_file_survives_an_interrupt(tmp_path, monkeypatch):
+    file = tmp_path / 'best.json'
+    write_atomically(file, 'old')
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, 'fsync', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(file, 'new')
+    assert file.read_text() == 'old'
+    assert os.listdir(tmp_path) == ['best.json']
+
+
+def test_text_that_is_no_unicode_leaves_the_old_file(tmp_path):
+    file = tmp_path / 'best.json'
+    write_atomically(file, 'old')
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(file, '\ud800')
+    assert file.read_text() == 'old'
+    assert os.listdir(tmp_path) == ['best.json']
+
+
+def test_missing_folder_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / 'none' / 'best.json', 'text')
+
+
+@pytest.mark.parametrize(
+    ('mask', 'mode'), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)]
+)
+def test_mode_follows_the_umask(tmp_path, umask, mask, mode):
+    umask(mask)
+    file = tmp_path / 'best.json'
+    write_atomically(file, 'text')
+    assert stat.S_IMODE(file.stat().st_mode) == mode
+    # And the umask of the process is as before.
+    assert umask(mask) == mask
+
+
+def test_digests(tmp_path):
+    # SHA-256 of 'abc': FIPS 180-2, Appendix B.1.
+    abc = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
+    assert text_digest('abc') == abc
+    content = bytes(range(256)) * 10_000
+    (tmp_path / 'weights').write_bytes(content)
+    expected = hashlib.sha256(content).hexdigest()
+    assert file_digest(tmp_path / 'weights') == expected

@@ -1,0 +1,196 @@
+"""What is in a record, after which crash ever."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+from kit.records import FAILED, HEADER, candidate, header
+
+from detnas_mm.structures import SearchRecord
+
+FIRST = [candidate(0), dataclasses.replace(FAILED, index=1), candidate(2)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A record of three candidates."""
+    path = tmp_path / 'search_record.jsonl'
+    with SearchRecord.open(path, HEADER) as record:
+        for one in FIRST:
+            record.append(one)
+    return path
+
+
+def test_what_was_appended_is_read(path):
+    record = SearchRecord.read(path)
+    assert record.header == HEADER
+    assert record.candidates == FIRST
+
+
+def test_a_line_for_each_candidate_after_the_header(path):
+    lines = path.read_text().splitlines()
+    assert json.loads(lines[0]) == dataclasses.asdict(HEADER)
+    assert [json.loads(line)['index'] for line in lines[1:]] == [0, 1, 2]
+
+
+def test_opened_again_it_goes_on(path):
+    before = path.read_bytes()
+    with SearchRecord.open(path, HEADER) as record:
+        assert record.candidates == FIRST
+        record.append(candidate(3))
+    assert path.read_bytes().startswith(before)
+    assert SearchRecord.read(path).candidates == [*FIRST, candidate(3)]
+
+
+def test_a_candidate_is_on_disk_when_append_returns(tmp_path):
+    path = tmp_path / 'record'
+    with SearchRecord.open(path, HEADER) as record:
+        for index in range(3):
+            record.append(candidate(index))
+            # Another reader, while the file is still open.
+            assert len(SearchRecord.read(path).candidates) == index + 1
+            assert record.candidates == SearchRecord.read(path).candidates
+
+
+def test_torn_last_line_is_dropped_wherever_it_was_cut(path, tmp_path):
+    content = path.read_bytes()
+    whole = content[: content[:-1].rindex(b'\n') + 1]
+    torn = tmp_path / 'torn'
+    for size in range(len(whole), len(content)):
+        torn.write_bytes(content[:size])
+        assert SearchRecord.read(torn).candidates == FIRST[:2]
+        # Reading alone changes nothing.
+        assert torn.read_bytes() == content[:size]
+        with SearchRecord.open(torn, HEADER) as record:
+            assert record.candidates == FIRST[:2]
+            assert torn.read_bytes() == whole
+            record.append(FIRST[2])
+        assert torn.read_bytes() == content
+
+
+def test_a_cut_header_is_not_taken_for_a_record(path, tmp_path):
+    line = path.read_bytes().split(b'\n')[0]
+    torn = tmp_path / 'torn'
+    for size in (0, 1, len(line) // 2, len(line)):
+        torn.write_bytes(line[:size])
+        with pytest.raises(ValueError, match='no header'):
+            SearchRecord.read(torn)
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        b'',
+        b'{"index": 0',
+        b'\xff\xfe',
+        b'null',
+        b'[]',
+        b'3',
+        b'{}',
+    ],
+)
+@pytest.mark.parametrize('number', [1, 2, 3, 4])
+def test_damage_is_refused_with_its_line_number(path, damage, number):
+    lines = path.read_bytes().split(b'\n')
+    lines[number - 1] = damage
+    path.write_bytes(b'\n'.join(lines))
+    for read in (SearchRecord.read, lambda p: SearchRecord.open(p, HEADER)):
+        with pytest.raises(ValueError, match=f'line {number} of .*corrupt'):
+            read(path)
+    # A refused record is neither changed nor locked.
+    assert path.read_bytes() == b'\n'.join(lines)
+
+
+def test_wrong_order_of_lines_is_refused(path):
+    head, first, second, *rest = path.read_text().splitlines(True)
+    path.write_text(''.join((head, second, first, *rest)))
+    with pytest.raises(ValueError, match=r'line 2 .*index 1 where 0'):
+        SearchRecord.read(path)
+
+
+def test_wrong_index_is_refused(path):
+    before = path.read_bytes()
+    with SearchRecord.open(path, HEADER) as record:
+        for index in (2, 4):
+            with pytest.raises(ValueError, match=f'index 3, got {index}'):
+                record.append(candidate(index))
+    assert path.read_bytes() == before
+
+
+def test_numbers_that_json_does_not_know_are_refused(path):
+    before = path.read_bytes()
+    with SearchRecord.open(path, HEADER) as record:
+        with pytest.raises(ValueError, match='not JSON compliant'):
+            record.append(candidate(3, metrics={'loss': math.nan}))
+        record.append(candidate(3))
+    assert path.read_bytes().startswith(before)
+    assert SearchRecord.read(path).candidates[3] == candidate(3)
+
+
+def test_a_record_that_was_read_cannot_be_appended_to(path):
+    with pytest.raises(ValueError, match='not open'):
+        SearchRecord.read(path).append(candidate(3))
+
+
+CHANGES = dict(
+    config_digest='f00d',
+    checkpoint_digest='dead',
+    search_space={'stem_channels': 8},
+    constraint={'max_macs': 200e6},
+    algorithm={'type': 'random'},
+    metric='pascal_voc/mAP',
+    seed=1,
+    shuffle='interleaved',
+    version=2,
+)
+
+
+def test_every_field_of_the_header_is_tried():
+    fields = {field.name for field in dataclasses.fields(HEADER)}
+    assert fields - set(CHANGES) == {'config', 'checkpoint'}
+
+
+@pytest.mark.parametrize('field', CHANGES)
+def test_record_of_another_search_is_refused(path, field):
+    before = path.read_bytes()
+    other = header(**{field: CHANGES[field]})
+    with pytest.raises(ValueError, match='record of another search') as error:
+        SearchRecord.open(path, other)
+    name = field.removesuffix('_digest') if 'config' in field else field
+    assert f'{name}: ' in str(error.value)
+    if field != 'config_digest':
+        assert f'{getattr(HEADER, field)!r} there' in str(error.value)
+        assert f'{CHANGES[field]!r} now' in str(error.value)
+    assert path.read_bytes() == before
+    # And the lock is free again.
+    SearchRecord.open(path, HEADER).close()
+
+
+def test_where_the_checkpoint_lies_does_not_matter(path):
+    moved = header(checkpoint='elsewhere.pth')
+    with SearchRecord.open(path, moved) as record:
+        # What the first line says stays.
+        assert record.header == HEADER
+
+
+def test_changed_lines_of_the_config_are_named(path):
+    changed = header(config='model = 1\nlr = 0.2', config_digest='f00d')
+    with pytest.raises(ValueError, match='config: ') as error:
+        SearchRecord.open(path, changed)
+    assert '-lr = 0.1; +lr = 0.2' in str(error.value)
+    assert 'model' not in str(error.value)
+
+
+def test_only_the_first_of_many_changed_lines_are_named(tmp_path):
+    path = tmp_path / 'record'
+    before = '\n'.join(f'a{i} = 0' for i in range(10))
+    SearchRecord.open(path, header(config=before)).close()
+    after = header(config=before.replace('0', '1'), config_digest='f00d')
+    with pytest.raises(ValueError, match='17 more'):
+        SearchRecord.open(path, after)
+
+
+def test_missing_record_cannot_be_read(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        SearchRecord.read(tmp_path / 'none')

@@ -1,0 +1,193 @@
+"""A record that several processes want, and a disk that is full."""
+
+import contextlib
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kit.records import HEADER, candidate
+
+from detnas_mm.structures import SearchRecord
+
+TESTS = Path(__file__).parents[1]
+# Opens the record, says so, and appends for as long as it is left alive.
+HOLDER = """
+import sys, time
+from kit.records import HEADER, candidate
+from detnas_mm.structures import SearchRecord
+record = SearchRecord.open(sys.argv[1], HEADER)
+print('open', flush=True)
+for index in range(len(record.candidates), int(sys.argv[2])):
+    record.append(candidate(index, path='0123' * 50))
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def hold():
+    """Starts processes that hold a record; ends those left over."""
+    started = []
+
+    def start(path, appends=0):
+        process = subprocess.Popen(
+            [sys.executable, '-c', HOLDER, str(path), str(appends)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, 'PYTHONPATH': str(TESTS)},
+        )
+        started.append(process)
+        assert process.stdout.readline() == 'open\n'
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_second_search_is_refused_until_the_first_is_killed(tmp_path, hold):
+    path = tmp_path / 'record'
+    process = hold(path)
+    with pytest.raises(BlockingIOError, match='another search') as error:
+        SearchRecord.open(path, HEADER)
+    assert str(path) in str(error.value)
+    # Reading needs no lock.
+    assert SearchRecord.read(path).candidates == []
+
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with SearchRecord.open(path, HEADER) as record:
+        record.append(candidate(0))
+        # The same process is refused as well.
+        with pytest.raises(BlockingIOError):
+            SearchRecord.open(path, HEADER)
+    SearchRecord.open(path, HEADER).close()
+
+
+def test_what_is_read_during_writing_is_whole(tmp_path, hold):
+    path = tmp_path / 'record'
+    process = hold(path, appends=100_000)
+    seen = []
+    start = time.monotonic()
+    while len(set(seen)) < 5 and time.monotonic() - start < 30:
+        record = SearchRecord.read(path)
+        assert record.header == HEADER
+        seen.append(len(record.candidates))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(set(seen)) >= 5
+    assert seen == sorted(seen)
+    # Killed in the middle of it: nothing that was seen is lost.
+    with SearchRecord.open(path, HEADER) as record:
+        assert len(record.candidates) >= seen[-1]
+        record.append(candidate(len(record.candidates)))
+
+
+@contextmanager
+def full_disk(path, room):
+    """Lets files grow to the size of this one and some bytes only."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    size = path.stat().st_size + room
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize('room', [0, 9])
+def test_full_disk_keeps_what_was_there(tmp_path, room):
+    """The disk takes a part of a line, and there is room again later."""
+    path = tmp_path / 'record'
+    with SearchRecord.open(path, HEADER) as record:
+        record.append(candidate(0))
+    before = path.read_bytes()
+
+    with SearchRecord.open(path, HEADER) as record:
+        with full_disk(path, room), pytest.raises(OSError, match='too large'):
+            record.append(candidate(1))
+        assert record.candidates == [candidate(0)]
+
+    assert path.read_bytes().startswith(before)
+    # What was said to have failed is not there later.
+    assert SearchRecord.read(path).candidates == [candidate(0)]
+    with SearchRecord.open(path, HEADER) as record:
+        record.append(candidate(1))
+    assert SearchRecord.read(path).candidates == [candidate(0), candidate(1)]
+
+
+def test_a_candidate_can_be_appended_again_after_a_full_disk(tmp_path):
+    path = tmp_path / 'record'
+    with SearchRecord.open(path, HEADER) as record:
+        with full_disk(path, 9), pytest.raises(OSError, match='too large'):
+            record.append(candidate(0))
+        record.append(candidate(0))
+        record.append(candidate(1))
+    assert SearchRecord.read(path).candidates == [candidate(0), candidate(1)]
+
+
+def test_a_record_can_be_closed_while_the_disk_is_full(tmp_path):
+    path = tmp_path / 'record'
+    record = SearchRecord.open(path, HEADER)
+    with full_disk(path, 9):
+        with pytest.raises(OSError, match='too large'):
+            record.append(candidate(0))
+        record.close()
+    SearchRecord.open(path, HEADER).close()
+
+
+def test_of_two_searches_that_start_together_one_has_the_record(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / 'record'
+    holders = []
+
+    def start_search():
+        with contextlib.suppress(BlockingIOError):
+            holders.append(SearchRecord.open(path, HEADER))
+
+    def fsync(handle, real=os.fsync):
+        # The second search starts while the first one writes the header.
+        monkeypatch.setattr(os, 'fsync', real)
+        start_search()
+        real(handle)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    start_search()
+    assert len(holders) == 1
+    with holders[0] as record:
+        record.append(candidate(0))
+    assert SearchRecord.read(path).candidates == [candidate(0)]
+
+
+def test_no_record_is_left_where_its_header_cannot_be_written(
+    tmp_path, monkeypatch
+):
+    def fail(_):
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'fsync', fail)
+        with pytest.raises(OSError, match='No space'):
+            SearchRecord.open(tmp_path / 'record', HEADER)
+    assert os.listdir(tmp_path) == []
+
+
+def test_mode_follows_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with SearchRecord.open(tmp_path / 'record', HEADER) as record:
+            record.append(candidate(0))
+    finally:
+        os.umask(before)
+    mode = (tmp_path / 'record').stat().st_mode
+    assert stat.S_IMODE(mode) == 0o640
