@@ -75,7 +75,7 @@ retrain() {
         $CONFIGS/retinanet_detnas-tiny_fpn_digits.py \
         --work-dir "$OUT/detector_$name" --resume \
         --cfg-options "model.backbone.path='$path'" \
-        "model.backbone.init_cfg.checkpoint=$OUT/pretrained_$name/epoch_6.pth"
+        "model.backbone.init_cfg.checkpoint=$OUT/pretrained_$name/epoch_4.pth"
     step "test_$name" python tools/test.py \
         $CONFIGS/retinanet_detnas-tiny_fpn_digits.py \
         "$(ls "$OUT/detector_$name"/epoch_*.pth)" \

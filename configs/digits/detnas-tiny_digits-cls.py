@@ -16,7 +16,7 @@ model = dict(
         out_indices=(3, ),
         init_cfg=_base_.init_cfg))
 # One path learns faster than a supernet.
-max_epochs = 6
+max_epochs = 4
 warm_up_epochs = 1
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/schedules/digits_detection.py',
 ]
 
-pretrained = 'work_dirs/detnas-tiny_digits-cls/epoch_6.pth'
+pretrained = 'work_dirs/detnas-tiny_digits-cls/epoch_4.pth'
 model = dict(
     backbone=dict(
         _delete_=True,

@@ -1,11 +1,15 @@
 # Stage 3 on the embedded digits: a search that takes minutes.
 _base_ = './retinanet_detnas-supernet-tiny_fpn_digits.py'
 
+custom_hooks = [
+    dict(type='detnas_mm.SinglePathSamplingHook'),
+    dict(type='detnas_mm.BNRecalibrationHook', num_images=128),
+]
 val_cfg = dict(
     _delete_=True,
     type='detnas_mm.EvolutionSearchLoop',
     metric='coco/bbox_mAP',
     constraint=dict(max_macs=42e6),
-    generations=4,
+    generations=3,
     population=10,
     parents=4)

@@ -49,7 +49,7 @@ PUBLISHED_PATHS: Mapping[str, tuple[str, str]] = {
 
 
 def resolve_architecture(
-    path: str | Sequence[int],
+    path: str | int | Sequence[int] | FilePath,
     search_space: str | Mapping | SearchSpace | None = None,
 ) -> Architecture:
     """Finds out which network is meant.
@@ -67,6 +67,9 @@ def resolve_architecture(
     space = None if search_space is None else get_search_space(search_space)
     if isinstance(path, FilePath):
         path = str(path)
+    if isinstance(path, int) and space is not None:
+        # --cfg-options reads digits as a number, without leading zeros.
+        path = str(path).zfill(space.num_blocks)
     if not isinstance(path, (str, Sequence)):
         raise ValueError(
             '`path` must be the digits of a path as text, such as '

@@ -140,10 +140,16 @@ def test_path_without_space_is_explained(path):
         assert part in str(error.value)
 
 
-def test_number_instead_of_digits_is_explained():
-    """What `--cfg-options model.backbone.path=21` gives."""
-    with pytest.raises(ValueError, match='path.*21'):
-        resolve_architecture(21, TWO_BLOCKS)
+def test_number_is_read_as_digits():
+    """What `--cfg-options model.backbone.path=02` gives."""
+    assert resolve_architecture(2, TWO_BLOCKS).path == (0, 2)
+    with pytest.raises(ValueError, match='123'):
+        resolve_architecture(123, TWO_BLOCKS)
+
+
+def test_what_is_no_path_is_explained():
+    with pytest.raises(ValueError, match='digits of a path as text.*2.5'):
+        resolve_architecture(2.5, TWO_BLOCKS)
 
 
 def test_wrong_digits_are_named():

@@ -24,6 +24,7 @@ param_scheduler = [
         convert_to_iter_based=True),
 ]
 default_hooks = dict(
+    channels_last=dict(type='detnas_mm.ChannelsLastHook'),
     logger=dict(interval=50), checkpoint=dict(max_keep_ckpts=1))
 randomness = dict(seed=0)
 auto_scale_lr = dict(base_batch_size=32)

@@ -26,7 +26,8 @@ param_scheduler = [
         convert_to_iter_based=True),
 ]
 default_hooks = dict(
-    logger=dict(interval=20),
+    channels_last=dict(type='detnas_mm.ChannelsLastHook'),
+    logger=dict(interval=25),
     checkpoint=dict(max_keep_ckpts=1, save_optimizer=True))
 randomness = dict(seed=0)
-auto_scale_lr = dict(enable=False, base_batch_size=16)
+auto_scale_lr = dict(enable=False, base_batch_size=8)
