@@ -15,6 +15,7 @@ already loaded: this module is imported by every ``import detnas_mm``.
 """
 
 import sys
+import warnings
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -86,6 +87,11 @@ def install() -> None:
         sys.meta_path.append(OperatorFinder)
     if HistoryBufferFinder not in sys.meta_path:
         sys.meta_path.insert(0, HistoryBufferFinder)
+    # MMEngine imports pkg_resources at each start; nobody who reads the
+    # warning can change that.
+    warnings.filterwarnings(
+        'ignore', message='pkg_resources is deprecated', category=UserWarning
+    )
 
 
 def uninstall() -> None:

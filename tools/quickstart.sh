@@ -14,7 +14,7 @@ mkdir -p "$OUT"
 # Two cores are shared with the workers that read the data.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 # Lines worth seeing; all others are in the log file of the step.
-SHOWN='Epoch\((train|val|test)\)|Search|Generation|^data|^  |^error|WARN'
+SHOWN='Epoch\((train|val|test)\)|Search|Generation|^data|^  |^error'
 
 # step NAME COMMAND...: runs a command once; its output goes to NAME.log.
 step() {

@@ -18,8 +18,9 @@ class AlignedInit:
     stride 2 alone give what follows 256 unrelated inputs, and a supernet
     needs tens of thousands of iterations before it learns anything. Here the
     larger kernels are the 3x3 kernel surrounded by zeros, and the additional
-    layers of an Xception block pass on what they take; the choices part as
-    they are trained. Use it as ``init_cfg=dict(type='detnas_mm.AlignedInit')``
+    layers of an Xception block pass on what they take (but for a ReLU, and
+    for its stride, which comes earlier); the choices part as they are
+    trained. Use it as ``init_cfg=dict(type='detnas_mm.AlignedInit')``
     where there are only a few hundred iterations.
     """
 

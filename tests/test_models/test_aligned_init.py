@@ -1,0 +1,59 @@
+"""Choices that start as one function."""
+
+import pytest
+import torch
+from torch import nn
+
+from detnas_mm.models import AlignedInit, DetNASNet, DetNASSupernet
+
+
+def initialized():
+    torch.manual_seed(0)
+    net = DetNASSupernet(
+        'tiny', init_cfg=dict(type='detnas_mm.AlignedInit')
+    )
+    net.init_weights()
+    return net.train()
+
+
+@pytest.mark.parametrize('path', ['1111111111', '2222222222', '0121021012'])
+def test_kernel_choices_are_one_function(path):
+    """In the interior and at the borders: zeros surround the kernel."""
+    net = initialized()
+    x = torch.randn(2, 3, 64, 64)
+    with net.activate('0' * 10):
+        expected = net(x)
+    with net.activate(path):
+        outputs = net(x)
+    for output, other in zip(outputs, expected, strict=True):
+        torch.testing.assert_close(output, other, rtol=1e-3, atol=1e-4)
+
+
+def correlation(one, other):
+    pair = torch.stack((one.flatten(), other.flatten()))
+    return torch.corrcoef(pair)[0, 1].item()
+
+
+def test_xception_starts_alike():
+    """Its additional ReLU makes a difference, but no other function."""
+    net = initialized()
+    x = torch.randn(4, 16, 24, 24)
+    shuffle_3x3, _, _, xception = net.blocks[1]
+    other = DetNASSupernet('tiny').train().blocks[1][3]
+    expected = shuffle_3x3.main(x)
+    alike = correlation(xception.main(x), expected)
+    assert alike > 0.4 + abs(correlation(other.main(x), expected))
+
+
+def test_choices_have_weights_of_their_own():
+    net = initialized()
+    with torch.no_grad():
+        net.blocks[0][1].main[0].weight.zero_()
+    assert net.blocks[0][0].main[0].weight.abs().min() > 0
+
+
+def test_is_for_supernets_only():
+    with pytest.raises(ValueError, match='AlignedInit is for a DetNAS'):
+        AlignedInit()(DetNASNet('0' * 10, 'tiny'))
+    with pytest.raises(ValueError, match='Conv2d'):
+        AlignedInit()(nn.Conv2d(1, 1, 1))
