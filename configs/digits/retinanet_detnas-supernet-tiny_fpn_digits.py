@@ -7,7 +7,7 @@ _base_ = [
     '../_base_/supernet.py',
 ]
 
-pretrained = 'work_dirs/detnas-supernet-tiny_digits-cls/epoch_12.pth'
+pretrained = 'work_dirs/detnas-supernet-tiny_digits-cls/epoch_10.pth'
 model = dict(
     backbone=dict(
         init_cfg=dict(

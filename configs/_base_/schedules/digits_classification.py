@@ -1,7 +1,7 @@
 # A short schedule for the embedded digits: SGD with warm-up and cosine.
 _base_ = 'mmpretrain::_base_/default_runtime.py'
 
-max_epochs = 12
+max_epochs = 10
 warm_up_epochs = 3
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict()
