@@ -13,7 +13,7 @@ install_environment
 OUT=work_dirs/quickstart
 mkdir -p "$OUT"
 # Lines worth seeing; all others are in the log file of the step.
-SHOWN='Epoch\((train|val|test)\)|Search|Generation|^data|^  |^error'
+SHOWN='Epoch\((train|val|test)\)|Search |Generation |^data|^  (images|boxes|crops|digits|verified)|^error'
 
 # step NAME COMMAND...: runs a command once; its output goes to NAME.log.
 step() {
