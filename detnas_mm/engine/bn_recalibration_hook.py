@@ -50,6 +50,17 @@ class BNRecalibrationHook(Hook):
         self._loader: DataLoader | None = None
         self._saved: dict[str, Tensor] | None = None
 
+    def prepare(self, runner: Runner) -> None:
+        """Builds the data loader, where that was not done yet.
+
+        Raises:
+            ValueError: If there are not enough training images.
+        """
+        if self._loader is None:
+            self._loader = build_calibration_loader(
+                self._dataloader_cfg(runner), self.num_images, self.seed
+            )
+
     def before_val(self, runner: Runner) -> None:
         """Recomputes the statistics."""
         model = unwrap(runner.model)
@@ -57,10 +68,7 @@ class BNRecalibrationHook(Hook):
             # The validation before was broken off.
             restore_bn_statistics(model, self._saved)
         self._saved = save_bn_statistics(model)
-        if self._loader is None:
-            self._loader = build_calibration_loader(
-                self._dataloader_cfg(runner), self.num_images, self.seed
-            )
+        self.prepare(runner)
         with fixed_random_state((self.seed, self.num_images)):
             recalibrate_bn(model, self._loader)
 

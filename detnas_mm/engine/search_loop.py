@@ -118,7 +118,7 @@ class EvolutionSearchLoop(BaseLoop):
         self.is_controller = job_rank(launcher) == 0
         if self.is_controller:
             _require_new_record(self.record_path, resume)
-        _require_bn_recalibration(runner)
+        recalibration = _find_bn_recalibration(runner)
         self.supernet = find_supernet(runner.model)
         self.metric = metric
         self.generations = generations
@@ -146,6 +146,7 @@ class EvolutionSearchLoop(BaseLoop):
         self._set_constraint(build_constraint(self.supernet, settings))
 
         super().__init__(runner, dataloader)
+        recalibration.prepare(runner)
         self.val_loop = ValLoop(runner, self.dataloader, evaluator, fp16)
         self.evaluator = self.val_loop.evaluator
         if whole_detector:
@@ -271,13 +272,15 @@ def _require_new_record(path: FilePath, resume: bool) -> None:
         )
 
 
-def _require_bn_recalibration(runner: Runner) -> None:
-    if not any(isinstance(h, BNRecalibrationHook) for h in runner.hooks):
-        raise ValueError(
-            'a search needs BNRecalibrationHook: the running statistics of a '
-            'supernet fit none of its paths; add '
-            "dict(type='detnas_mm.BNRecalibrationHook') to `custom_hooks`"
-        )
+def _find_bn_recalibration(runner: Runner) -> BNRecalibrationHook:
+    for hook in runner.hooks:
+        if isinstance(hook, BNRecalibrationHook):
+            return hook
+    raise ValueError(
+        'a search needs BNRecalibrationHook: the running statistics of a '
+        'supernet fit none of its paths; add '
+        "dict(type='detnas_mm.BNRecalibrationHook') to `custom_hooks`"
+    )
 
 
 @contextlib.contextmanager

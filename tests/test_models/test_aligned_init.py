@@ -9,9 +9,7 @@ from detnas_mm.models import AlignedInit, DetNASNet, DetNASSupernet
 
 def initialized():
     torch.manual_seed(0)
-    net = DetNASSupernet(
-        'tiny', init_cfg=dict(type='detnas_mm.AlignedInit')
-    )
+    net = DetNASSupernet('tiny', init_cfg=dict(type='detnas_mm.AlignedInit'))
     net.init_weights()
     return net.train()
 

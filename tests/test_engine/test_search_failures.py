@@ -1,0 +1,131 @@
+"""Candidates that fail: recorded, survived, and in the end enough."""
+
+import math
+
+import pytest
+from digits_runs import read_candidates
+from toy_search import ToyMetric, toy_runner
+
+from detnas_mm.structures import SearchRecord
+
+
+class Failing:
+    """Makes some validations fail; counts them from 0."""
+
+    def __init__(self, fails, action):
+        self.fails = fails
+        self.action = action
+        self.call = -1
+
+    def __call__(self, metrics):
+        self.call += 1
+        return self.action(metrics) if self.call in self.fails else metrics
+
+
+def crash(metrics):
+    raise RuntimeError('no memory left\nlong explanation')
+
+
+def search(work_dir, fails, action=crash, **settings):
+    scorer = ToyMetric(wrap=Failing(fails, action))
+    runner = toy_runner(work_dir / 'search', scorer, **settings)
+    runner.val()
+    return read_candidates(runner.work_dir), scorer.calls
+
+
+def test_failing_candidate_is_tried_twice_and_recorded(tmp_path):
+    candidates, calls = search(tmp_path, fails={1, 2})
+    assert calls == 13
+    failed = candidates[1]
+    assert failed['status'] == 'failed'
+    assert failed['fitness'] is None
+    assert failed['metrics'] == {}
+    assert failed['error'] == 'RuntimeError: no memory left'
+    assert [one['status'] for one in candidates].count('failed') == 1
+    assert len(candidates) == 12
+
+
+def test_second_attempt_gives_the_score_of_the_first(tmp_path):
+    """A broken-off validation leaves nothing behind, BN least of all."""
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'b').mkdir()
+    undisturbed, _ = search(tmp_path / 'a', fails=())
+    retried, calls = search(tmp_path / 'b', fails={1, 4})
+    assert calls == 14
+    assert [one['fitness'] for one in retried] == [
+        one['fitness'] for one in undisturbed
+    ]
+
+
+def test_failed_candidate_is_no_parent(tmp_path):
+    """All but one of the first generation fail: it is the only parent."""
+    candidates, _ = search(
+        tmp_path,
+        fails={0, 1, 2, 3, 4, 5},
+        generations=2,
+        parents=1,
+        num_crossover=0,
+        mutation_prob=0.01,
+    )
+    assert [one['status'] for one in candidates[:4]] == ['failed'] * 3 + [
+        'complete'
+    ]
+    children = [one for one in candidates[4:] if one['origin'] == 'mutation']
+    assert children
+    parent = candidates[3]['path']
+    for one in children:
+        changed = sum(a != b for a, b in zip(one['path'], parent, strict=True))
+        assert changed == 1
+
+
+@pytest.mark.parametrize(
+    ('action', 'error'),
+    [
+        (lambda m: m | dict(score=math.nan), 'toy/score is nan'),
+        (lambda m: m | dict(score=math.inf), 'toy/score is inf'),
+        (lambda m: {}, 'predicted nothing'),
+    ],
+)
+def test_fitness_that_is_no_number_is_a_failure(tmp_path, action, error):
+    candidates, calls = search(tmp_path, {0, 1}, action, generations=1)
+    assert calls == 5
+    assert candidates[0]['status'] == 'failed'
+    assert error in candidates[0]['error']
+    assert candidates[1]['status'] == 'complete'
+    # Plain JSON: NaN would be none.
+    SearchRecord.read(tmp_path / 'search' / 'search_record.jsonl')
+
+
+def test_ten_failures_in_a_row_end_the_search(tmp_path):
+    work_dir = tmp_path / 'search'
+    scorer = ToyMetric(wrap=Failing(range(4, 100), crash))
+    with pytest.raises(RuntimeError, match='10 candidates in a row') as error:
+        toy_runner(work_dir, scorer, generations=5).val()
+    assert 'no memory left' in str(error.value)
+    assert len(read_candidates(work_dir)) == 14
+    assert scorer.calls == 4 + 2 * 10
+    # The cause is mended.
+    toy_runner(work_dir, generations=5, resume=True).val()
+    candidates = read_candidates(work_dir)
+    assert len(candidates) == 20
+    assert candidates[14]['status'] == 'complete'
+
+
+def test_nine_failures_in_a_row_do_not(tmp_path):
+    candidates, _ = search(tmp_path, fails=range(4, 22), generations=4)
+    assert [one['index'] for one in candidates if one['error']] == list(
+        range(4, 13)
+    )
+    assert len(candidates) == 16
+
+
+def test_limit_of_failures_is_a_setting(tmp_path):
+    with pytest.raises(RuntimeError, match='2 candidates in a row'):
+        search(tmp_path, fails=range(100), max_failures=2)
+    assert len(read_candidates(tmp_path / 'search')) == 2
+
+
+def test_search_of_failures_alone_says_so(tmp_path):
+    with pytest.raises(RuntimeError, match='all candidates of the search'):
+        search(tmp_path, fails=range(100), generations=1)
+    assert not (tmp_path / 'search' / 'best.json').exists()

@@ -1,0 +1,242 @@
+"""A search that is killed goes on where it was."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from digits_runs import (
+    read_candidates,
+    run_search,
+    search_config,
+    without_seconds,
+)
+from mmengine.runner import Runner
+from toy_search import ToyMetric, toy_checkpoint, toy_runner
+
+from detnas_mm.cost import Bounds, Constraint
+from detnas_mm.engine.search_header import build_search_header
+from detnas_mm.structures import get_search_space
+
+RECORD = 'search_record.jsonl'
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """The work dir of a toy search that nobody interrupted."""
+    work_dir = tmp_path_factory.mktemp('toy') / 'whole'
+    toy_runner(work_dir).val()
+    return work_dir
+
+
+@pytest.fixture
+def part(whole):
+    """A copy of that work dir, to be damaged."""
+    work_dir = whole.parent / 'part'
+    shutil.copytree(whole, work_dir)
+    yield work_dir
+    shutil.rmtree(work_dir)
+
+
+def resume(work_dir, **settings):
+    """Goes on with a toy search; returns the number of validations."""
+    scorer = ToyMetric()
+    toy_runner(work_dir, scorer, resume=True, **settings).val()
+    return scorer.calls
+
+
+def test_same_seed_gives_the_same_toy_record(whole, part):
+    shutil.rmtree(part)
+    toy_runner(part).val()
+    again, before = read_candidates(part), read_candidates(whole)
+    assert without_seconds(again) == without_seconds(before)
+    assert len({one['fitness'] for one in before}) == 12
+
+
+@pytest.mark.parametrize('kept', [0, 2, 4, 9, 11, 12])
+def test_goes_on_after_any_candidate(whole, part, kept):
+    lines = (part / RECORD).read_bytes().splitlines(keepends=True)
+    (part / RECORD).write_bytes(b''.join(lines[: kept + 1]))
+    assert resume(part) == 12 - kept
+    before, after = read_candidates(whole), read_candidates(part)
+    assert after[:kept] == before[:kept]
+    assert without_seconds(after) == without_seconds(before)
+    best = [json.loads((d / 'best.json').read_text()) for d in (whole, part)]
+    assert best[0] | {'seconds': 0} == best[1] | {'seconds': 0}
+
+
+def test_goes_on_after_any_torn_line(whole, part):
+    content = (whole / RECORD).read_bytes()
+    header = content.index(b'\n') + 1
+    rng = np.random.default_rng(0)
+    for size in rng.integers(header, len(content), size=3).tolist():
+        (part / RECORD).write_bytes(content[:size])
+        kept = content[:size].count(b'\n') - 1
+        assert resume(part) == 12 - kept
+        assert without_seconds(read_candidates(part)) == without_seconds(
+            read_candidates(whole)
+        )
+
+
+def test_killed_twice(whole, part):
+    lines = (part / RECORD).read_bytes().splitlines(keepends=True)
+    (part / RECORD).write_bytes(b''.join(lines[:3]) + lines[3][:40])
+    scorer = ToyMetric(wrap=_dies_at(4))
+    with pytest.raises(KeyboardInterrupt):
+        toy_runner(part, scorer, resume=True).val()
+    assert len(read_candidates(part)) == 5
+    assert resume(part) == 12 - 5
+    assert without_seconds(read_candidates(part)) == without_seconds(
+        read_candidates(whole)
+    )
+
+
+def _dies_at(call):
+    """Ctrl-C at a validation: it is no failure of the candidate."""
+    calls = iter(range(1, call + 1))
+
+    def wrap(metrics):
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return metrics
+
+    return wrap
+
+
+def test_a_search_can_be_prolonged(whole, tmp_path):
+    work_dir = tmp_path / 'longer'
+    toy_runner(work_dir, generations=2).val()
+    assert len(read_candidates(work_dir)) == 8
+    assert resume(work_dir) == 4
+    assert without_seconds(read_candidates(work_dir)) == without_seconds(
+        read_candidates(whole)
+    )
+
+
+def test_an_existing_search_is_not_overwritten(whole):
+    before = (whole / RECORD).read_bytes()
+    with pytest.raises(FileExistsError, match='--resume'):
+        toy_runner(whole).val()
+    assert (whole / RECORD).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ('settings', 'named'),
+    [
+        (dict(seed=1), 'seed: 0 there, 1 now'),
+        (dict(metric='toy/other'), 'metric: '),
+        (dict(constraint=dict(max_macs=1e9)), 'constraint: '),
+        (dict(algorithm='random'), 'algorithm: '),
+        (dict(population=5), 'algorithm: '),
+        (dict(mutation_prob=0.2), 'algorithm: '),
+    ],
+)
+def test_another_search_is_not_gone_on_with(whole, settings, named):
+    before = (whole / RECORD).read_bytes()
+    with pytest.raises(ValueError, match=named) as error:
+        resume(whole, **settings)
+    assert 'record of another search' in str(error.value)
+    assert '\n' not in str(error.value)
+    assert (whole / RECORD).read_bytes() == before
+
+
+def test_another_checkpoint_is_not_gone_on_with(whole, tmp_path):
+    other = toy_checkpoint(tmp_path / 'other.pth', seed=5)
+    with pytest.raises(ValueError, match='checkpoint_digest: '):
+        resume(whole, checkpoint=other)
+
+
+def test_a_checkpoint_may_move(part, tmp_path):
+    moved = tmp_path / 'moved.pth'
+    shutil.copy(toy_checkpoint(part.parent / 'toy.pth'), moved)
+    assert resume(part, checkpoint=moved) == 0
+
+
+def test_an_edited_record_is_refused(part):
+    lines = (part / RECORD).read_text().splitlines(keepends=True)
+    candidate = json.loads(lines[2])
+    candidate['path'] = '0000' if candidate['path'] != '0000' else '1111'
+    lines[2] = json.dumps(candidate) + '\n'
+    (part / RECORD).write_text(''.join(lines))
+    with pytest.raises(ValueError, match='this search asks for'):
+        resume(part)
+
+
+def test_digits_search_goes_on_as_if_never_stopped(searched, base, tmp_path):
+    """With the real detector: config, BN statistics and random state."""
+    whole, first = searched
+    record = tmp_path / RECORD
+    content = (Path(whole.work_dir) / RECORD).read_bytes()
+    lines = content.splitlines(keepends=True)
+    record.write_bytes(b''.join(lines[:5]) + lines[5][:100])
+    config = search_config(base, tmp_path)
+    config.val_cfg.resume = True
+    # How data are loaded and shown changes no score.
+    config.val_dataloader.num_workers = 1
+    config.default_hooks.logger.interval = 7
+    second = run_search(config)
+    assert second[:4] == first[:4]
+    assert without_seconds(second) == without_seconds(first)
+
+
+def test_digits_search_of_another_config_is_refused(searched, base):
+    config = search_config(base, searched[0].work_dir)
+    config.val_cfg.resume = True
+    config.model.test_cfg.nms_pre = 100
+    with pytest.raises(ValueError, match='config: .*nms_pre') as error:
+        Runner.from_cfg(config).val()
+    assert '\n' not in str(error.value)
+
+
+def header_difference(base, work_dir, key, value):
+    """What the records of two searches say that differs."""
+    space = get_search_space('tiny')
+    headers = []
+    for change in ({}, {key: value}):
+        config = search_config(base, work_dir)
+        config.merge_from_dict(change)
+        headers.append(
+            build_search_header(
+                config,
+                checkpoint=config.load_from,
+                supernet=SimpleNamespace(search_space=space, shuffle=''),
+                constraint=Constraint(space, Bounds()),
+                algorithm={},
+                metric='mAP',
+                seed=0,
+            )
+        )
+    return headers[0].difference(headers[1])
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('model.bbox_head.stacked_convs', 1),
+        ('train_dataloader.batch_size', 2),
+        ('val_dataloader.dataset.indices', 4),
+        ('custom_hooks.1.num_images', 4),
+        ('val_evaluator.metric', ['bbox', 'proposal']),
+    ],
+)
+def test_what_scores_depend_on_defines_a_search(base, tmp_path, key, value):
+    name = key.rpartition('.')[2]
+    difference = header_difference(base, tmp_path, key, value)
+    assert difference.startswith('config: ')
+    assert name in difference
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('val_dataloader.num_workers', 3),
+        ('log_level', 'DEBUG'),
+        ('work_dir', 'elsewhere'),
+        ('default_hooks.logger.interval', 1),
+        ('optim_wrapper.optimizer.lr', 1.0),
+    ],
+)
+def test_what_scores_do_not_depend_on_may_change(base, tmp_path, key, value):
+    assert header_difference(base, tmp_path, key, value) is None

@@ -1,0 +1,107 @@
+"""A search that takes milliseconds: a toy classifier on random images."""
+
+import itertools
+
+import numpy as np
+import torch
+from kit.models import ToyClassifier, supernet
+from kit.spaces import FOUR_BLOCKS
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+from detnas_mm.engine import BNRecalibrationHook
+
+_run_number = itertools.count()
+METRIC = 'toy/score'
+
+
+class ToyImages(Dataset):
+    """Images of noise; what ``noise`` adds is random at each reading."""
+
+    def __init__(self, size=8, noise=0.0):
+        self.size = size
+        self.noise = noise
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        rng = torch.Generator().manual_seed(index)
+        image = torch.randn(3, 16, 16, generator=rng)
+        image += self.noise * torch.from_numpy(
+            np.random.randn(3, 16, 16).astype(np.float32)
+        )
+        return dict(inputs=image, labels=index % 3)
+
+
+class ToyMetric(BaseMetric):
+    """Mean probability of the right class.
+
+    Args:
+        wrap: What to make of the metrics; called once for each validation.
+    """
+
+    default_prefix = 'toy'
+
+    def __init__(self, wrap=lambda metrics: metrics):
+        super().__init__()
+        self.wrap = wrap
+        self.calls = 0
+
+    def process(self, data_batch, data_samples):
+        for scores, label in zip(
+            data_samples, data_batch['labels'], strict=True
+        ):
+            self.results.append(scores.softmax(0)[label].item())
+
+    def compute_metrics(self, results):
+        self.calls += 1
+        score = sum(results) / len(results)
+        return self.wrap(dict(score=score, other=1 - score))
+
+
+def loader_config(**dataset):
+    return dict(
+        batch_size=4,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(type=ToyImages, **dataset),
+        collate_fn=dict(type='default_collate'),
+    )
+
+
+def toy_checkpoint(file, seed=0):
+    """Saves random weights of the toy classifier, unless they are there."""
+    if not file.exists():
+        torch.manual_seed(seed)
+        model = ToyClassifier(supernet(FOUR_BLOCKS, seed=seed))
+        torch.save(dict(state_dict=model.state_dict()), file)
+    return file
+
+
+def toy_runner(work_dir, scorer=None, hooks=None, checkpoint=None, **search):
+    """The Runner of a search of 3 generations of 4 paths."""
+    work_dir.mkdir(exist_ok=True)
+    if checkpoint is None:
+        checkpoint = toy_checkpoint(work_dir.parent / 'toy.pth')
+    if hooks is None:
+        hooks = [BNRecalibrationHook(num_images=8)]
+    settings = dict(metric=METRIC, generations=3, population=4, parents=2)
+    number = next(_run_number)
+    return Runner(
+        ToyClassifier(supernet(FOUR_BLOCKS, seed=1)),
+        work_dir=str(work_dir),
+        cfg=dict(train_dataloader=loader_config(), load_from=str(checkpoint)),
+        load_from=str(checkpoint),
+        val_dataloader=loader_config(),
+        val_evaluator=Evaluator(scorer or ToyMetric()),
+        val_cfg=dict(
+            type='detnas_mm.EvolutionSearchLoop', **(settings | search)
+        ),
+        custom_hooks=hooks,
+        default_hooks=dict(checkpoint=None),
+        experiment_name=f'toy{number}',
+        log_level='WARNING',
+        default_scope='detnas_mm',
+    )

@@ -1,0 +1,87 @@
+"""Runs the tools as a user does: processes with options."""
+
+import io
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stdout
+from unittest.mock import patch
+
+from digits_runs import CONFIGS, ROOT
+
+
+def command(tool, *args, launcher=()):
+    """The command line of a tool."""
+    tool = tool if os.path.isabs(tool) else ROOT / 'tools' / tool
+    return [sys.executable, *launcher, str(tool), *map(str, args)]
+
+
+def environment():
+    """One thread for each process."""
+    return os.environ | dict(OMP_NUM_THREADS='1')
+
+
+def run(tool, *args, cwd, launcher=()):
+    """Runs a tool to its end, which must be a success."""
+    done = subprocess.run(
+        command(tool, *args, launcher=launcher),
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+def run_here(tool, *args):
+    """Runs a tool in this process, without the start of another."""
+    output = io.StringIO()
+    argv = [tool, *map(str, args)]
+    with patch.object(sys, 'argv', argv), redirect_stdout(output):
+        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+    return output.getvalue()
+
+
+def kill_when(process, condition, seconds=120):
+    """Kills a process (SIGKILL) as soon as a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, 'it ended by itself'
+        assert time.monotonic() < end, 'it never happened'
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def config_file(name):
+    return CONFIGS / 'digits' / f'{name}.py'
+
+
+def loading_options(digits, *splits, classification=False):
+    """Options that load a few images in the main process."""
+    folder = f'{digits}/classification/' if classification else f'{digits}/'
+    options = []
+    for split in splits:
+        loader = f'{split}_dataloader'
+        options += [
+            f'{loader}.num_workers=0',
+            f'{loader}.persistent_workers=False',
+            f'{loader}.batch_size=4',
+            f'{loader}.dataset.data_root={folder}',
+        ]
+        if split != 'train' and not classification:
+            part = {'val': 'search', 'test': 'test'}[split]
+            file = f'{folder}annotations/instances_{part}.json'
+            options.append(f'{split}_evaluator.ann_file={file}')
+    return options
+
+
+TRAINING = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
+RECALIBRATION = ['custom_hooks.1.num_images=8']
+# Without this a barely trained detector predicts nothing.
+ALL_BOXES = ['model.test_cfg.score_thr=0.0']

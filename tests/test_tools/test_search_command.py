@@ -1,0 +1,137 @@
+"""tools/search.py: its options, and its one-line errors."""
+
+import pytest
+import torch
+from command_lines import (
+    ALL_BOXES,
+    RECALIBRATION,
+    config_file,
+    loading_options,
+    run_here,
+)
+from digits_runs import read_candidates
+
+SEARCH = config_file('retinanet_detnas-search-tiny_fpn_digits')
+LARGE = ['val_cfg.constraint.max_macs=1e9']
+
+
+@pytest.fixture
+def search(digits, supernet, tmp_path):
+    """Runs a small search; returns its candidates."""
+
+    def run(
+        *args, config=SEARCH, checkpoint=supernet, options=(), name='search'
+    ):
+        run_here(
+            'search.py',
+            config,
+            checkpoint,
+            '--work-dir',
+            tmp_path / name,
+            *args,
+            '--cfg-options',
+            *loading_options(digits, 'train', 'val'),
+            *RECALIBRATION,
+            *ALL_BOXES,
+            'val_cfg.generations=1',
+            'val_cfg.population=2',
+            'val_cfg.parents=2',
+            *options,
+        )
+        return read_candidates(tmp_path / name)
+
+    return run
+
+
+def error_line(search, capsys, *args, **kwargs):
+    """The one line with which the command ends, with exit code 2."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        search(*args, **kwargs)
+    assert caught.value.code == 2
+    lines = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if 'Warning' not in line and not line.startswith('  ')
+    ]
+    assert len(lines) == 1
+    assert lines[0].startswith('error: ')
+    return lines[0]
+
+
+def test_given_paths_are_scored_whatever_the_constraint(search):
+    paths = ['33 33 3333 33', '0123012301']
+    candidates = search(
+        '--paths', *paths, options=['val_cfg.constraint.max_macs=1']
+    )
+    assert [one['path'] for one in candidates] == ['3333333333', '0123012301']
+    assert {one['origin'] for one in candidates} == {'given'}
+    assert {one['generation'] for one in candidates} == {0}
+
+
+def test_seed_and_algorithm_are_options(search):
+    random = search('--algorithm', 'random', options=LARGE, name='a')
+    other = search(
+        '--algorithm', 'random', '--seed', '1', options=LARGE, name='b'
+    )
+    assert random[0]['path'] != other[0]['path']
+
+
+def test_existing_search_is_refused_in_one_line(search, tmp_path, capsys):
+    work_dir = tmp_path / 'search'
+    work_dir.mkdir()
+    (work_dir / 'search_record.jsonl').write_text('')
+    line = error_line(search, capsys)
+    assert '--resume' in line
+
+
+def test_checkpoint_with_a_missing_key(search, supernet, tmp_path, capsys):
+    weights = torch.load(supernet)['state_dict']
+    weights.pop('backbone.stem.0.weight')
+    file = tmp_path / 'part.pth'
+    torch.save(dict(state_dict=weights), file)
+    line = error_line(search, capsys, checkpoint=file)
+    assert '1 missing: backbone.stem.0.weight' in line
+
+
+def test_checkpoint_of_another_space(search, capsys):
+    line = error_line(
+        search,
+        capsys,
+        options=[
+            'model.backbone.search_space=small',
+            'model.neck.in_channels=64,160,320,640',
+        ],
+    )
+    assert 'does not fit RetinaNet' in line
+
+
+def test_checkpoint_that_is_none(search, tmp_path, capsys):
+    file = tmp_path / 'text.pth'
+    file.write_text('no checkpoint')
+    assert 'not a checkpoint' in error_line(search, capsys, checkpoint=file)
+    absent = tmp_path / 'absent.pth'
+    assert 'no checkpoint at' in error_line(search, capsys, checkpoint=absent)
+
+
+def test_config_that_is_none(search, capsys, tmp_path):
+    line = error_line(search, capsys, config=tmp_path / 'absent.py')
+    assert 'no config at' in line
+
+
+def test_config_of_a_training(search, capsys):
+    config = config_file('retinanet_detnas-supernet-tiny_fpn_digits')
+    line = error_line(search, capsys, config=config)
+    assert 'EvolutionSearchLoop' in line
+
+
+def test_impossible_bounds(search, capsys):
+    line = error_line(
+        search, capsys, options=['val_cfg.constraint.max_macs=1']
+    )
+    assert 'no path keeps the bounds' in line
+
+
+def test_unknown_metric(search, capsys):
+    line = error_line(search, capsys, options=['val_cfg.metric=coco/mAP'])
+    assert 'coco/bbox_mAP_50' in line
