@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole method on the embedded digits data, on a CPU in a quarter of an
-# hour: pre-train a supernet, fine-tune it in a detector, search, retrain the
+# The whole method on the embedded digits data, on a CPU in some twenty
+# minutes: pre-train a supernet, fine-tune it in a detector, search, retrain the
 # found backbone beside two others, test. A second call goes on where the
 # first one stopped.
 set -euo pipefail

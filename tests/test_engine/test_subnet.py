@@ -1,0 +1,46 @@
+"""The checkpoint of a path, out of that of a supernet."""
+
+import digits_runs
+import torch
+from mmengine.registry import MODELS
+from mmengine.runner import Runner
+
+from detnas_mm.engine import BNRecalibrationHook
+from detnas_mm.engine.subnet import extract_subnet, save_checkpoint
+from detnas_mm.models import find_supernet
+
+PATH = '3120312031'
+
+
+def test_subnet_is_the_path_with_its_own_statistics(base, supernet, tmp_path):
+    digits = digits_runs.digits_folder(base)
+    config = digits_runs.load_config(
+        digits_runs.SUPERNET, digits, tmp_path / 'work'
+    )
+    config.model.backbone.init_cfg = None
+    runner = Runner.from_cfg(config)
+    model = runner.model
+    state_dict = torch.load(supernet, weights_only=True)['state_dict']
+    model.load_state_dict(state_dict)
+    hook = next(h for h in runner.hooks if isinstance(h, BNRecalibrationHook))
+    image = torch.randn(1, 3, 96, 96)
+    with find_supernet(model).activate(PATH):
+        hook.before_val(runner)
+        model.eval()
+        expected = model(image, mode='tensor')
+        hook.after_val(runner)
+        other = model.eval()(image, mode='tensor')
+    assert not torch.equal(expected[0][0], other[0][0])
+
+    checkpoint = extract_subnet(config, str(supernet), PATH)
+    assert checkpoint['meta']['path'] == PATH
+    assert checkpoint['meta']['bn_recalibrated']
+    file = tmp_path / 'subnet.pth'
+    save_checkpoint(checkpoint, file)
+    config.model.backbone.update(type='detnas_mm.DetNASNet', path=PATH)
+    searched = MODELS.build(config.model)
+    searched.load_state_dict(torch.load(file, weights_only=True)['state_dict'])
+    outputs = searched.eval()(image, mode='tensor')
+    for one, another in zip(outputs, expected, strict=True):
+        for tensor, same in zip(one, another, strict=True):
+            torch.testing.assert_close(tensor, same)

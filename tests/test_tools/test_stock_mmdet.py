@@ -1,0 +1,144 @@
+"""Searched backbones in stock mmdet configs, by mmdet's own means."""
+
+from pathlib import Path
+
+import cv2
+import mmdet
+import pytest
+import torch
+from command_lines import run
+from kit.detectors import detection_batch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from detnas_mm.engine.search_results import write_results
+from detnas_mm.structures import SEARCH_SPACES, Candidate
+
+MMDET_TOOLS = Path(mmdet.__file__).parent / '.mim' / 'tools'
+STOCK = {
+    'FCOS': 'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+    'ATSS': 'atss/atss_r50_fpn_1x_coco.py',
+    'CascadeRCNN': 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
+    'MaskRCNN': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+}
+BY_NAME = """
+_base_ = 'mmdet::{stock}'
+model = dict(
+    backbone=dict(
+        _delete_=True, type='detnas_mm.DetNASNet', path='detnas_fpn_300m'),
+    neck=dict(in_channels=[64, 160, 320, 640]))
+"""
+BY_SEARCH = """
+_base_ = ['mmdet::{stock}', '{fragment}']
+model = dict(
+    backbone=_base_.searched_backbone,
+    neck=dict(in_channels=_base_.searched_out_channels))
+"""
+
+
+@pytest.fixture(scope='module')
+def fragment(tmp_path_factory):
+    """The config that a search leaves."""
+    folder = tmp_path_factory.mktemp('search')
+    best = Candidate(
+        index=0,
+        generation=0,
+        origin='random',
+        path='0123012301',
+        macs=1,
+        params=1,
+        fitness=0.5,
+    )
+    write_results(
+        folder, best, SEARCH_SPACES['tiny'], 'coco/bbox_mAP', 'grouped'
+    )
+    return folder / 'best_backbone.py'
+
+
+def load(tmp_path, text, **values):
+    file = tmp_path / 'config.py'
+    file.write_text(text.format(**values))
+    return file, Config.fromfile(file)
+
+
+@pytest.mark.parametrize('name', STOCK)
+def test_result_of_a_search_is_inherited(tmp_path, fragment, name):
+    _, config = load(tmp_path, BY_SEARCH, stock=STOCK[name], fragment=fragment)
+    assert set(config.model.backbone) == {
+        'type',
+        'search_space',
+        'path',
+        'shuffle',
+    }
+    init_default_scope('mmdet')
+    model = MODELS.build(config.model)
+    assert type(model).__name__ == name
+    assert model.backbone.path == (0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
+    if name == 'MaskRCNN':
+        model.roi_head.mask_head = None  # the toy batch has no masks
+    data = model.data_preprocessor(
+        detection_batch(2, seed=0, size=(64, 64)), True
+    )
+    losses, _ = model.parse_losses(model(**data, mode='loss'))
+    losses.backward()
+    assert all(
+        torch.isfinite(param.grad).all()
+        for param in model.backbone.parameters()
+    )
+
+
+def test_mmdet_trains_tests_and_infers(digits, tmp_path):
+    """FCOS through the tools and the inferencer that mmdet installs."""
+    file, _ = load(tmp_path, BY_NAME, stock=STOCK['FCOS'])
+    options = [
+        'model.bbox_head.num_classes=10',
+        'model.test_cfg.score_thr=0',
+        'train_dataloader.dataset.pipeline.2.scale=(128,128)',
+        'val_dataloader.dataset.pipeline.1.scale=(128,128)',
+        'test_dataloader.dataset.pipeline.1.scale=(128,128)',
+    ]
+    for split in ('train', 'val', 'test'):
+        part = {'val': 'search'}.get(split, split)
+        annotations = f'annotations/instances_{part}.json'
+        options += [
+            f'{split}_dataloader.num_workers=0',
+            f'{split}_dataloader.persistent_workers=False',
+            f'{split}_dataloader.dataset.data_root={digits}/',
+            f'{split}_dataloader.dataset.ann_file={annotations}',
+            f'{split}_dataloader.dataset.data_prefix.img={part}/',
+        ]
+        if split != 'train':
+            options.append(
+                f'{split}_evaluator.ann_file={digits}/{annotations}'
+            )
+    with file.open('a') as config:
+        classes = tuple('0123456789')
+        for split in ('train', 'val', 'test'):
+            config.write(
+                f'{split}_dataloader = dict(dataset=dict('
+                f'metainfo=dict(classes={classes})))\n'
+            )
+        config.write(
+            "train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', "
+            'max_iters=2, val_interval=2)\n'
+            'default_hooks = dict(checkpoint=dict(by_epoch=False, '
+            'interval=2))\n'
+            'log_processor = dict(by_epoch=False)\n'
+        )
+    arguments = ['--work-dir', tmp_path, '--cfg-options', *options]
+    run(str(MMDET_TOOLS / 'train.py'), file, *arguments, cwd=tmp_path)
+    checkpoint = tmp_path / 'iter_2.pth'
+    log = run(
+        str(MMDET_TOOLS / 'test.py'), file, checkpoint, *arguments,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert 'coco/bbox_mAP' in log
+
+    from mmdet.apis import DetInferencer
+
+    inferencer = DetInferencer(
+        str(file), str(checkpoint), device='cpu', show_progress=False
+    )
+    image = cv2.imread(str(sorted((digits / 'test').iterdir())[0]))
+    result = inferencer(image, no_save_vis=True)
+    assert {'labels', 'scores', 'bboxes'} <= set(result['predictions'][0])
