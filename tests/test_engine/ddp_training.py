@@ -3,7 +3,7 @@
 import os
 
 import torch
-from kit.models import ToyClassifier, supernet, toy_batch
+from kit.models import ToyClassifier, randomized, supernet, toy_batch
 from kit.spaces import FOUR_BLOCKS
 from mmengine.model import MMDistributedDataParallel
 from toy_training import PathRecorder, UntakenWatch, training_runner
@@ -11,6 +11,11 @@ from toy_training import PathRecorder, UntakenWatch, training_runner
 from detnas_mm.compat import init_distributed, setup_compat
 
 PATH = '0231'
+
+
+def fixed_model():
+    """The same weights in each process."""
+    return randomized(ToyClassifier(supernet(FOUR_BLOCKS, PATH)))
 
 
 def gradients(model, batch):
@@ -51,7 +56,7 @@ def train(rank, folder, port):
 
     torch.manual_seed(0)
     wrapped = MMDistributedDataParallel(
-        ToyClassifier(supernet(FOUR_BLOCKS, PATH)),
+        fixed_model(),
         find_unused_parameters=True,
     )
     result = dict(

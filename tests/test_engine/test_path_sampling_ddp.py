@@ -4,9 +4,8 @@ import socket
 
 import pytest
 import torch
-from ddp_training import PATH, gradients, train
-from kit.models import ToyClassifier, supernet, toy_batch
-from kit.spaces import FOUR_BLOCKS
+from ddp_training import fixed_model, gradients, train
+from kit.models import toy_batch
 from torch import multiprocessing
 
 
@@ -47,8 +46,7 @@ def test_gradients_are_those_of_the_joined_batch(ranks):
         key: torch.cat([batch[key] for batch in batches]) for key in batches[0]
     }
     torch.manual_seed(0)
-    alone = ToyClassifier(supernet(FOUR_BLOCKS, PATH))
-    expected = gradients(alone, joined)
+    expected = gradients(fixed_model(), joined)
     for rank in ranks:
         assert rank['gradients'].keys() == expected.keys()
         for name, gradient in rank['gradients'].items():
