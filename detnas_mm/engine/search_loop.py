@@ -209,6 +209,9 @@ class EvolutionSearchLoop(BaseLoop):
     def _score(self, path: Path) -> dict[str, float]:
         """Validates the detector with a path."""
         metrics = self.evaluator.metrics
+        for metric in metrics:
+            # A validation that broke off leaves its results behind.
+            metric.results.clear()
         with (
             self.supernet.activate(path),
             unrounded(metrics),

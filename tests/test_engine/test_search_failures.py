@@ -1,5 +1,6 @@
 """Candidates that fail: recorded, survived, and in the end enough."""
 
+import itertools
 import math
 
 import pytest
@@ -55,6 +56,29 @@ def test_second_attempt_gives_the_score_of_the_first(tmp_path):
     assert [one['fitness'] for one in retried] == [
         one['fitness'] for one in undisturbed
     ]
+
+
+@pytest.mark.parametrize('batch', [0, 1])
+def test_failed_candidate_leaves_nothing_to_the_next(tmp_path, batch):
+    """Predictions of a broken-off validation must not count for others."""
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'b').mkdir()
+    undisturbed, _ = search(tmp_path / 'a', fails=(), generations=1)
+    runner = toy_runner(tmp_path / 'b' / 'search', generations=1)
+    calls = itertools.count()
+
+    def out_of_memory(runner, batch_idx, data_batch=None):
+        # Two batches for each validation: both attempts of candidate 1.
+        if next(calls) in (2 + batch, 3 + 2 * batch):
+            raise RuntimeError('no memory left')
+
+    runner.hooks[-1].before_val_iter = out_of_memory
+    runner.val()
+    candidates = read_candidates(runner.work_dir)
+    statuses = [one['status'] for one in candidates]
+    assert statuses == ['complete', 'failed', 'complete', 'complete']
+    for index in (0, 2, 3):
+        assert candidates[index]['fitness'] == undisturbed[index]['fitness']
 
 
 def test_failed_candidate_is_no_parent(tmp_path):

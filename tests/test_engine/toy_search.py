@@ -29,9 +29,9 @@ class ToyImages(Dataset):
     def __getitem__(self, index):
         rng = torch.Generator().manual_seed(index)
         image = torch.randn(3, 16, 16, generator=rng)
-        image += self.noise * torch.from_numpy(
-            np.random.randn(3, 16, 16).astype(np.float32)
-        )
+        if self.noise:
+            noise = np.random.randn(3, 16, 16).astype(np.float32)
+            image += self.noise * torch.from_numpy(noise)
         return dict(inputs=image, labels=index % 3)
 
 

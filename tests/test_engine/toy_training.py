@@ -3,7 +3,7 @@
 import itertools
 
 import torch
-from kit.models import ToyClassifier, supernet
+from kit.models import ToyClassifier, randomized, supernet
 from kit.spaces import FOUR_BLOCKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -88,7 +88,7 @@ def training_runner(
     loader['batch_size'] = 2
     loader['sampler'] = dict(type='InfiniteSampler', shuffle=True)
     return Runner(
-        model or ToyClassifier(supernet(FOUR_BLOCKS)),
+        model or randomized(ToyClassifier(supernet(FOUR_BLOCKS))),
         work_dir=str(work_dir),
         train_dataloader=loader,
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=iterations),

@@ -9,7 +9,9 @@ from detnas_mm.registry import MODELS
 
 
 def test_shapes_and_cost_of_the_authors_head():
-    neck = MODELS.build(dict(type='detnas_mm.DetNASClsNeck', in_channels=640)).eval()
+    neck = MODELS.build(
+        dict(type='detnas_mm.DetNASClsNeck', in_channels=640)
+    ).eval()
     features = [torch.zeros(2, 64, 9, 9), torch.rand(2, 640, 7, 7)]
     (vectors,) = neck(features)
     assert vectors.shape == (2, 1024)

@@ -1,0 +1,123 @@
+"""Fixed images: the same whoever reads them, and in whatever order."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from detnas_mm.compat import setup_compat
+
+setup_compat()
+from detnas_mm.datasets.calibration import (  # noqa: E402
+    FixedSubset,
+    build_calibration_loader,
+)
+
+
+class RandomImages(Dataset):
+    """What it gives depends on all three global random states."""
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return torch.tensor(
+            [index, random.random(), np.random.rand(), torch.rand(()).item()],
+            dtype=torch.double,
+        )
+
+
+def loader_config(**settings):
+    return (
+        dict(
+            dataset=dict(type=RandomImages),
+            batch_size=4,
+            num_workers=0,
+            sampler=dict(type='InfiniteSampler', shuffle=True),
+            collate_fn=dict(type='default_collate'),
+            drop_last=True,
+        )
+        | settings
+    )
+
+
+def samples(num_images=10, seed=0, **settings):
+    loader = build_calibration_loader(
+        loader_config(**settings), num_images, seed
+    )
+    return torch.cat(list(loader))
+
+
+def test_reads_the_number_of_images_once_each():
+    """Also with an endless sampler and a last batch that is dropped."""
+    indices = samples(10)[:, 0].tolist()
+    assert len(indices) == 10
+    assert len(set(indices)) == 10
+    batches = build_calibration_loader(loader_config(), 10)
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+
+
+def test_does_not_depend_on_the_global_random_state():
+    first = samples()
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    assert torch.equal(samples(), first)
+
+
+def test_reads_the_same_each_time():
+    loader = build_calibration_loader(loader_config(), 10)
+    assert torch.equal(torch.cat(list(loader)), torch.cat(list(loader)))
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(num_workers=1),
+        dict(num_workers=2, persistent_workers=True),
+        dict(batch_size=1),
+        dict(batch_size=20),
+        dict(batch_sampler=dict(type='AspectRatioBatchSampler')),
+        dict(num_batch_per_epoch=1),
+    ],
+)
+def test_does_not_depend_on_how_it_is_loaded(settings):
+    assert torch.equal(samples(**settings), samples())
+
+
+def test_seed_chooses_images_and_their_transforms():
+    assert not torch.equal(samples(seed=1), samples(seed=0))
+    everything = samples(20, seed=1), samples(20, seed=0)
+    assert torch.equal(everything[0][:, 0], everything[1][:, 0])
+    assert not torch.equal(everything[0], everything[1])
+
+
+def test_reading_leaves_the_random_state_alone():
+    subset = FixedSubset(RandomImages(), [3, 5], seed=0)
+    states = []
+    for read in (lambda: None, lambda: subset[1]):
+        random.seed(7)
+        np.random.seed(7)
+        torch.manual_seed(7)
+        read()
+        states.append((random.random(), np.random.rand(), torch.rand(())))
+    assert states[0] == states[1]
+
+
+def test_images_differ_from_each_other():
+    assert len(set(samples()[:, 1].tolist())) == 10
+
+
+@pytest.mark.parametrize('num_images', [-1, 0, 21])
+def test_number_of_images_out_of_range(num_images):
+    with pytest.raises(ValueError, match='`num_images`.*1 to the 20'):
+        build_calibration_loader(loader_config(), num_images)
+
+
+def test_config_is_left_as_it_is():
+    config = loader_config()
+    before = {**config}
+    build_calibration_loader(config, 4)
+    assert config == before
