@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, SequentialSampler
 
 from detnas_mm.random_state import fixed_random_state
 
@@ -63,9 +63,11 @@ def build_calibration_loader(
         )
     rng = np.random.default_rng((seed, num_images))
     chosen = rng.choice(len(dataset), size=num_images, replace=False)
+    subset = FixedSubset(dataset, sorted(chosen.tolist()), seed)
     loader.update(
-        dataset=FixedSubset(dataset, sorted(chosen.tolist()), seed),
-        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=subset,
+        # Every rank reads all images: their statistics must be the same.
+        sampler=SequentialSampler(subset),
         drop_last=False,
     )
     # Batches of like shape are for training; here every image must come.
