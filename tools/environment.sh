@@ -5,6 +5,10 @@
 PYTHON=${PYTHON:-python3}
 STAMP=.venv/detnas_mm.installed
 
+# glibc gives the memory of every feature map back to the system and asks for
+# it again; keeping it saves a tenth of a training step on a CPU.
+export MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=8000000000
+
 # The versions that requirements.txt pins, and the package itself.
 install_environment() {
     local wanted

@@ -16,7 +16,7 @@ from detnas_mm.datasets.digit_sources import CLASSES, SplitSources
 
 # Sides of the square images and ranges of digit heights, in pixels.
 DETECTION_SIZE = 128
-DETECTION_HEIGHTS = (16, 56)
+DETECTION_HEIGHTS = (24, 56)
 MAX_DIGITS = 5
 CROP_SIZE = 48
 CROP_HEIGHTS = (32, 42)

@@ -34,7 +34,7 @@ from detnas_mm.datasets.digit_layouts import (
 from detnas_mm.datasets.digit_sources import CROP_SPLITS, load_sources
 
 # To be raised when the same settings draw other images than before.
-FORMAT = 1
+FORMAT = 2
 META_NAME = 'meta.json'
 _REMEDY = (
     'pass `overwrite` (--overwrite) to replace it, or choose another folder'

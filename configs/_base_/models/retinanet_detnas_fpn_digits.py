@@ -1,4 +1,4 @@
-# A small RetinaNet for digits of 16 to 56 pixels on images of 128 pixels.
+# A small RetinaNet for digits of 24 to 56 pixels on images of 128 pixels.
 _base_ = './retinanet_detnas_fpn.py'
 
 norm_cfg = dict(type='BN', requires_grad=True)
@@ -21,5 +21,8 @@ model = dict(
         stacked_convs=2,
         norm_cfg=norm_cfg,
         anchor_generator=dict(
-            octave_base_scale=2, ratios=[1.0, 1.6], strides=[8, 16, 32])),
+            octave_base_scale=2, ratios=[1.0, 1.6], strides=[8, 16, 32]),
+        # Boxes become tight within a few epochs.
+        reg_decoded_bbox=True,
+        loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=2.0)),
     test_cfg=dict(nms_pre=200, max_per_img=20))

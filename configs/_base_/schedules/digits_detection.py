@@ -1,7 +1,7 @@
 # A short schedule for the embedded digits: SGD with warm-up and cosine.
 _base_ = 'mmdet::_base_/default_runtime.py'
 
-max_epochs = 6
+max_epochs = 8
 warm_up_epochs = 1
 train_cfg = dict(
     type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
@@ -9,7 +9,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=1e-4),
+    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4),
     clip_grad=dict(max_norm=10.0))
 param_scheduler = [
     dict(
@@ -30,4 +30,4 @@ default_hooks = dict(
     logger=dict(interval=25),
     checkpoint=dict(max_keep_ckpts=1, save_optimizer=True))
 randomness = dict(seed=0)
-auto_scale_lr = dict(enable=False, base_batch_size=8)
+auto_scale_lr = dict(enable=False, base_batch_size=16)
