@@ -79,6 +79,11 @@ def resolve_architecture(
         )
     else:
         own_space, digits = space, path
+    if isinstance(digits, str) and not digits.replace(' ', '').isalnum():
+        raise ValueError(
+            '`path` must be digits, a best.json, or one of '
+            f'{", ".join(PUBLISHED_PATHS)}; got {path!r}'
+        )
     if space is not None and space != own_space:
         raise ValueError(
             f'{path} is a path of {own_space}, but `search_space` is {space}; '
