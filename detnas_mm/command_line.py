@@ -3,13 +3,13 @@
 import argparse
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
 from detnas_mm.compat import LAUNCHERS
+from detnas_mm.error_lines import error_line
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,20 +60,13 @@ def load_config(args: argparse.Namespace) -> Config:
 def run_command(main: Callable[[], None]) -> None:
     """Runs a command; says in one line what is wrong with its input.
 
-    Errors that detnas_mm itself raises about the input end the command with
-    their message. Any other error keeps its traceback.
+    Any error that is not known to come from its input keeps its traceback.
     """
     try:
         main()
-    except (ValueError, OSError, RuntimeError) as error:
-        if not _is_ours(error):
+    except Exception as error:
+        line = error_line(error)
+        if line is None:
             raise
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {line}', file=sys.stderr)
         sys.exit(2)
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Whether detnas_mm raised an error, rather than something it called."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    name = frames[-1][0].f_globals.get('__name__', '')
-    return name.partition('.')[0] in ('detnas_mm', '__main__')

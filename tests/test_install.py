@@ -77,6 +77,8 @@ def test_wheel_holds_the_whole_package_and_nothing_else(wheel):
         for path in (ROOT / 'detnas_mm').rglob('*.py')
         if '.mim' not in path.parts
     }
+    template = 'detnas_mm/visualization/templates/report.html'
+    assert template in wheel.namelist()
     top_level = {name.split('/')[0] for name in wheel.namelist()}
     packaged = {
         name

@@ -5,6 +5,7 @@ import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
+from unittest import mock
 
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, ValLoop
@@ -188,6 +189,7 @@ class EvolutionSearchLoop(BaseLoop):
         with SearchRecord.open(self.record_path, header) as record:
             progress = SearchProgress(
                 self.runner.logger,
+                self.runner.visualizer,
                 space,
                 total=self.generations * self.population,
                 metric=self.metric,
@@ -215,7 +217,7 @@ class EvolutionSearchLoop(BaseLoop):
         with (
             self.supernet.activate(path),
             unrounded(metrics),
-            _quiet(self.runner.logger),
+            _quiet(self.runner),
         ):
             return self.val_loop.run()
 
@@ -287,12 +289,17 @@ def _find_bn_recalibration(runner: Runner) -> BNRecalibrationHook:
 
 
 @contextlib.contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Keeps the evaluator's tables of each candidate off the screen."""
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+def _quiet(runner: Runner) -> Iterator[None]:
+    """Keeps the evaluator's output of each candidate out of the log.
+
+    To MMEngine's hooks all validations are those of epoch 0; what the
+    visualizer gets comes from :class:`SearchProgress`.
+    """
+    level = runner.logger.level
+    runner.logger.setLevel(logging.WARNING)
+    ignored = mock.patch.object(runner.visualizer, 'add_scalars')
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), ignored:
             yield
     finally:
-        logger.setLevel(level)
+        runner.logger.setLevel(level)

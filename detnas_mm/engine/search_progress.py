@@ -2,8 +2,10 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+
+from mmengine.visualization import Visualizer
 
 from detnas_mm.structures import Candidate, SearchSpace, Status
 
@@ -11,8 +13,13 @@ from detnas_mm.structures import Candidate, SearchSpace, Status
 class SearchProgress:
     """Logs a line for each candidate and a summary of each generation.
 
+    The same numbers go to the visualizer, and so to TensorBoard or whatever
+    else is among its ``vis_backends``. The step is the number of the
+    candidate, also after a resume.
+
     Args:
         logger: The logger of the runner.
+        visualizer: The visualizer of the runner.
         space: The search space.
         total: Number of candidates of the whole search.
         metric: Key of the metric that is the fitness.
@@ -23,6 +30,7 @@ class SearchProgress:
     def __init__(
         self,
         logger: logging.Logger,
+        visualizer: Visualizer,
         space: SearchSpace,
         *,
         total: int,
@@ -31,6 +39,7 @@ class SearchProgress:
         work_dir: str,
     ) -> None:
         self.logger = logger
+        self.visualizer = visualizer
         self.space = space
         self.total = total
         self.metric = metric
@@ -44,7 +53,12 @@ class SearchProgress:
             )
 
     def report(self, candidate: Candidate, best: Candidate | None) -> None:
-        """Logs a candidate that was just evaluated, with the time left."""
+        """Tells of a candidate that was just evaluated, with the time left.
+
+        Args:
+            candidate: The candidate.
+            best: The fittest one so far, if there is any.
+        """
         path = self.space.format_stages(self.space.parse(candidate.path))
         outcome = f'failed: {candidate.error}'
         if candidate.status is Status.COMPLETE:
@@ -57,11 +71,19 @@ class SearchProgress:
             f'{candidate.macs / 1e6:.1f}M  {outcome}  {best_text}  '
             f'{candidate.seconds:.1f} s  left {self._time_left(candidate)}'
         )
+        scalars = {
+            'fitness': candidate.fitness,
+            'best': best.fitness if best else None,
+            'macs': candidate.macs,
+            'params': candidate.params,
+            'seconds': candidate.seconds,
+        }
+        self._visualize(scalars, candidate.index)
 
     def report_generation(
         self, generation: int, candidates: Sequence[Candidate]
     ) -> None:
-        """Logs what a generation of candidates brought."""
+        """Tells what a generation of candidates brought."""
         scores = [
             candidate.fitness
             for candidate in candidates
@@ -77,6 +99,14 @@ class SearchProgress:
             f'{max(scores):.4f}, mean {mean:.4f}'
             + (f', {failed} failed' if failed else '')
         )
+        scalars = {
+            'generation': generation,
+            'generation_min': min(scores),
+            'generation_mean': mean,
+            'generation_max': max(scores),
+            'generation_failed': failed,
+        }
+        self._visualize(scalars, candidates[-1].index)
 
     def finish(self, best: Candidate) -> None:
         """Logs the result and where it is."""
@@ -87,6 +117,16 @@ class SearchProgress:
             f'{best.params / 1e6:.2f}M params (backbone). See best.json and '
             f'best_backbone.py in {self.work_dir}'
         )
+
+    def _visualize(
+        self, scalars: Mapping[str, float | None], step: int
+    ) -> None:
+        known = {
+            f'search/{name}': value
+            for name, value in scalars.items()
+            if value is not None
+        }
+        self.visualizer.add_scalars(known, step=step)
 
     def _time_left(self, candidate: Candidate) -> timedelta:
         evaluated = candidate.index + 1 - self.done_before

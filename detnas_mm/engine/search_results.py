@@ -8,6 +8,7 @@ from detnas_mm.structures import (
     SearchSpace,
     space_name,
 )
+from detnas_mm.structures.config_text import backbone_text
 from detnas_mm.structures.files import write_atomically
 
 _BACKBONE_CONFIG = """\
@@ -21,13 +22,7 @@ _BACKBONE_CONFIG = """\
 #   model = dict(
 #       backbone=_base_.searched_backbone,
 #       neck=dict(in_channels=_base_.searched_out_channels))
-searched_backbone = dict(
-    _delete_=True,  # replaces the backbone of the config that inherits
-    type='detnas_mm.DetNASNet',
-    search_space={space!r},
-    path={path!r},
-    shuffle={shuffle!r},
-)
+searched_backbone = {backbone}
 searched_out_channels = {channels!r}
 """
 
@@ -59,9 +54,7 @@ def write_results(
         fitness=best.fitness,
         macs=best.macs / 1e6,
         params=best.params / 1e6,
-        space=space_name(space) or space.to_dict(),
-        path=space.format_stages(space.parse(best.path)),
-        shuffle=shuffle,
+        backbone=backbone_text(space, space.parse(best.path), shuffle),
         channels=list(space.stage_channels),
     )
     work_dir = Path(work_dir)

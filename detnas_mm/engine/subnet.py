@@ -2,7 +2,6 @@
 
 import io
 import os
-from pathlib import Path as FilePath
 
 import torch
 from mmengine.config import Config
@@ -15,6 +14,7 @@ from detnas_mm.models import (
     require_matching_keys,
     resolve_architecture,
 )
+from detnas_mm.structures.files import write_atomically
 
 from .bn_recalibration_hook import BNRecalibrationHook
 
@@ -63,13 +63,6 @@ def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:
 
 def save_checkpoint(checkpoint: dict, file: str | os.PathLike) -> None:
     """Writes a checkpoint completely or not at all."""
-    file = FilePath(file)
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
-    temporary = file.with_name(f'.{file.name}.tmp')
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_atomically(file, buffer.getvalue())

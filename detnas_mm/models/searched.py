@@ -9,7 +9,12 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from detnas_mm.registry import MODELS
-from detnas_mm.structures import Path, SearchSpace, get_search_space
+from detnas_mm.structures import (
+    PUBLISHED_PATHS,
+    Path,
+    SearchSpace,
+    get_search_space,
+)
 
 from .backbone import (
     build_stem,
@@ -31,21 +36,6 @@ class Architecture:
     search_space: SearchSpace
     path: Path
     shuffle: str = 'grouped'
-
-
-# Published by the authors with their code: (search space, digits).
-PUBLISHED_PATHS: Mapping[str, tuple[str, str]] = {
-    'detnas_fpn_300m': ('small', '2120 2112 33130031 3132'),
-    'detnas_retinanet_300m': ('small', '2311 3213 31113320 3333'),
-    'detnasnet_1.3g': (
-        'large',
-        '00312102 03123320 2113202221310333 13333333',
-    ),
-    'detnasnet_3.8g': (
-        'large_3.8g',
-        '00312102 03123320 2113202221310333 13333333',
-    ),
-}
 
 
 def resolve_architecture(
@@ -89,6 +79,11 @@ def resolve_architecture(
         )
     else:
         own_space, digits = space, path
+    if isinstance(digits, str) and not digits.replace(' ', '').isalnum():
+        raise ValueError(
+            '`path` must be digits, a best.json, or one of '
+            f'{", ".join(PUBLISHED_PATHS)}; got {path!r}'
+        )
     if space is not None and space != own_space:
         raise ValueError(
             f'{path} is a path of {own_space}, but `search_space` is {space}; '

@@ -2,6 +2,8 @@
 
 from .candidate import Candidate, Origin, Status, best_candidate
 from .cost_table import Cost, CostTable
+from .pareto import pareto_front, pareto_ranks
+from .published import PUBLISHED_PATHS
 from .record import SearchHeader, SearchRecord
 from .search_space import (
     SEARCH_SPACES,
@@ -14,6 +16,7 @@ from .search_space import (
 )
 
 __all__ = [
+    'PUBLISHED_PATHS',
     'SEARCH_SPACES',
     'SHUFFLE_CHOICES',
     'BlockPosition',
@@ -28,5 +31,7 @@ __all__ = [
     'Status',
     'best_candidate',
     'get_search_space',
+    'pareto_front',
+    'pareto_ranks',
     'space_name',
 ]

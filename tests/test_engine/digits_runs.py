@@ -76,6 +76,8 @@ def load_config(name, digits, work_dir):
     config.launcher = 'none'
     config.work_dir = str(work_dir)
     config.experiment_name = f'test{next(_run_number)}'
+    # By its name the visualizer of an earlier run would be taken.
+    config.visualizer.name = config.experiment_name
     return config
 
 

@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from pathlib import Path
 
 from digits_runs import (
     read_candidates,
@@ -55,6 +56,21 @@ def test_fitness_is_the_metric_unrounded(searched):
     scores = [one['fitness'] for one in candidates]
     assert any(round(score, 6) != score for score in scores)
     assert len(set(scores)) > 1
+
+
+def test_visualizer_gets_the_numbers_of_the_search_only(searched):
+    config, candidates = searched
+    (file,) = Path(config.work_dir).glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    scores = {
+        line['step']: line['search/fitness']
+        for line in lines
+        if 'search/fitness' in line
+    }
+    assert scores == {one['index']: one['fitness'] for one in candidates}
+    # Not those of each validation, all of them at step 0.
+    names = {name for line in lines for name in line if name != 'step'}
+    assert {name.split('/')[0] for name in names} == {'search'}
 
 
 def test_header_says_what_was_searched(searched, supernet):

@@ -94,3 +94,40 @@ def test_a_net_without_test_is_named(monkeypatch, capsys, search, tmp_path):
         )
     assert exit_info.value.code == 2
     assert str(tmp_path / 'nowhere') in capsys.readouterr().err
+
+
+def test_makes_a_report_of_searches(monkeypatch, capsys, search, tmp_path):
+    """Of one that is running, too: its last line may be half written."""
+    record = search / 'search_record.jsonl'
+    running = tmp_path / 'running'
+    running.mkdir()
+    text = record.read_text()
+    (running / record.name).write_text(text[:-20])
+    printed = run(monkeypatch, capsys, 'search_report.py', search, running)
+    page = search / 'report.html'
+    assert f'{page}: 2 searches' in printed
+    assert '>33 33 3333 33<' in page.read_text()
+    assert len(list((search / 'report').glob('*.png'))) == 11
+
+
+def test_report_knows_the_published_networks_of_the_space(search):
+    tool = runpy.run_path(str(TOOLS / 'search_report.py'), run_name='tool')
+    references = tool['published_references']
+    small = SEARCH_SPACES['small'].to_dict()
+    found = references(
+        header(search_space=small, constraint={'input_size': [224, 224]})
+    )
+    # Measured on the authors' networks.
+    assert {one.name: one.macs for one in found} == {
+        'detnas_fpn_300m': 288_082_368,
+        'detnas_retinanet_300m': 291_205_824,
+    }
+    tiny = SEARCH_SPACES['tiny'].to_dict()
+    assert references(header(search_space=tiny)) == []
+
+
+def test_report_of_a_folder_without_search(monkeypatch, capsys, tmp_path):
+    with pytest.raises(SystemExit) as exit_info:
+        run(monkeypatch, capsys, 'search_report.py', tmp_path)
+    assert exit_info.value.code == 2
+    assert 'tools/search.py' in capsys.readouterr().err

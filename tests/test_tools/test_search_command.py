@@ -135,3 +135,9 @@ def test_impossible_bounds(search, capsys):
 def test_unknown_metric(search, capsys):
     line = error_line(search, capsys, options=['val_cfg.metric=coco/mAP'])
     assert 'coco/bbox_mAP_50' in line
+
+
+def test_data_that_are_not_there(search, capsys):
+    root = 'val_dataloader.dataset.data_root=data/nowhere/'
+    line = error_line(search, capsys, options=[root])
+    assert 'data/nowhere/annotations/instances_search.json; ' in line

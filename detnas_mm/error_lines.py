@@ -1,0 +1,72 @@
+"""One line for what is wrong with a user's input, and how to mend it."""
+
+import difflib
+import re
+import traceback
+
+from detnas_mm.registry import CHOICE_BLOCKS, HOOKS, LOOPS, MODELS
+
+# Where MMEngine builds what a config describes.
+_BUILDER = 'mmengine.registry.build_functions'
+# A part of a file name, and the command that makes such files.
+_TOOLS = 'python tools/dataset_converters'
+_MAKERS = {
+    'digits': f'{_TOOLS}/digits.py --out {{root}}',
+    'annotations/detnas_': f'{_TOOLS}/coco_search_split.py {{root}}',
+}
+
+
+def error_line(error: BaseException) -> str | None:
+    """Returns what to tell the user, or ``None`` for an unexpected error.
+
+    Errors that detnas_mm raises about its input speak for themselves. Of
+    others, those are known that users meet first: a file of the data set
+    that is not there, and a name or setting of a config that does not exist.
+
+    Args:
+        error: The error that ended a command.
+    """
+    source = _raised_in(error)
+    if source.partition('.')[0] in ('detnas_mm', '__main__'):
+        expected = (ValueError, OSError, RuntimeError)
+        return str(error) if isinstance(error, expected) else None
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return _missing_file(str(error.filename))
+    if source == _BUILDER and isinstance(error, KeyError):
+        return _unknown_name(str(error.args[0]))
+    if source == _BUILDER and isinstance(error, TypeError):
+        return f'{error}; check the setting of that name in the config'
+    return None
+
+
+def _raised_in(error: BaseException) -> str:
+    """Returns the name of the module that raised an error."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return frames[-1][0].f_globals.get('__name__', '')
+
+
+def _missing_file(file: str) -> str:
+    root = re.split(r'/(?:annotations|classification)/', file)[0]
+    for part, command in _MAKERS.items():
+        if part in file:
+            command = command.format(root=root)
+            return f'no such file or folder: {file}; make it by `{command}`'
+    return (
+        f'no such file or folder: {file}; set data_root and ann_file in the '
+        'config, or by --cfg-options, to where your data are'
+    )
+
+
+def _unknown_name(message: str) -> str:
+    name = message.split()[0]
+    registry = re.search(r'(\S+) registry', message)
+    known = [
+        f'detnas_mm.{one}'
+        for registry in (MODELS, HOOKS, LOOPS, CHOICE_BLOCKS)
+        for one in registry.module_dict
+    ]
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.75)
+    hint = f'did you mean {" or ".join(close)}?' if close else (
+        'is it spelled right, and is its module in `custom_imports`?'
+    )  # fmt: skip
+    return f'{name!r} is not in the registry {registry[1]}: {hint}'

@@ -1,0 +1,219 @@
+"""Drawing of a path block by block, as in the paper's Figures 4 and 5."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
+
+from detnas_mm.structures import Path, SearchSpace
+
+from .theme import INK, MUTED, Size, style
+
+_BLACK = '#111417'
+# Distance of the rows, where the highest block has a height of 1.
+_ROW = 1.55
+
+
+@dataclass(frozen=True)
+class ChoiceStyle:
+    """How a choice is drawn; colour is never all that tells it apart.
+
+    Attributes:
+        label: What stands in the block.
+        colour: Fill.
+        text: Colour of the label.
+        hatch: Pattern over the fill.
+        height: Height of the block, of at most 1.
+    """
+
+    label: str
+    colour: str
+    text: str = _BLACK
+    hatch: str = ''
+    height: float = 0.72
+
+
+# The paper's figures: yellow and orange for 5x5 and 7x7, blue for 3x3,
+# larger and blue for Xception. The shades are those of Okabe and Ito.
+_PAPER = {
+    'shuffle_3x3': ChoiceStyle('3×3', '#56b4e9'),
+    'shuffle_5x5': ChoiceStyle('5×5', '#f0e442', hatch='||'),
+    'shuffle_7x7': ChoiceStyle('7×7', '#e69f00', hatch='//'),
+    'xception': ChoiceStyle(
+        'Xception 3×3', '#0072b2', text='#ffffff', height=1.0
+    ),
+}
+_OTHERS = (
+    ChoiceStyle('', '#009e73', hatch='\\\\'),
+    ChoiceStyle('', '#cc79a7', hatch='\\\\//'),
+    ChoiceStyle('', '#d55e00', hatch='--'),
+    ChoiceStyle('', '#b3b3b3', hatch='||--'),
+)
+
+
+def choice_styles(choices: Sequence[str]) -> list[ChoiceStyle]:
+    """Returns the style of each choice; own choices get one in turn."""
+    styles = []
+    others = 0
+    for name in choices:
+        known = _PAPER.get(name)
+        if known is None:
+            known = replace(_OTHERS[others % len(_OTHERS)], label=name)
+            others += 1
+        styles.append(known)
+    return styles
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Blocks of one stage that stand side by side.
+
+    Attributes:
+        stage: Index of the stage, from 0.
+        blocks: Indices of the blocks in the path.
+        names: Stage and number in the stage of each block, from 1.
+    """
+
+    stage: int
+    blocks: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+def layout(space: SearchSpace, per_row: int) -> list[list[Segment]]:
+    """Arranges the blocks in rows, stages together where they fit.
+
+    Args:
+        space: The search space.
+        per_row: Most blocks of a row.
+
+    Returns:
+        The segments of each row.
+    """
+    rows: list[list[Segment]] = [[]]
+    free = per_row
+    start = 0
+    for stage, count in enumerate(space.stage_blocks):
+        blocks = list(range(start, start + count))
+        while blocks:
+            if free < min(len(blocks), per_row):
+                rows.append([])
+                free = per_row
+            part, blocks = blocks[:free], blocks[free:]
+            names = [f'{stage + 1}.{block - start + 1}' for block in part]
+            rows[-1].append(Segment(stage, tuple(part), tuple(names)))
+            free -= len(part)
+        start += count
+    return rows
+
+
+def draw_architecture(space: SearchSpace, path: Path, size: Size) -> Figure:
+    """Draws the stem and the block of each position.
+
+    Args:
+        space: The search space.
+        path: The path.
+        size: For which width.
+    """
+    rows = layout(space, size.blocks)
+    styles = choice_styles(space.choices)
+    columns = max(_width(row) for row in rows) + 1
+    scale = size.width / max(columns, 0.6 * size.blocks)
+    with style():
+        height = _ROW * (len(rows) - 1) + 1.6
+        figure = Figure(figsize=(scale * columns, height))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.set_xlim(-1.05, columns - 1)
+        axes.set_ylim(0.93 - height, 0.93)
+        _draw_block(axes, -0.85, 0, ChoiceStyle('Conv 3×3', '#ffffff'), 0.7)
+        axes.text(-0.5, 0.66, 'Stem', ha='center', va='bottom', color=INK)
+        for number, row in enumerate(rows):
+            _draw_row(axes, row, -_ROW * number, path, styles)
+    return figure
+
+
+def _width(row: Sequence[Segment]) -> float:
+    return sum(len(segment.blocks) + 0.3 for segment in row)
+
+
+def _draw_row(
+    axes: Axes,
+    row: Sequence[Segment],
+    y: float,
+    path: Path,
+    styles: Sequence[ChoiceStyle],
+) -> None:
+    axes.plot(
+        (-0.6 if y == 0 else -0.1, _width(row) - 0.3),
+        (y, y),
+        color=MUTED,
+        linewidth=1,
+        zorder=0,
+    )
+    x = 0.0
+    for segment in row:
+        count = len(segment.blocks)
+        axes.add_patch(
+            Rectangle(
+                (x - 0.06, y - 0.62),
+                count + 0.12,
+                1.24,
+                facecolor='none',
+                edgecolor=MUTED,
+                linestyle=(0, (3, 2)),
+                linewidth=1,
+            )
+        )
+        axes.text(
+            x + count / 2,
+            y + 0.66,
+            f'Stage {segment.stage + 1}',
+            ha='center',
+            va='bottom',
+            color=INK,
+        )
+        for offset, block in enumerate(segment.blocks):
+            _draw_block(axes, x + offset + 0.08, y, styles[path[block]], 0.84)
+        x += count + 0.3
+
+
+def _draw_block(
+    axes: Axes, x: float, y: float, look: ChoiceStyle, width: float
+) -> None:
+    axes.add_patch(
+        FancyBboxPatch(
+            (x + 0.06, y - look.height / 2 + 0.06),
+            width - 0.12,
+            look.height - 0.12,
+            boxstyle='round,pad=0.06',
+            facecolor=look.colour,
+            edgecolor=_BLACK,
+            linewidth=0.9,
+        )
+    )
+    if look.hatch:
+        # Where the label is, the pattern would make it hard to read.
+        axes.add_patch(
+            Rectangle(
+                (x + 0.05, y - look.height / 2 + 0.04),
+                width - 0.1,
+                0.16,
+                facecolor='none',
+                edgecolor=_BLACK,
+                hatch=look.hatch,
+                linewidth=0,
+            )
+        )
+    label = look.label if len(look.label) <= 14 else look.label[:13] + '…'
+    axes.text(
+        x + width / 2,
+        y + (0.06 if look.hatch else 0),
+        label,
+        rotation=90,
+        ha='center',
+        va='center',
+        color=look.text,
+        fontsize=9,
+    )

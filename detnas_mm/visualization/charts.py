@@ -1,0 +1,283 @@
+"""Charts of a report: each draws one kind of data, and computes nothing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from detnas_mm.structures import SearchSpace
+
+from .architecture import ChoiceStyle, Segment, choice_styles, layout
+from .data import TOP, ChoiceShares, CostScores, Progress, Reference, Timing
+from .theme import DASHES, INK, MARKERS, MUTED, SERIES, Size, style
+
+# Dark to bright, and never too dark to be seen on a dark page.
+GENERATIONS = ListedColormap(colormaps['cividis'](np.linspace(0.3, 1, 256)))
+
+
+def _axes(size: Size, height: float = 3.6) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(size.width, height), layout='constrained')
+    return figure, figure.add_subplot()
+
+
+def _legend_above(axes: Axes, columns: int) -> None:
+    axes.legend(
+        loc='lower left',
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        borderaxespad=0.2,
+        handlelength=2.2,
+    )
+
+
+def _look(number: int) -> dict:
+    """Returns colour, marker and dashes of a series."""
+    return {
+        'color': SERIES[number % len(SERIES)],
+        'marker': MARKERS[number % len(MARKERS)],
+        'linestyle': DASHES[number % len(DASHES)],
+        'markersize': 4.5,
+    }
+
+
+def draw_progress(data: Progress, score_label: str, size: Size) -> Figure:
+    """Draws best and top-50 mean so far over the generations."""
+    with style():
+        figure, axes = _axes(size)
+        for number, (values, label) in enumerate(
+            (
+                (data.best, 'best so far'),
+                (data.top_mean, f'mean of the top {TOP} so far'),
+            )
+        ):
+            axes.plot(data.generation, values, label=label, **_look(number))
+        axes.set_xlabel('generation')
+        axes.set_ylabel(score_label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend_above(axes, 2)
+    return figure
+
+
+def draw_comparison(
+    curves: Sequence[tuple[str, Progress]], score_label: str, size: Size
+) -> Figure:
+    """Draws searches in one chart, as the paper's Figure 2.
+
+    Args:
+        curves: Name and progress of each search.
+        score_label: Name and unit of the metric.
+        size: For which width.
+    """
+    with style():
+        figure, axes = _axes(size, 4.0)
+        for number, (name, data) in enumerate(curves):
+            look = _look(number)
+            x, colour = data.evaluated, look['color']
+            axes.fill_between(
+                x, data.top_worst, data.best, color=colour, alpha=0.13, lw=0
+            )
+            thin = look | {'marker': '', 'linewidth': 0.8}
+            axes.plot(x, data.best, **thin)
+            axes.plot(x, data.top_mean, label=name, **look)
+        axes.set_xlabel('candidates evaluated')
+        axes.set_ylabel(score_label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend_above(axes, 1)
+    return figure
+
+
+def draw_cost_scores(
+    data: CostScores,
+    references: Sequence[Reference],
+    scores: Sequence[float | None],
+    labels: tuple[str, str],
+    size: Size,
+) -> Figure:
+    """Draws score against MACs, with the Pareto front.
+
+    Args:
+        data: The candidates.
+        references: Backbones to compare with.
+        scores: The fitness of each, ``None`` where it was not evaluated: then
+            only its MACs are marked.
+        labels: Those of the two axes.
+        size: For which width.
+    """
+    with style():
+        figure, axes = _axes(size, 4.2)
+        dots = axes.scatter(
+            data.macs,
+            data.fitness,
+            c=data.generation,
+            cmap=GENERATIONS,
+            edgecolors=MUTED,
+            linewidths=0.6,
+            s=26,
+        )
+        axes.plot(
+            data.front_macs,
+            data.front_fitness,
+            color=SERIES[1],
+            drawstyle='steps-post',
+            marker=MARKERS[3],
+            markersize=5,
+            label='Pareto front',
+        )
+        for number, (one, score) in enumerate(
+            zip(references, scores, strict=True)
+        ):
+            _draw_reference(axes, one, score, number)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        axes.xaxis.set_major_formatter(FuncFormatter(_millions))
+        axes.xaxis.set_major_locator(MaxNLocator(6 if size.blocks > 8 else 4))
+        bar = figure.colorbar(dots, ax=axes, label='generation', pad=0.02)
+        bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        bar.outline.set_visible(False)
+        _legend_above(axes, 1)
+    return figure
+
+
+def _millions(macs: float, _: int) -> str:
+    return f'{macs / 1e6:,.4g}M'
+
+
+def _draw_reference(
+    axes: Axes, one: Reference, score: float | None, number: int
+) -> None:
+    colour = SERIES[2 + number % 2]
+    if score is None:
+        axes.axvline(
+            one.macs,
+            color=colour,
+            linestyle=DASHES[2 + number % 2],
+            label=f'{one.name} (its MACs)',
+        )
+        return
+    axes.plot(
+        one.macs,
+        score,
+        color=colour,
+        marker='*',
+        markersize=13,
+        markeredgecolor=INK,
+        linestyle='',
+        label=one.name,
+    )
+
+
+def draw_choice_shares(
+    data: ChoiceShares, space: SearchSpace, size: Size
+) -> Figure:
+    """Draws for each block how often each choice was taken.
+
+    Each block has a slot, in which the generations follow each other from
+    left to right.
+    """
+    rows = layout(space, size.blocks)
+    styles = choice_styles(space.choices)
+    with style():
+        figure = Figure(
+            figsize=(size.width, 1.5 * len(rows) + 0.6), layout='constrained'
+        )
+        grid = figure.subplots(len(rows), squeeze=False)[:, 0]
+        for axes, row in zip(grid, rows, strict=True):
+            _draw_shares_row(axes, data, row, styles)
+            axes.set_xlim(-0.2, max(_end(one) for one in rows))
+        figure.legend(
+            handles=[_bars([], 1, look) for look in styles],
+            loc='outside upper left',
+            ncols=4 if size.blocks > 8 else 2,
+            title='from bottom to top',
+            alignment='left',
+        )
+    return figure
+
+
+def _end(row: Sequence[Segment]) -> float:
+    return sum(len(segment.blocks) + 0.5 for segment in row)
+
+
+def _draw_shares_row(
+    axes: Axes,
+    data: ChoiceShares,
+    row: Sequence[Segment],
+    styles: Sequence[ChoiceStyle],
+) -> None:
+    width = 0.86 / max(len(data.generations), 1)
+    blocks = [block for segment in row for block in segment.blocks]
+    names = [name for segment in row for name in segment.names]
+    places = []
+    x = 0.0
+    for segment in row:
+        places += [x + offset for offset in range(len(segment.blocks))]
+        x += len(segment.blocks) + 0.5
+    for choice, look in enumerate(styles):
+        bars = [
+            (place + number * width, shares[:choice].sum(), shares[choice])
+            for place, block in zip(places, blocks, strict=True)
+            for number, shares in enumerate(data.shares[:, block])
+            if shares[choice]
+        ]
+        axes.add_patch(_bars(bars, width, look))
+    axes.grid(visible=False)
+    axes.set_xticks([place + 0.43 for place in places], names)
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_yticks((0, 0.5, 1))
+
+
+def _bars(
+    bars: Sequence[tuple[float, float, float]],
+    width: float,
+    look: ChoiceStyle,
+) -> PathPatch:
+    """Makes one shape of bars, given as left, bottom and height.
+
+    A file with a shape for each bar would be many times larger.
+    """
+    corners = np.array([(0, 0), (width, 0), (width, 1), (0, 1), (0, 0)])
+    outlines = [
+        corners * (1, height) + (left, bottom) for left, bottom, height in bars
+    ]
+    codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY] * len(bars)
+    vertices = np.reshape(outlines, (-1, 2))
+    return PathPatch(
+        Path(vertices, codes if bars else None),
+        facecolor=look.colour,
+        edgecolor='none',
+        label=look.label,
+    )
+
+
+def draw_timing(data: Timing, size: Size) -> Figure:
+    """Draws what the evaluation of each candidate took."""
+    with style():
+        figure, axes = _axes(size, 3.0)
+        axes.plot(
+            data.index,
+            data.seconds,
+            color=SERIES[0],
+            marker=MARKERS[0],
+            markersize=3,
+            linestyle='',
+            label='one candidate',
+        )
+        axes.axhline(
+            data.median,
+            color=SERIES[1],
+            linestyle=DASHES[1],
+            label=f'median {data.median:.1f} s',
+        )
+        axes.set_ylim(0, 1.08 * max(data.seconds, default=1) or 1)
+        axes.set_xlabel('candidate, in the order of the record')
+        axes.set_ylabel('evaluation (s)')
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend_above(axes, 2)
+    return figure

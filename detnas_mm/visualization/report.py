@@ -1,0 +1,241 @@
+"""The report of a search: one page that needs nothing but itself."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path as FilePath
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+from detnas_mm.structures import Candidate
+from detnas_mm.structures.config_text import model_text
+from detnas_mm.structures.files import write_atomically
+
+from .architecture import draw_architecture
+from .charts import (
+    draw_choice_shares,
+    draw_comparison,
+    draw_cost_scores,
+    draw_progress,
+    draw_timing,
+)
+from .data import (
+    Search,
+    choice_shares,
+    cost_scores,
+    fittest,
+    progress,
+    timing,
+)
+from .theme import COLOURS, NARROW, WIDE, Size, inline_svg, png, svg
+from .units import duration, magnitude
+
+ROWS = 20
+Draw = Callable[[Size], Figure]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report.
+
+    Attributes:
+        name: Name of its files, unique in the report.
+        description: What it shows, in one sentence.
+        draw: Draws it for a width.
+    """
+
+    name: str
+    description: str
+    draw: Draw
+
+    @cached_property
+    def wide(self) -> Figure:
+        """The figure as it is saved."""
+        return self.draw(WIDE)
+
+    @cached_property
+    def wide_svg(self) -> str:
+        """The figure as an SVG file."""
+        return svg(self.wide)
+
+    def inline(self, size: Size) -> Markup:
+        """Returns it as an element of the page."""
+        file = self.wide_svg if size is WIDE else svg(self.draw(size))
+        prefix = f'{self.name}-{size.name}'
+        return Markup(inline_svg(file, prefix, str(escape(self.description))))
+
+
+def write_report(searches: Sequence[Search], file: FilePath) -> list[FilePath]:
+    """Writes the page, and beside it a folder with its figures.
+
+    Args:
+        searches: The searches; the first one is the one that matters.
+        file: The page. The figures go to a folder of the same name without
+            its ending.
+
+    Returns:
+        The files: the page first, then an SVG and a PNG file of each figure.
+
+    Raises:
+        FileNotFoundError: If there is no folder to write the page to.
+    """
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f'no folder {file.parent} to write to')
+    comparison = comparison_of(searches)
+    pictures = [
+        pictures_of(search, f'search{number}')
+        for number, search in enumerate(searches, 1)
+    ]
+    pictures[0] |= reference_pictures(searches[0])
+    folder = file.with_suffix('')
+    folder.mkdir(exist_ok=True)
+    written = [file]
+    for group in (comparison, *pictures):
+        for picture in group.values():
+            svg_file = folder / f'{picture.name}.svg'
+            png_file = folder / f'{picture.name}.png'
+            write_atomically(svg_file, picture.wide_svg)
+            write_atomically(png_file, png(picture.wide))
+            written += [svg_file, png_file]
+    page = render_page(searches, pictures, comparison, folder.name)
+    write_atomically(file, page)
+    return written
+
+
+def pictures_of(search: Search, prefix: str) -> dict[str, Picture]:
+    """Returns the figures of one search by what they show.
+
+    Args:
+        search: The search.
+        prefix: Put before the names of their files.
+    """
+    if search.best is None:
+        return {}
+    candidates, best = search.candidates, search.best
+    path = search.space.parse(best.path)
+    draws: dict[str, tuple[str, Draw]] = {
+        'architecture': (
+            f'The fittest network, {search.space.format_stages(path)}, block '
+            'by block.',
+            partial(draw_architecture, search.space, path),
+        ),
+        'progress': (
+            f'{search.score_label} over the generations.',
+            lambda size: draw_progress(
+                progress(candidates), search.score_label, size
+            ),
+        ),
+        'cost': (
+            f'{search.score_label} against multiply-adds of the backbone.',
+            lambda size: _draw_cost(search, size),
+        ),
+        'choices': (
+            'Share of each choice in each block, over the generations.',
+            lambda size: draw_choice_shares(
+                choice_shares(candidates, search.space), search.space, size
+            ),
+        ),
+        'time': (
+            'Seconds that the evaluation of each candidate took.',
+            lambda size: draw_timing(timing(candidates), size),
+        ),
+    }
+    return {
+        name: Picture(f'{prefix}-{name}', description, draw)
+        for name, (description, draw) in draws.items()
+    }
+
+
+def reference_pictures(search: Search) -> dict[str, Picture]:
+    """Returns the drawing of each backbone to compare with."""
+    return {
+        f'reference{number}': Picture(
+            f'reference{number}',
+            f'{one.name}, {search.space.format_stages(one.path)}.',
+            partial(draw_architecture, search.space, one.path),
+        )
+        for number, one in enumerate(search.references, 1)
+    }
+
+
+def _draw_cost(search: Search, size: Size) -> Figure:
+    scored = {c.path: c.fitness for c in search.candidates}
+    scores = [
+        scored.get(search.space.format(one.path)) for one in search.references
+    ]
+    labels = (
+        f'multiply-adds of the backbone at {search.input_size}',
+        search.score_label,
+    )
+    return draw_cost_scores(
+        cost_scores(search.candidates),
+        search.references,
+        scores,
+        labels,
+        size,
+    )
+
+
+def comparison_of(searches: Sequence[Search]) -> dict[str, Picture]:
+    """Returns the figure that has several searches in one chart.
+
+    Raises:
+        ValueError: If they search for different metrics.
+    """
+    metrics = {search.header.metric for search in searches}
+    if len(metrics) > 1:
+        raise ValueError(
+            'searches can be compared on one metric only, got '
+            f'{" and ".join(sorted(metrics))}; make a report of each'
+        )
+    started = [search for search in searches if search.best is not None]
+    if len(started) < 2:
+        return {}
+    picture = Picture(
+        'comparison',
+        f'{started[0].score_label} of {len(started)} searches over the '
+        'candidates evaluated.',
+        lambda size: draw_comparison(
+            [(one.name, progress(one.candidates)) for one in started],
+            started[0].score_label,
+            size,
+        ),
+    )
+    return {'comparison': picture}
+
+
+def render_page(
+    searches: Sequence[Search],
+    pictures: Sequence[Mapping[str, Picture]],
+    comparison: Mapping[str, Picture],
+    folder: str,
+) -> str:
+    """Returns the page as HTML; all text of the records is escaped."""
+    environment = Environment(
+        loader=PackageLoader('detnas_mm.visualization'),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(magnitude=magnitude, duration=duration)
+    return environment.get_template('report.html').render(
+        searches=searches,
+        pictures=pictures,
+        comparison=comparison,
+        folder=folder,
+        colours=COLOURS,
+        sizes=(WIDE, NARROW),
+        rows=ROWS,
+        fittest=fittest,
+        timing=timing,
+        use_lines=use_lines,
+    )
+
+
+def use_lines(search: Search, candidate: Candidate) -> str:
+    """Returns what to paste into the config of a detector."""
+    path = search.space.parse(candidate.path)
+    return model_text(search.space, path, search.header.shuffle)

@@ -1,0 +1,78 @@
+"""One line for the mistakes that users make first."""
+
+import pytest
+from mmengine.registry import MODELS
+
+import detnas_mm.models  # noqa: F401  (the search spaces' own blocks)
+from detnas_mm.error_lines import error_line
+
+
+def line_of(act, *arguments, **settings):
+    """What a command would say about the error of an action."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        act(*arguments, **settings)
+    line = error_line(caught.value)
+    assert line is None or '\n' not in line
+    return line
+
+
+def build(**settings):
+    return MODELS.build(dict(type='detnas_mm.DetNASNet') | settings)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'parts'),
+    [
+        (dict(path='012', search_space='tiny'), ('10 digits', "'012'")),
+        (dict(path='0123012304', search_space='tiny'), ("'4'", "'0123'")),
+        (dict(path='detnas_300m'), ('detnas_fpn_300m', "'detnas_300m'")),
+        (
+            dict(path='detnas_300m', search_space='small'),
+            ('detnas_fpn_300m', "'detnas_300m'"),
+        ),
+        (dict(path='0' * 20, search_space='smal'), ("'smal'", 'small, large')),
+        (dict(path='work/best.json'), ('work/best.json', 'tools/search.py')),
+        (
+            dict(path='0' * 10, search_space='tiny', frozen=1),
+            ("'frozen'", 'the config'),
+        ),
+        (
+            dict(type='detnas_mm.DetNasNet'),
+            ("'detnas_mm.DetNasNet'", 'did you mean detnas_mm.DetNASNet'),
+        ),
+        (dict(type='MyNet'), ("'MyNet'", 'custom_imports')),
+    ],
+)
+def test_what_a_config_gets_wrong_is_named(settings, parts):
+    line = line_of(build, **settings)
+    for part in parts:
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ('file', 'hint'),
+    [
+        (
+            'data/digits/annotations/instances_train.json',
+            'digits.py --out data/digits`',
+        ),
+        (
+            'd/digits/classification/train',
+            'digits.py --out d/digits`',
+        ),
+        (
+            'my/coco/annotations/detnas_search2017.json',
+            'coco_search_split.py my/coco`',
+        ),
+        ('elsewhere/train.json', 'data_root'),
+    ],
+)
+def test_missing_data_are_named_with_what_makes_them(file, hint):
+    line = line_of(open, file)
+    assert f': {file}; ' in line
+    assert hint in line
+
+
+def test_other_errors_keep_their_traceback():
+    assert line_of(int, 'x') is None
+    assert line_of(lambda: {}['key']) is None

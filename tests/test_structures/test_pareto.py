@@ -1,0 +1,58 @@
+"""Sorting into fronts, against the definition of dominance."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kit.records import candidate
+
+from detnas_mm.structures import pareto_front, pareto_ranks
+
+# Few values, so that many are equal.
+values = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=15
+)
+
+
+def dominates(one, other):
+    pairs = zip(one, other, strict=True)
+    return one != other and all(a >= b for a, b in pairs)
+
+
+@given(values)
+def test_front_is_dominated_only_by_the_fronts_before(points):
+    ranks = pareto_ranks(np.array(points)).tolist()
+    ranked = list(zip(points, ranks, strict=True))
+    for point, rank in ranked:
+        above = [r for p, r in ranked if dominates(p, point)]
+        assert rank == max(above, default=-1) + 1
+
+
+def test_ranks_of_nothing():
+    assert pareto_ranks(np.zeros((0, 2))).tolist() == []
+
+
+@given(values)
+def test_front_of_candidates_is_rank_0_of_fitness_and_macs(points):
+    candidates = [
+        candidate(index, fitness=fitness, macs=macs)
+        for index, (fitness, macs) in enumerate(points)
+    ]
+    front = pareto_front(candidates)
+    ranks = pareto_ranks(np.array([(f, -m) for f, m in points]))
+    best = {points[index] for index in np.flatnonzero(ranks == 0)}
+    assert {(one.fitness, one.macs) for one in front} == best
+    assert len(front) == len(best)
+    assert [one.macs for one in front] == sorted(one.macs for one in front)
+
+
+def test_failed_candidates_are_on_no_front():
+    failed = candidate(0, fitness=None, status='failed', error='lost')
+    assert pareto_front([failed]) == []
+    assert pareto_front([failed, candidate(1)])[0].index == 1
+
+
+@pytest.mark.parametrize('objectives', [1, 3])
+def test_any_number_of_objectives(objectives):
+    points = np.array([[0.0] * objectives, [1.0] * objectives])
+    assert pareto_ranks(points).tolist() == [1, 0]

@@ -1,0 +1,200 @@
+"""The page: complete, self-contained, and safe whatever a record says."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import pytest
+from kit.records import candidate
+from kit.spaces import DETECTOR_SPACE
+from searches import synthetic_candidates, synthetic_search
+
+from detnas_mm.structures import SearchSpace
+from detnas_mm.visualization import Reference, write_report
+
+HOSTILE = '<script>alert("1")</script>&\'$\\frac{$\x01'
+FIGURES = ('architecture', 'progress', 'cost', 'choices', 'time')
+
+
+class Page(HTMLParser):
+    """All tags, attributes and text of a page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags = []
+        self.text = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def values(self, name):
+        return [a[name] for _, a in self.tags if name in a]
+
+
+def report(folder, *searches):
+    file = folder / 'report.html'
+    files = write_report(searches, file)
+    return file.read_text(), files
+
+
+@pytest.fixture(scope='module')
+def search():
+    return synthetic_search()
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory, search):
+    return report(tmp_path_factory.mktemp('report'), search)[1]
+
+
+@pytest.fixture(scope='module')
+def html(files):
+    return files[0].read_text()
+
+
+def test_every_figure_is_in_the_page_and_a_file(html, files):
+    names = {f'search1-{name}' for name in FIGURES}
+    assert {file.stem for file in files[1:]} == names
+    assert len(files) == 1 + 2 * len(names)
+    for file in files[1:]:
+        if file.suffix == '.svg':
+            ElementTree.parse(file)
+        else:
+            assert file.read_bytes().startswith(b'\x89PNG')
+    # For wide and for narrow windows.
+    assert html.count('<svg') == 2 * len(names)
+
+
+def test_page_needs_nothing_but_itself(html, files):
+    page = Page(html)
+    assert page.values('src') == []
+    links = [
+        link
+        for link in [*page.values('href'), *page.values('xlink:href')]
+        if not link.startswith(('#', 'data:'))
+    ]
+    assert {files[0].parent / link for link in links} == set(files[1:])
+    assert not {'link', 'iframe', 'img'} & {tag for tag, _ in page.tags}
+
+
+def test_ids_are_unique_and_references_have_a_target(html):
+    ids = Page(html).values('id')
+    assert len(ids) == len(set(ids))
+    used = re.findall(r'(?:url\(|href=")#([^)"]+)', html)
+    assert used
+    assert set(used) <= set(ids)
+
+
+def test_colours_follow_the_page_but_not_in_the_files(html, files):
+    assert 'prefers-color-scheme: dark' in html
+    assert 'stroke: var(--series-1)' in html
+    drawings = [file for file in files if file.suffix == '.svg']
+    assert not [file for file in drawings if 'var(' in file.read_text()]
+
+
+def test_best_path_can_be_copied_and_pasted(html, search):
+    copied = Page(html).values('data-text')
+    best = max(search.candidates, key=lambda one: one.fitness)
+    assert copied[0] == best.path
+    scope = {}
+    exec(copied[1], scope)
+    backbone = scope['model']['backbone']
+    assert backbone['type'] == 'detnas_mm.DetNASNet'
+    space = SearchSpace(**backbone['search_space'])
+    assert space == DETECTOR_SPACE
+    assert space.format(space.parse(backbone['path'])) == best.path
+    assert scope['model']['neck']['in_channels'] == [8, 12, 16, 24]
+
+
+@pytest.mark.filterwarnings('ignore:Glyph 1')
+def test_hostile_text_stays_text(tmp_path):
+    """Whatever it comes by: a record may be somebody else's."""
+    space = SearchSpace(4, (8, 12), (2, 1), (HOSTILE, HOSTILE * 2))
+    fields = dict(path='010', metrics={HOSTILE: 0.1})
+    candidates = [
+        candidate(0, **fields),
+        candidate(1, fitness=None, status='failed', error=HOSTILE, path='111'),
+    ]
+    search = synthetic_search(
+        HOSTILE,
+        candidates,
+        [Reference(HOSTILE, (0, 0, 0), 1)],
+        space=space,
+        metric=HOSTILE,
+        config=f'</code></pre>{HOSTILE}',
+        checkpoint=HOSTILE,
+        algorithm={'type': HOSTILE, HOSTILE: 1},
+        constraint={HOSTILE: HOSTILE, 'input_size': [HOSTILE]},
+        shuffle=HOSTILE,
+    )
+    html, files = report(tmp_path, search, search)
+    page = Page(html)
+    scripts = [tag for tag, _ in page.tags if tag == 'script']
+    assert len(scripts) == 1  # our own
+    assert not [a for _, a in page.tags if any(k[:2] == 'on' for k in a)]
+    assert '<script>alert' not in html
+    assert any('alert("1")' in text for text in page.text)
+    for file in files[1:]:
+        if file.suffix == '.svg':
+            root = ElementTree.parse(file).getroot()
+            assert not [e for e in root.iter() if e.tag.endswith('script')]
+
+
+def test_published_networks_are_drawn_and_marked(tmp_path):
+    path = (0, 1, 2, 3, 0, 1)
+    search = synthetic_search(references=[Reference('theirs', path, 100_000)])
+    html, files = report(tmp_path, search)
+    assert 'theirs, 01 2 30 1' in html.replace('\n', ' ')
+    assert 'theirs (its MACs)' in html
+    assert tmp_path / 'report' / 'reference1.svg' in files
+
+
+def test_two_searches_are_compared_in_one_chart(tmp_path):
+    random = synthetic_search(
+        'random', synthetic_candidates(seed=1), algorithm={'type': 'random'}
+    )
+    html, files = report(tmp_path, synthetic_search('evolved'), random)
+    assert tmp_path / 'report' / 'comparison.png' in files
+    chart = (tmp_path / 'report' / 'comparison.svg').read_text()
+    assert '>evolved<' in chart
+    assert '>random<' in chart
+    assert len(files) == 1 + 2 * (1 + 2 * len(FIGURES))
+    assert html.index('side by side') < html.index('<h2>evolved')
+
+
+def test_searches_for_different_metrics_are_not_compared(tmp_path):
+    other = synthetic_search(metric='pascal_voc/mAP')
+    with pytest.raises(ValueError, match='one metric only'):
+        write_report([synthetic_search(), other], tmp_path / 'report.html')
+    assert not (tmp_path / 'report.html').exists()
+
+
+def test_search_that_just_started(tmp_path):
+    html, files = report(tmp_path, synthetic_search(candidates=[]))
+    assert 'No candidate has been evaluated yet' in html
+    assert len(files) == 1
+
+
+def test_search_whose_candidates_all_failed(tmp_path):
+    failed = synthetic_candidates(failed=range(12))
+    html, _ = report(tmp_path, synthetic_search(candidates=failed))
+    assert 'All 12 candidates so far failed' in html
+    assert 'why 11' in html
+
+
+def test_one_candidate_is_enough(tmp_path):
+    only = synthetic_candidates()[:1]
+    html, files = report(tmp_path, synthetic_search(candidates=only))
+    assert len(files) == 1 + 2 * len(FIGURES)
+    assert 'in 1 generation,' in html
+
+
+def test_folder_of_the_page_must_exist(tmp_path):
+    file = tmp_path / 'absent' / 'report.html'
+    with pytest.raises(FileNotFoundError, match='no folder'):
+        write_report([synthetic_search()], file)

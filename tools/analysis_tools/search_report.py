@@ -1,0 +1,89 @@
+"""Makes one HTML page of what a search found, also while it runs.
+
+Given the work dirs of several searches, evolution and random, say, it shows
+them in one chart, too.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from detnas_mm.command_line import run_command
+from detnas_mm.cost import backbone_macs
+from detnas_mm.structures import (
+    PUBLISHED_PATHS,
+    SearchHeader,
+    SearchRecord,
+    get_search_space,
+)
+from detnas_mm.visualization import (
+    Reference,
+    Search,
+    make_search,
+    write_report,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'work_dirs',
+        nargs='+',
+        type=Path,
+        metavar='WORK_DIR',
+        help='work dir of a search',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='the page; its figures go to a folder of the same name without '
+        'ending (default: report.html in the first work dir)',
+    )
+    return parser.parse_args()
+
+
+def read_searches(work_dirs: Sequence[Path]) -> list[Search]:
+    """Reads the record of each search."""
+    names = [folder.resolve().name for folder in work_dirs]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder in work_dirs]
+    searches = []
+    for name, folder in zip(names, work_dirs, strict=True):
+        file = folder / 'search_record.jsonl'
+        if not file.is_file():
+            raise FileNotFoundError(
+                f'no search_record.jsonl in {folder}; give the work dir of '
+                'tools/search.py'
+            )
+        record = SearchRecord.read(file)
+        references = published_references(record.header)
+        searches.append(make_search(name, record, references))
+    return searches
+
+
+def published_references(header: SearchHeader) -> list[Reference]:
+    """Returns the published backbones that are in the space of a search."""
+    own_space = get_search_space(header.search_space)
+    size = tuple(header.constraint.get('input_size', (224, 224)))
+    references = []
+    for name, (space_name, digits) in PUBLISHED_PATHS.items():
+        space = get_search_space(space_name)
+        if space == own_space:
+            path = space.parse(digits)
+            macs = backbone_macs(space, path, size)
+            references.append(Reference(name, path, macs))
+    return references
+
+
+def main() -> None:
+    args = parse_args()
+    searches = read_searches(args.work_dirs)
+    out = args.out or args.work_dirs[0] / 'report.html'
+    page, *figures = write_report(searches, out)
+    print(f'{page}: {len(searches)} searches, open it in a browser')
+    if figures:
+        print(f'{figures[0].parent}: {len(figures)} files of its figures')
+
+
+if __name__ == '__main__':
+    run_command(main)
