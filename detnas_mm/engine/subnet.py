@@ -1,10 +1,5 @@
 """A searched backbone's checkpoint, taken out of that of a supernet."""
 
-import io
-import os
-from pathlib import Path as FilePath
-
-import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -59,17 +54,3 @@ def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:
         'meta': meta,
         'state_dict': extract_path(state_dict, architecture.path),
     }
-
-
-def save_checkpoint(checkpoint: dict, file: str | os.PathLike) -> None:
-    """Writes a checkpoint completely or not at all."""
-    file = FilePath(file)
-    buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
-    temporary = file.with_name(f'.{file.name}.tmp')
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -7,7 +7,13 @@ from .bn_recalibration import (
     restore_bn_statistics,
     save_bn_statistics,
 )
-from .checkpoint import load_state_dict, require_matching_keys
+from .checkpoint import (
+    load_state_dict,
+    read_checkpoint,
+    require_matching_keys,
+    save_checkpoint,
+    serialized,
+)
 from .choice_blocks import ShuffleBlock, build_choice_block
 from .classification_neck import DetNASClsNeck
 from .complexity import (
@@ -40,9 +46,12 @@ __all__ = [
     'load_state_dict',
     'measured_cost_table',
     'preserved_bn_statistics',
+    'read_checkpoint',
     'recalibrate_bn',
     'require_matching_keys',
     'resolve_architecture',
     'restore_bn_statistics',
     'save_bn_statistics',
+    'save_checkpoint',
+    'serialized',
 ]

@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: str | os.PathLike, text: str) -> None:
-    """Writes a text file so that no reader ever sees a part of it.
+def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
+    """Writes a file so that no reader ever sees a part of it.
 
-    The text goes to a temporary file in the same folder, which is flushed to
-    disk and renamed.
+    The content goes to a temporary file in the same folder, which is flushed
+    to disk and renamed.
 
     Raises:
         OSError: If the folder cannot be written; the old file is then as it
@@ -25,8 +25,10 @@ def write_atomically(path: str | os.PathLike, text: str) -> None:
         umask = os.umask(0)
         os.umask(umask)
         os.fchmod(handle, 0o666 & ~umask)
-        with os.fdopen(handle, 'w', encoding='utf-8') as file:
-            file.write(text)
+        if isinstance(content, str):
+            content = content.encode()
+        with os.fdopen(handle, 'wb') as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
