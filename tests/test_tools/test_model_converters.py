@@ -1,9 +1,13 @@
 """The command lines that convert and publish checkpoints."""
 
+import hashlib
+
 import pytest
 import torch
+import yaml
 from command_lines import run_here
 from digits_runs import CONFIGS
+from kit.counting import count_macs, count_params
 from kit.foreign import (
     AuthorsBackbone,
     BenchmarkBoxHead,
@@ -149,3 +153,144 @@ def test_subnet_of_mmrazor(tmp_path):
     checkpoint, log = convert(tmp_path, mmrazor_net)
     assert checkpoint['meta']['search_space']['choices'][0].startswith('even')
     assert 'path 012310, converted from mmrazor' in log
+
+
+PUBLISH = 'model_converters/publish_model.py'
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A checkpoint as a training leaves it."""
+    file = tmp_path / 'epoch_6.pth'
+    weights = {'backbone.stem.0.bias': torch.arange(3.0)}
+    meta = dict(
+        cfg='work_dir = "/home/me/secret"',
+        epoch=6,
+        dataset_meta=dict(classes=('cat', 'dog')),
+    )
+    torch.save(
+        dict(
+            meta=meta,
+            state_dict=weights,
+            optimizer=dict(state={0: torch.ones(99)}),
+            message_hub=dict(log_scalars={}),
+            param_schedulers=[dict(last_step=6)],
+        ),
+        file,
+    )
+    return file
+
+
+def test_published_checkpoint_is_stripped_and_named(tmp_path, trained):
+    out = run_here(PUBLISH, trained, 'my_net', '--out-dir', tmp_path)
+    (file,) = tmp_path.glob('my_net-*.pth')
+    assert out == f'{file}\n'
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert file.name == f'my_net-{digest[:8]}.pth'
+    content = torch.load(file, weights_only=True)
+    assert content['meta'] == dict(
+        epoch=6, dataset_meta=dict(classes=('cat', 'dog'))
+    )
+    assert content.keys() == {'meta', 'state_dict'}
+    assert torch.equal(
+        content['state_dict']['backbone.stem.0.bias'], torch.arange(3.0)
+    )
+    assert b'secret' not in file.read_bytes()
+    # The same weights have the same name, others another.
+    run_here(PUBLISH, trained, 'my_net', '--out-dir', tmp_path)
+    assert list(tmp_path.glob('my_net-*.pth')) == [file]
+    changed = torch.load(trained)
+    changed['state_dict']['backbone.stem.0.bias'][0] = 1
+    torch.save(changed, trained)
+    run_here(PUBLISH, trained, 'my_net', '--out-dir', tmp_path)
+    assert len(list(tmp_path.glob('my_net-*.pth'))) == 2
+
+
+def publish_with_entry(tmp_path, checkpoint, name, *arguments):
+    metafile = tmp_path / 'metafile.yml'
+    run_here(
+        PUBLISH, checkpoint, name, '--out-dir', tmp_path, '--metafile',
+        metafile, *arguments,
+    )  # fmt: skip
+    return yaml.safe_load(metafile.read_text())['Models']
+
+
+def test_metafile_entry(tmp_path, trained):
+    (entry,) = publish_with_entry(
+        tmp_path, trained, 'my_net', '--path', 'detnas_fpn_300m',
+        '--config', 'configs/detnas/x.py', '--metrics', 'box AP=36.6', 'b=1',
+    )  # fmt: skip
+    (file,) = tmp_path.glob('my_net-*.pth')
+    assert entry == {
+        'Name': 'my_net',
+        'In Collection': 'DetNAS',
+        'Config': 'configs/detnas/x.py',
+        'Metadata': {
+            'Search Space': 'small',
+            'Shuffle': 'grouped',
+            'Path': '2120 2112 33130031 3132',
+            # Counted on the authors' network.
+            'MACs (backbone, 224x224)': 288_082_368,
+            'Parameters (backbone)': 1_849_680,
+        },
+        'Results': [
+            {
+                'Task': 'Object Detection',
+                'Dataset': 'COCO',
+                'Metrics': {'box AP': 36.6, 'b': 1.0},
+            }
+        ],
+        'Weights': file.name,
+    }
+
+
+def test_entry_of_that_name_is_replaced(tmp_path, trained):
+    metafile = tmp_path / 'metafile.yml'
+    metafile.write_text(
+        'Collections:\n- Name: DetNAS\nModels:\n- Name: a\n- Name: b\n'
+    )
+    options = ['--path', '0000000000', '--search-space', 'tiny']
+    models = publish_with_entry(tmp_path, trained, 'a', *options)
+    assert [model['Name'] for model in models] == ['a', 'b']
+    assert models[0]['Metadata']['Path'] == '00 00 0000 00'
+    models = publish_with_entry(tmp_path, trained, 'c', *options)
+    assert [model['Name'] for model in models] == ['a', 'b', 'c']
+    content = yaml.safe_load(metafile.read_text())
+    assert content['Collections'] == [{'Name': 'DetNAS'}]
+
+
+def test_converted_checkpoint_says_what_it_is(tmp_path):
+    convert(tmp_path, mmrazor_net)
+    (entry,) = publish_with_entry(tmp_path, tmp_path / 'ours.pth', 'razor')
+    metadata = entry['Metadata']
+    assert metadata['Path'] == '01 2 31 0'
+    assert metadata['Search Space']['choices'][3] == 'even_xception'
+    net = MMRazorBackbone(DETECTOR_SPACE, (0, 1, 2, 3, 1, 0))
+    macs = count_macs(net, lambda: net(torch.zeros(1, 3, 224, 224)))
+    assert metadata['MACs (backbone, 224x224)'] == macs
+    # Our stem has a bias besides.
+    params = count_params(net) + DETECTOR_SPACE.stem_channels
+    assert metadata['Parameters (backbone)'] == params
+    assert 'Results' not in entry
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        (['--metrics', 'box AP'], 'NAME=NUMBER'),
+        (['--metafile', 'm.yml'], '--path'),
+        (['--metafile', 'm.yml', '--path', '012'], 'search_space'),
+        (['--out-dir', 'nowhere'], 'no folder nowhere'),
+    ],
+)
+def test_bad_options_are_named(
+    tmp_path, trained, monkeypatch, capsys, arguments, expected
+):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(SystemExit):
+        run_here(PUBLISH, trained, 'my_net', *arguments)
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count('\n') == 1
+    assert sorted(tmp_path.iterdir()) == before
