@@ -10,10 +10,9 @@ from detnas_mm.models import (
     DetNASSupernet,
     count_rest_of_detector,
     find_supernet,
-    measured_cost_table,
 )
-from detnas_mm.structures import SHUFFLE_CHOICES
 
+from .exact_costs import exact_cost_table
 from .unwrap import unwrap
 
 
@@ -41,9 +40,7 @@ def build_constraint(
             f'input_size and whole_detector, got {", ".join(settings)}'
         ) from error
     space = supernet.search_space
-    table = None
-    if not set(space.choices) <= set(SHUFFLE_CHOICES):
-        table = measured_cost_table(space, input_size)
+    table = exact_cost_table(space, input_size)
     return Constraint(space, bounds, input_size=input_size, table=table)
 
 
@@ -69,6 +66,6 @@ def extend_to_detector(
         space,
         constraint.bounds,
         input_size=input_size,
-        table=measured_cost_table(space, input_size),
+        table=exact_cost_table(space, input_size),
         rest=rest,
     )

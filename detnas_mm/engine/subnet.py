@@ -1,9 +1,5 @@
 """A searched backbone's checkpoint, taken out of that of a supernet."""
 
-import io
-import os
-
-import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -14,7 +10,6 @@ from detnas_mm.models import (
     require_matching_keys,
     resolve_architecture,
 )
-from detnas_mm.structures.files import write_atomically
 
 from .bn_recalibration_hook import BNRecalibrationHook
 
@@ -59,10 +54,3 @@ def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:
         'meta': meta,
         'state_dict': extract_path(state_dict, architecture.path),
     }
-
-
-def save_checkpoint(checkpoint: dict, file: str | os.PathLike) -> None:
-    """Writes a checkpoint completely or not at all."""
-    buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
-    write_atomically(file, buffer.getvalue())

@@ -7,7 +7,14 @@ from .bn_recalibration import (
     restore_bn_statistics,
     save_bn_statistics,
 )
-from .checkpoint import load_state_dict, require_matching_keys
+from .building import build_model
+from .checkpoint import (
+    load_state_dict,
+    read_checkpoint,
+    require_matching_keys,
+    save_checkpoint,
+    serialized,
+)
 from .choice_blocks import ShuffleBlock, build_choice_block
 from .classification_neck import DetNASClsNeck
 from .complexity import (
@@ -15,6 +22,8 @@ from .complexity import (
     count_rest_of_detector,
     measured_cost_table,
 )
+from .converters import ConvertedCheckpoint, convert_checkpoint
+from .even_blocks import EVEN_CHOICES
 from .searched import (
     PUBLISHED_PATHS,
     Architecture,
@@ -25,14 +34,18 @@ from .supernet import DetNASSupernet, find_supernet
 from .weight_inheritance import extract_path
 
 __all__ = [
+    'EVEN_CHOICES',
     'PUBLISHED_PATHS',
     'AlignedInit',
     'Architecture',
+    'ConvertedCheckpoint',
     'DetNASClsNeck',
     'DetNASNet',
     'DetNASSupernet',
     'ShuffleBlock',
     'build_choice_block',
+    'build_model',
+    'convert_checkpoint',
     'count_cost',
     'count_rest_of_detector',
     'extract_path',
@@ -40,9 +53,12 @@ __all__ = [
     'load_state_dict',
     'measured_cost_table',
     'preserved_bn_statistics',
+    'read_checkpoint',
     'recalibrate_bn',
     'require_matching_keys',
     'resolve_architecture',
     'restore_bn_statistics',
     'save_bn_statistics',
+    'save_checkpoint',
+    'serialized',
 ]

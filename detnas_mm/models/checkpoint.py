@@ -1,16 +1,32 @@
 """Checkpoints that fit: a missing or left-over key is an error."""
 
+import io
 import os
+import pickle
 import re
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 from mmengine.model import PretrainedInit
 from torch import Tensor, nn
 
+from detnas_mm.numpy_pickle import load_numpy_pickle
+from detnas_mm.structures.files import write_atomically
 
-def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
-    """Reads the weights of a local checkpoint; no code in it is run.
+# How files of torch.save begin that are no zip archives (before torch 1.6).
+_TORCH_LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+# Under which keys checkpoints keep their weights: OpenMMLab's and the
+# authors' ImageNet code, maskrcnn-benchmark, Detectron.
+_WEIGHTS_KEYS = ('state_dict', 'model', 'blobs')
+
+
+def read_checkpoint(path: str | os.PathLike) -> Mapping:
+    """Reads a local checkpoint; no code in it is run.
+
+    Args:
+        path: A file of ``torch.save``, or a pickle of numpy arrays.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -19,7 +35,10 @@ def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f'no checkpoint at {path}')
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        if _is_from_torch(path):
+            content = torch.load(path, map_location='cpu', weights_only=True)
+        else:
+            content = load_numpy_pickle(path)
     except Exception as error:
         raise ValueError(
             f'{path} is not a checkpoint that can be loaded safely: '
@@ -30,8 +49,37 @@ def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
             f'{path} is not a checkpoint: expected a mapping of weights, got '
             f'{type(content).__name__}'
         )
-    state_dict = content.get('state_dict', content)
-    return {key.removeprefix('module.'): state_dict[key] for key in state_dict}
+    return content
+
+
+def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Reads the weights of a local checkpoint; no code in it is run.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a checkpoint, or would run code.
+    """
+    state_dict = read_checkpoint(path)
+    for key in _WEIGHTS_KEYS:
+        if isinstance(state_dict.get(key), Mapping):
+            state_dict = state_dict[key]
+            break
+    return {
+        key.removeprefix('module.'): _as_tensor(value, key, path)
+        for key, value in state_dict.items()
+    }
+
+
+def save_checkpoint(checkpoint: Mapping, file: str | os.PathLike) -> None:
+    """Writes a checkpoint completely or not at all."""
+    write_atomically(file, serialized(checkpoint))
+
+
+def serialized(checkpoint: Mapping) -> bytes:
+    """Returns the content of the file of a checkpoint."""
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    return buffer.getvalue()
 
 
 def require_matching_keys(
@@ -96,6 +144,24 @@ def require_matching_pretrained(
             }
             source = f'{prefix}* of {source}'
         require_matching_keys(module, state_dict, source)
+
+
+def _is_from_torch(path: str | os.PathLike) -> bool:
+    if zipfile.is_zipfile(path):
+        return True
+    with open(path, 'rb') as file:
+        return file.read(len(_TORCH_LEGACY)) == _TORCH_LEGACY
+
+
+def _as_tensor(value: object, key: str, path: str | os.PathLike) -> Tensor:
+    if isinstance(value, np.ndarray | np.generic):
+        value = torch.from_numpy(np.array(value))
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f'{path} is not a checkpoint: expected a mapping of weights, but '
+            f'{key!r} is a {type(value).__name__}'
+        )
+    return value
 
 
 def _reason(error: Exception) -> str:

@@ -113,6 +113,8 @@ class ShuffleBlock(nn.Module):
         shuffle: How a stride-1 block splits its channels, see
             :func:`split_channels`.
         norm_cfg: Config of the normalisation.
+        projected_channels: Channels that the projection gives. Defaults to
+            those of the input, as in the authors' code.
     """
 
     def __init__(
@@ -125,21 +127,23 @@ class ShuffleBlock(nn.Module):
         main_branch: MainBranch,
         shuffle: str,
         norm_cfg: dict,
+        projected_channels: int | None = None,
     ) -> None:
         super().__init__()
+        projected = projected_channels or in_channels
         self.stride = stride
         self.shuffle = shuffle
         mid = out_channels // 2
         taken, given = mid, mid
         if stride == 2:
-            taken, given = in_channels, out_channels - in_channels
+            taken, given = in_channels, out_channels - projected
         self.main = nn.Sequential(
             *main_branch(taken, mid, given, kernel_size, stride, norm_cfg)
         )
         if stride == 2:
             self.projection = nn.Sequential(
                 *depthwise(in_channels, kernel_size, 2, norm_cfg),
-                *pointwise(in_channels, in_channels, norm_cfg),
+                *pointwise(in_channels, projected, norm_cfg),
             )
 
     def forward(self, x: Tensor) -> Tensor:

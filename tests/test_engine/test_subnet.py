@@ -6,8 +6,8 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
 from detnas_mm.engine import BNRecalibrationHook
-from detnas_mm.engine.subnet import extract_subnet, save_checkpoint
-from detnas_mm.models import find_supernet
+from detnas_mm.engine.subnet import extract_subnet
+from detnas_mm.models import find_supernet, save_checkpoint
 
 PATH = '3120312031'
 

@@ -20,6 +20,7 @@ from detnas_mm.models import (
     DetNASSupernet,
     load_state_dict,
     require_matching_keys,
+    save_checkpoint,
 )
 
 
@@ -193,6 +194,41 @@ def test_file_without_weights_is_an_error(tmp_path):
     torch.save([torch.ones(1)], tmp_path / 'list.pth')
     with pytest.raises(ValueError, match='mapping of weights, got list'):
         load_state_dict(tmp_path / 'list.pth')
+
+
+@pytest.mark.parametrize('legacy', [True, False])
+@pytest.mark.parametrize('key', ['state_dict', 'model', None])
+def test_weights_are_found_where_projects_keep_them(tmp_path, key, legacy):
+    state = searched(TWO_BLOCKS, '13').state_dict()
+    content = {key: state, 'iteration': 3} if key else state
+    file = tmp_path / 'weights.pkl'
+    torch.save(content, file, _use_new_zipfile_serialization=not legacy)
+    assert not changed_keys(load_state_dict(file), state)
+
+
+@pytest.mark.parametrize('key', ['blobs', None])
+def test_weights_are_read_from_pickled_arrays(tmp_path, key):
+    state = searched(TWO_BLOCKS, '13').state_dict()
+    arrays = {f'module.{name}': value.numpy() for name, value in state.items()}
+    file = tmp_path / 'weights.pkl'
+    file.write_bytes(pickle.dumps({key: arrays} if key else arrays))
+    assert not changed_keys(load_state_dict(file), state)
+
+
+def test_mapping_of_anything_else_is_an_error(tmp_path):
+    torch.save({'epoch': 3}, tmp_path / 'log.pth')
+    with pytest.raises(ValueError, match="weights, but 'epoch' is a int"):
+        load_state_dict(tmp_path / 'log.pth')
+
+
+def test_checkpoint_is_saved_completely_or_not_at_all(tmp_path):
+    file = tmp_path / 'saved.pth'
+    save_checkpoint({'state_dict': {'weight': torch.ones(2)}}, file)
+    before = file.read_bytes()
+    with pytest.raises(AttributeError):
+        save_checkpoint({'state_dict': lambda: None}, file)
+    assert file.read_bytes() == before
+    assert [file] == list(tmp_path.iterdir())
 
 
 def test_training_supernet_checkpoint_is_read(tmp_path):

@@ -10,7 +10,8 @@ from detnas_mm.command_line import (
     run_command,
 )
 from detnas_mm.compat import setup_compat
-from detnas_mm.engine.subnet import extract_subnet, save_checkpoint
+from detnas_mm.engine.subnet import extract_subnet
+from detnas_mm.models import save_checkpoint
 
 
 def parse_args() -> argparse.Namespace:

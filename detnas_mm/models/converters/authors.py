@@ -1,0 +1,123 @@
+"""Checkpoints of the authors' code: ImageNet nets, detectors, supernets.
+
+Their backbone is ``first_conv`` and ``features.{block}`` (in a supernet
+``features.{block}.{choice}``). The layers of a block have its name in their
+own. In the first block of stage 1, ``interstellar1a_..._branch2b_s`` is the
+depthwise convolution of the second part of the main branch, ``..._s_bn`` the
+BN behind it, ``interstellar1a_..._branch2b`` the pointwise convolution, and
+``bn1a_..._branch2b`` the BN behind that.
+"""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from detnas_mm.structures import SHUFFLE_CHOICES
+
+from .foreign import (
+    ForeignBackbone,
+    Place,
+    collect_blocks,
+    infer_search_space,
+)
+from .layers import Layer, group_layers
+from .maskrcnn_heads import convert_heads
+
+_STEM_KEY = 'first_conv.conv.weight'
+# In the order of our digits.
+_CHOICES = (
+    'shufflenet_3x3',
+    'shufflenet_5x5',
+    'shufflenet_7x7',
+    'xception_3x3',
+)
+_BLOCK_LAYER = re.compile(
+    r'features\.(?P<block>\d+)\.(?:(?P<copy>\d+)\.)?'
+    r'(?:conv\.(?P<part>\d+)|proj_conv)\.'
+    r'(?P<kind>interstellar|bn)\d+[a-z]_'
+    r'(?:(?P<choice>\w+?)_branch2[a-z]|proj)(?P<spatial>_s(?:_bn)?)?'
+)
+
+
+def is_of_authors(state_dict: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict has the layout of the authors' code."""
+    return any(key.endswith(_STEM_KEY) for key in state_dict)
+
+
+def read_authors(
+    state_dict: Mapping[str, Tensor],
+) -> tuple[ForeignBackbone, dict[str, Tensor]]:
+    """Reads a checkpoint of the authors' code.
+
+    Returns:
+        The backbone, and the weights of neck and heads by our names.
+
+    Raises:
+        ValueError: If there is something unknown in it.
+    """
+    stem_key = next(key for key in state_dict if key.endswith(_STEM_KEY))
+    prefix = stem_key.removesuffix(_STEM_KEY)
+    own, others = {}, {}
+    for name, layer in group_layers(state_dict).items():
+        if name.startswith(prefix) and not name.startswith(f'{prefix}fpn.'):
+            own[name.removeprefix(prefix)] = layer
+        else:
+            others[name] = layer
+    blocks, rest = collect_blocks(own, _locate, _CHOICES)
+    try:
+        stem = rest.pop('first_conv.conv'), rest.pop('first_conv.bn')
+        space = infer_search_space(stem[0], blocks, SHUFFLE_CHOICES)
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            "it is no complete backbone of the authors' code: expected "
+            'first_conv.conv, first_conv.bn and features.0.conv.0.'
+            f'interstellar1a_..., got {error}'
+        ) from error
+    if prefix:
+        head = convert_heads({**rest, **others})
+    else:
+        head = _classification_head(rest)
+    supernet = any(len(digits) > 1 for digits in blocks)
+    # The final nets were trained with the other shuffle of their detectors.
+    shuffle = 'grouped' if supernet else 'interleaved'
+    return ForeignBackbone(stem, blocks, space, shuffle), head
+
+
+def _locate(name: str) -> Place | None:
+    match = _BLOCK_LAYER.fullmatch(name)
+    if match is None:
+        return None
+    spatial = {'_s': 0, '_s_bn': 1}
+    last = {'interstellar': 2, 'bn': 3}
+    rank = spatial.get(match['spatial'], last[match['kind']])
+    return Place(
+        block=int(match['block']),
+        copy=match['copy'] or '',
+        choice=match['choice'],
+        projection=match['part'] is None,
+        rank=(int(match['part'] or 0), rank),
+    )
+
+
+def _classification_head(layers: dict[str, Layer]) -> dict[str, Tensor]:
+    """Names of the 1x1 convolution and the classifier, where there are any.
+
+    Raises:
+        ValueError: If there are other layers.
+    """
+    names = {
+        'last_conv.conv': 'neck.layers.0',
+        'last_conv.bn': 'neck.layers.1',
+        'fc.fc': 'head.fc',
+    }
+    unknown = sorted(set(layers) - set(names))
+    if unknown:
+        raise ValueError(
+            f'it has a layer {unknown[0]!r}; an ImageNet net of the authors '
+            f'has, beside the backbone, {", ".join(names)}'
+        )
+    head = {}
+    for name, layer in layers.items():
+        head |= layer.named(names[name], bias=True)
+    return head

@@ -1,0 +1,248 @@
+"""Converted backbones give what the foreign ones give."""
+
+import pickle
+
+import pytest
+import torch
+from kit.foreign import AuthorsBackbone, MMRazorBackbone, shuffled
+from kit.models import randomized
+from kit.spaces import DETECTOR_SPACE
+from mmpretrain.models import LinearClsHead
+
+from detnas_mm.models import (
+    EVEN_CHOICES,
+    DetNASClsNeck,
+    DetNASNet,
+    DetNASSupernet,
+    convert_checkpoint,
+)
+from detnas_mm.registry import MODELS
+from detnas_mm.structures import SearchSpace
+
+# Each choice with stride 2, and each with stride 1.
+PATHS = [(0, 1, 2, 3, 1, 0), (3, 2, 1, 0, 3, 2)]
+# Stages of several blocks, and halves that MMRazor makes equally wide.
+DEEP_SPACE = SearchSpace(4, (8, 14, 20, 40), (3, 2, 3, 2))
+DEEP_PATHS = [(0, 3, 2, 1, 0, 3, 2, 1, 3, 0), (3, 1, 0, 2, 3, 0, 1, 3, 2, 1)]
+
+
+@pytest.fixture
+def image():
+    rng = torch.Generator().manual_seed(7)
+    return torch.randn(2, 3, 64, 96, generator=rng)
+
+
+def saved(file, net, prefix='', **extra):
+    state = {f'{prefix}{key}': v for key, v in net.state_dict().items()}
+    torch.save(state | extra, file)
+    return file
+
+
+def weights_under(prefix, state_dict):
+    return {
+        key.removeprefix(prefix): value
+        for key, value in state_dict.items()
+        if key.startswith(prefix)
+    }
+
+
+def loaded(converted):
+    """Our backbone with the converted weights."""
+    net = MODELS.build(converted.backbone_cfg)
+    net.load_state_dict(weights_under('backbone.', converted.state_dict))
+    return net.eval()
+
+
+def assert_same(ours, theirs):
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        assert other.abs().max() > 0.1
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('interleaved', [True, False])
+@pytest.mark.parametrize('path', PATHS)
+def test_net_of_the_authors(tmp_path, image, path, interleaved):
+    theirs = AuthorsBackbone(DETECTOR_SPACE, path, interleaved)
+    file = saved(tmp_path / 'net.pkl', randomized(theirs).eval())
+    # Interleaved, as in the authors' final nets, is the default.
+    shuffle = None if interleaved else 'grouped'
+    converted = convert_checkpoint(file, shuffle)
+    assert converted.layout == 'authors'
+    assert converted.search_space == DETECTOR_SPACE
+    assert converted.path == ''.join(map(str, path))
+    assert converted.shuffle == ('interleaved' if interleaved else 'grouped')
+    ours = loaded(converted)
+    assert type(ours) is DetNASNet
+    assert_same(ours(image), theirs(image))
+
+
+def test_supernet_of_the_authors(tmp_path, image):
+    theirs = randomized(AuthorsBackbone(DETECTOR_SPACE)).eval()
+    converted = convert_checkpoint(saved(tmp_path / 'supernet.pkl', theirs))
+    assert (converted.path, converted.shuffle) == (None, 'grouped')
+    ours = loaded(converted)
+    assert type(ours) is DetNASSupernet
+    for path in PATHS:
+        with ours.activate(path):
+            assert_same(ours(image), theirs(image, path))
+
+
+def test_classifier_of_the_authors(tmp_path, image):
+    theirs = AuthorsBackbone(DETECTOR_SPACE, PATHS[0], True, classes=5)
+    file = saved(tmp_path / 'net.pkl', randomized(theirs).eval())
+    converted = convert_checkpoint(file)
+    neck = DetNASClsNeck(DETECTOR_SPACE.stage_channels[-1], 16).eval()
+    neck.load_state_dict(weights_under('neck.', converted.state_dict))
+    head = LinearClsHead(5, 16)
+    head.load_state_dict(weights_under('head.', converted.state_dict))
+    scores = head(neck(loaded(converted)(image)))
+    assert_same([scores], [theirs.classify(image)])
+
+
+def test_arrays_in_any_order(tmp_path, image):
+    """Names, not positions in the file, say which layer is which."""
+    theirs = randomized(AuthorsBackbone(DEEP_SPACE, DEEP_PATHS[0], True))
+    arrays = {
+        f'module.{key}': value.numpy()
+        for key, value in reversed(theirs.state_dict().items())
+        if 'num_batches_tracked' not in key
+    }
+    file = tmp_path / 'net.pkl'
+    file.write_bytes(pickle.dumps(arrays, protocol=2))
+    converted = convert_checkpoint(file)
+    assert converted.search_space == DEEP_SPACE
+    assert_same(loaded(converted)(image), theirs.eval()(image))
+
+
+def test_folded_stem_bias(tmp_path, image):
+    theirs = randomized(AuthorsBackbone(DETECTOR_SPACE, PATHS[0], True))
+    file = saved(tmp_path / 'net.pkl', theirs.eval())
+    kept = convert_checkpoint(file)
+    folded = convert_checkpoint(file, fold_stem_bias=True)
+    assert kept.state_dict['backbone.stem.0.bias'].abs().max() > 0.1
+    assert folded.state_dict['backbone.stem.0.bias'].abs().max() == 0
+    assert_same(loaded(folded)(image), theirs(image))
+
+
+def test_stem_without_bias(tmp_path, image):
+    theirs = randomized(AuthorsBackbone(DETECTOR_SPACE, PATHS[0], True))
+    theirs.first_conv.conv.bias = None
+    converted = convert_checkpoint(saved(tmp_path / 'a.pkl', theirs.eval()))
+    assert_same(loaded(converted)(image), theirs(image))
+
+
+@pytest.mark.parametrize('word', ['choices', '_candidate_ops', '_candidates'])
+@pytest.mark.parametrize('path', DEEP_PATHS)
+def test_subnet_of_mmrazor(tmp_path, image, path, word):
+    theirs = randomized(MMRazorBackbone(DEEP_SPACE, path, word)).eval()
+    prefix = 'architecture.model.' if word == 'choices' else 'architecture.'
+    file = saved(tmp_path / 'net.pth', theirs, f'{prefix}backbone.')
+    converted = convert_checkpoint(file)
+    assert converted.layout == 'mmrazor'
+    assert converted.path == ''.join(map(str, path))
+    assert converted.search_space.choices == EVEN_CHOICES
+    assert converted.search_space.stage_channels == DEEP_SPACE.stage_channels
+    # Ours shuffles where a stage is read, theirs where it is written.
+    ours = [shuffled(feature) for feature in loaded(converted)(image)]
+    assert_same(ours, theirs(image))
+
+
+def test_supernet_of_mmrazor(tmp_path, image):
+    theirs = randomized(MMRazorBackbone(DETECTOR_SPACE)).eval()
+    file = saved(tmp_path / 'net.pth', theirs, 'architecture.backbone.')
+    ours = loaded(convert_checkpoint(file))
+    for path in PATHS:
+        with ours.activate(path):
+            features = [shuffled(feature) for feature in ours(image)]
+        assert_same(features, theirs(image, path))
+
+
+def test_classifier_of_mmrazor(tmp_path, image):
+    theirs = MMRazorBackbone(DETECTOR_SPACE, PATHS[1], last=16)
+    randomized(theirs).eval()
+    fc = torch.nn.Linear(16, 5)
+    fc_state = {f'head.fc.{key}': v for key, v in fc.state_dict().items()}
+    file = saved(tmp_path / 'net.pth', theirs, 'backbone.', **fc_state)
+    converted = convert_checkpoint(file)
+    neck = DetNASClsNeck(DETECTOR_SPACE.stage_channels[-1], 16).eval()
+    neck.load_state_dict(weights_under('neck.', converted.state_dict))
+    vector = theirs.layers[-1](theirs(image)[-1]).mean((2, 3))
+    assert_same(neck(loaded(converted)(image)), [vector])
+    assert torch.equal(converted.state_dict['head.fc.weight'], fc.weight)
+
+
+def refusal(file, state, **settings):
+    torch.save(state, file)
+    with pytest.raises(ValueError, match='cannot be converted') as error:
+        convert_checkpoint(file, **settings)
+    message = str(error.value)
+    assert str(file) in message
+    assert '\n' not in message
+    return message
+
+
+@pytest.fixture
+def state():
+    return AuthorsBackbone(DETECTOR_SPACE, PATHS[0]).state_dict()
+
+
+def test_another_network_is_refused(tmp_path):
+    message = refusal(tmp_path / 'a.pth', {'conv1.weight': torch.ones(1)})
+    assert 'first_conv.conv.weight' in message
+    assert '_candidates' in message
+    assert 'conv1.weight' in message.split('but')[1]
+
+
+@pytest.mark.parametrize(
+    ('key', 'expected'),
+    [
+        ('first_conv.bn', 'first_conv.bn'),
+        ('features.0.conv.0.bn1a_shufflenet_3x3_branch2a', 'blocks.0.main'),
+        ('features.0.proj_conv', 'no projection in block 0'),
+        ('features', 'no complete backbone'),
+    ],
+)
+def test_missing_layer_is_named(tmp_path, state, key, expected):
+    part = {k: v for k, v in state.items() if not k.startswith(key)}
+    assert expected in refusal(tmp_path / 'a.pth', part)
+
+
+def test_unknown_choice_is_refused(tmp_path, state):
+    state = {
+        key.replace('1a_shufflenet_3x3', '1a_mbconv_3x3'): value
+        for key, value in state.items()
+    }
+    message = refusal(tmp_path / 'a.pth', state)
+    assert 'block 0' in message
+    assert 'mbconv_3x3' in message
+    assert 'xception_3x3' in message
+
+
+def test_half_a_supernet_is_refused(tmp_path):
+    state = AuthorsBackbone(DETECTOR_SPACE).state_dict()
+    part = {k: v for k, v in state.items() if not k.startswith('features.1.3')}
+    message = refusal(tmp_path / 'a.pth', part)
+    assert 'blocks of 3 and 4 choices' in message
+
+
+def test_unknown_layer_is_refused(tmp_path, state):
+    state['se.fc.weight'] = torch.ones(1, 1)
+    assert "layer 'se.fc'" in refusal(tmp_path / 'a.pth', state)
+
+
+def test_tensor_of_another_shape_is_refused(tmp_path, state):
+    key = 'features.1.conv.0.interstellar1b_shufflenet_5x5_branch2a.weight'
+    state[key] = torch.ones(5, 4, 1, 1)
+    torch.save(state, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match=r'blocks.1.main.0.weight \(5, 4'):
+        convert_checkpoint(tmp_path / 'a.pth')
+
+
+def test_unknown_shuffle_is_refused(tmp_path, state):
+    message = refusal(tmp_path / 'a.pth', state, shuffle='none')
+    assert 'grouped, interleaved' in message
+    mmrazor = MMRazorBackbone(DETECTOR_SPACE, PATHS[0]).state_dict()
+    mmrazor = {f'backbone.{key}': value for key, value in mmrazor.items()}
+    message = refusal(tmp_path / 'b.pth', mmrazor, shuffle='interleaved')
+    assert 'MMRazor is grouped' in message

@@ -1,0 +1,71 @@
+"""Converts a checkpoint of the authors of DetNAS, or of MMRazor, to ours.
+
+What it is (ImageNet net, detector or supernet; search space; path) is read
+off the file.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from detnas_mm.command_line import (
+    add_common_arguments,
+    load_config,
+    run_command,
+)
+from detnas_mm.models import (
+    build_model,
+    convert_checkpoint,
+    require_matching_keys,
+    save_checkpoint,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checkpoint', help='their file, .pth or .pkl')
+    parser.add_argument('out', type=Path, help='checkpoint to write')
+    parser.add_argument(
+        '--shuffle',
+        choices=['grouped', 'interleaved'],
+        help="channel shuffle of the authors' net; by default grouped for a "
+        'supernet and interleaved for a final net, as in their code',
+    )
+    parser.add_argument(
+        '--fold-stem-bias',
+        action='store_true',
+        help='move the bias of the stem into its BN',
+    )
+    parser.add_argument(
+        '--config',
+        help='check that the weights fit the model of this config, with the '
+        'backbone that they are for',
+    )
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if not args.out.parent.is_dir():
+        raise FileNotFoundError(f'no folder {args.out.parent} to write to')
+    config = load_config(args) if args.config else None
+    converted = convert_checkpoint(
+        args.checkpoint, args.shuffle, args.fold_stem_bias
+    )
+    if config is not None:
+        with torch.device('meta'):
+            model = build_model(config, converted.backbone_cfg)
+        require_matching_keys(model, converted.state_dict, args.checkpoint)
+    save_checkpoint(converted.to_checkpoint(), args.out)
+    path = converted.path
+    print(
+        f'{args.out}: {"supernet" if path is None else f"path {path}"}, '
+        f'converted from {converted.layout}; it fits\n'
+        f'backbone={converted.backbone_cfg}'
+    )
+
+
+if __name__ == '__main__':
+    run_command(main)
