@@ -1,12 +1,14 @@
 """What a path costs: look-ups in tables, no network is built."""
 
 from .constraint import Bounds, Constraint
+from .latency import LatencyTable
 from .mac_bins import MacBins
 from .macs import backbone_macs, backbone_params, cost_table
 
 __all__ = [
     'Bounds',
     'Constraint',
+    'LatencyTable',
     'MacBins',
     'backbone_macs',
     'backbone_params',

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import nn
 from torch.utils.data import DataLoader
 
-from detnas_mm.cost import Bounds, Constraint
+from detnas_mm.cost import Bounds, Constraint, LatencyTable
 from detnas_mm.models import (
     DetNASSupernet,
     count_rest_of_detector,
@@ -25,23 +25,69 @@ def build_constraint(
         supernet: The supernet.
         settings: Any of ``min_macs``, ``max_macs``, ``min_params`` and
             ``max_params``; and ``input_size``, the height and width at which
-            MACs are counted, by default 224 x 224 as in the paper.
+            MACs are counted, by default 224 x 224 as in the paper. Of
+            ``min_latency`` and ``max_latency`` in ms, with ``latency_table``,
+            the file of a :class:`detnas_mm.cost.LatencyTable`; and
+            ``latency_input_size``, the size at which it must have been
+            measured, by default ``input_size``.
 
     Raises:
-        ValueError: If a setting is unknown or out of its range.
+        FileNotFoundError: If there is no such table.
+        ValueError: If a setting is unknown or out of its range, or the table
+            is that of another supernet or size.
     """
     settings = dict(settings)
     input_size = tuple(settings.pop('input_size', (224, 224)))
+    latency_size = tuple(settings.pop('latency_input_size', input_size))
+    latency_file = settings.pop('latency_table', None)
     try:
         bounds = Bounds(**settings)
     except TypeError as error:
         raise ValueError(
             '`constraint` takes min_macs, max_macs, min_params, max_params, '
-            f'input_size and whole_detector, got {", ".join(settings)}'
+            'min_latency, max_latency, input_size, latency_table, '
+            'latency_input_size and whole_detector, got '
+            f'{", ".join(settings)}'
         ) from error
     space = supernet.search_space
-    table = exact_cost_table(space, input_size)
-    return Constraint(space, bounds, input_size=input_size, table=table)
+    latency_table = None
+    if latency_file is not None:
+        latency_table = LatencyTable.load(latency_file)
+        _require_same_blocks(
+            latency_table, supernet, latency_size, latency_file
+        )
+    return Constraint(
+        space,
+        bounds,
+        input_size=input_size,
+        table=exact_cost_table(space, input_size),
+        latency_table=latency_table,
+    )
+
+
+def _require_same_blocks(
+    table: LatencyTable,
+    supernet: DetNASSupernet,
+    input_size: tuple[int, int],
+    file: str,
+) -> None:
+    """Makes sure that a table is that of a supernet and a size of image."""
+    expected = {
+        'search space': (table.search_space, supernet.search_space),
+        'shuffle': (table.shuffle, supernet.shuffle),
+        'input size': (table.input_size, input_size),
+    }
+    for what, (measured, wanted) in expected.items():
+        if measured != wanted:
+            hint = (
+                '; set `latency_input_size` if that is the size you mean'
+                if what == 'input size'
+                else ''
+            )
+            raise ValueError(
+                f'`latency_table` {file} was measured with {what} {measured}, '
+                f'but the search has {wanted}{hint}'
+            )
 
 
 def extend_to_detector(
@@ -50,7 +96,8 @@ def extend_to_detector(
     """Makes the bounds those of the whole detector, at its input size.
 
     Neck and heads, which cost the same for every path, are counted on the
-    first image of a data loader.
+    first image of a data loader. A bound on the latency stays one on the
+    backbone.
 
     Args:
         constraint: The constraint on the backbone.
@@ -68,4 +115,5 @@ def extend_to_detector(
         input_size=input_size,
         table=exact_cost_table(space, input_size),
         rest=rest,
+        latency_table=constraint.latency_table,
     )

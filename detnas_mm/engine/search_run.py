@@ -111,6 +111,7 @@ class SearchRun:
             seconds=evaluation.seconds,
             status=Status.COMPLETE if complete else Status.FAILED,
             error=evaluation.error,
+            latency=self.constraint.latency(proposal.path),
         )
 
     def _require_same_paths(

@@ -23,6 +23,7 @@ from .complexity import (
     measured_cost_table,
 )
 from .converters import ConvertedCheckpoint, convert_checkpoint
+from .detector_cost import count_parts
 from .even_blocks import EVEN_CHOICES
 from .searched import (
     PUBLISHED_PATHS,
@@ -47,6 +48,7 @@ __all__ = [
     'build_model',
     'convert_checkpoint',
     'count_cost',
+    'count_parts',
     'count_rest_of_detector',
     'extract_path',
     'find_supernet',

@@ -39,6 +39,8 @@ class Candidate:
         seconds: Duration of the evaluation.
         status: Whether it has a fitness.
         error: Why it failed, in one line; ``None`` for a complete one.
+        latency: Predicted latency of the backbone in ms, where the search
+            has a table of latencies.
     """
 
     index: int
@@ -52,6 +54,7 @@ class Candidate:
     seconds: float = 0.0
     status: Status = Status.COMPLETE
     error: str | None = None
+    latency: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'origin', Origin(self.origin))
@@ -72,6 +75,8 @@ class Candidate:
     def to_dict(self) -> dict:
         """Returns the fields as plain data that JSON can hold."""
         fields = asdict(self)
+        if self.latency is None:
+            del fields['latency']
         return fields | {
             'origin': self.origin.value,
             'status': self.status.value,

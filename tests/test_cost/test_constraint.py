@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.latencies import latency_table, random_latencies
 from kit.spaces import FOUR_BLOCKS, paths_of, spaces
 
 from detnas_mm.cost import (
@@ -30,38 +31,65 @@ def tables(space):
     return st.builds(CostTable, cost, st.tuples(*[row] * space.num_blocks))
 
 
+def latency_tables(space):
+    """Latencies of which few sums coincide, as measured ones do."""
+    ms = st.integers(1, 9_999_999).map(lambda ns: ns / 1e6)
+    row = st.tuples(*[ms] * space.num_choices)
+    rows = st.tuples(*[row] * space.num_blocks)
+    return st.builds(latency_table, st.just(space), rows, ms)
+
+
 @st.composite
 def constraints(draw):
     space = draw(spaces(max_stages=2, max_blocks=2))
-    table = draw(tables(space))
-    rest = draw(st.builds(Cost, st.integers(0, 5), st.integers(0, 5)))
+    made = Constraint(
+        space,
+        Bounds(),
+        table=draw(tables(space)),
+        rest=draw(st.builds(Cost, st.integers(0, 5), st.integers(0, 5))),
+        latency_table=draw(latency_tables(space)),
+    )
     bounds = {}
-    for cost in ('macs', 'params'):
+    for cost in ('macs', 'params', 'latency'):
         # Often exactly what some paths cost: bounds are inclusive.
         paths = [draw(paths_of(space)) for _ in range(2)]
-        ends = sorted(
-            getattr(table, cost)(path) + getattr(rest, cost) for path in paths
-        )
+        ends = sorted(getattr(made, cost)(path) for path in paths)
         for name, end in zip(('min', 'max'), ends, strict=True):
             if draw(st.booleans()):
                 bounds[f'{name}_{cost}'] = end
-    return Constraint(space, Bounds(**bounds), table=table, rest=rest)
+    return Constraint(
+        space,
+        Bounds(**bounds),
+        table=made.table,
+        rest=made.rest,
+        latency_table=made.latency_table,
+    )
 
 
 @given(constraints())
 def test_legal_paths_are_counted_exactly(constraint):
     bounds, table, rest = constraint.bounds, constraint.table, constraint.rest
+    times = constraint.latency_table
 
     def is_legal(path):
         costs = [row[c] for row, c in zip(table.blocks, path, strict=True)]
         costs += [table.stem, rest]
         macs = sum(cost.macs for cost in costs)
         params = sum(cost.params for cost in costs)
+        # In nanoseconds, whose sums are exact.
+        ns = [row[c] for row, c in zip(times.blocks, path, strict=True)]
+        ns = sum(round(ms * 1e6) for ms in [times.stem, *ns])
+        low, high = (
+            None if end is None else round(end * 1e6)
+            for end in (bounds.min_latency, bounds.max_latency)
+        )
         return (
             (bounds.min_macs is None or bounds.min_macs <= macs)
             and (bounds.max_macs is None or macs <= bounds.max_macs)
             and (bounds.min_params is None or bounds.min_params <= params)
             and (bounds.max_params is None or params <= bounds.max_params)
+            and (low is None or low <= ns)
+            and (high is None or ns <= high)
         )
 
     space = constraint.space
@@ -97,6 +125,75 @@ def test_count_agrees_with_draws_for_two_bounds():
     assert 0.02 < share < 0.98
     tolerance = 5 * math.sqrt(share * (1 - share) / 10_000)
     assert count / SMALL.size == pytest.approx(share, abs=tolerance)
+
+
+@pytest.mark.parametrize('costs', [['latency'], ['latency', 'params']])
+def test_count_agrees_with_draws_for_latencies(costs):
+    space = SearchSpace(16, (64, 128, 256), (4, 4, 4))
+    table = random_latencies(space, seed=3)
+    paths = space.random_paths(np.random.default_rng(1), 10_000)
+    free = Constraint(space, Bounds(), latency_table=table)
+    medians = {
+        f'max_{cost}': float(
+            np.median([getattr(free, cost)(p) for p in paths])
+        )
+        for cost in costs
+    }
+    constraint = Constraint(space, Bounds(**medians), latency_table=table)
+    share = np.mean([constraint.is_legal(path) for path in paths])
+    assert 0.15 < share < 0.7 / len(costs)
+    count = constraint.count_legal_paths(space.size)
+    tolerance = 5 * math.sqrt(share * (1 - share) / 10_000)
+    assert count / space.size == pytest.approx(share, abs=tolerance)
+
+
+def test_paths_are_drawn_where_halves_are_too_many():
+    space = SEARCH_SPACES['large']
+    table = random_latencies(space)
+    paths = space.random_paths(np.random.default_rng(1), 2_000)
+    fast = float(np.quantile([table.latency(path) for path in paths], 0.01))
+    constraint = Constraint(
+        space, Bounds(max_latency=fast), latency_table=table
+    )
+    # One in a hundred of 4 ** 40: enough for any search.
+    assert constraint.count_legal_paths(10**20) == 10**20
+    assert constraint.count_legal_paths(10**23) == pytest.approx(
+        0.01 * 4**40, rel=0.5
+    )
+
+
+def test_latency_that_no_path_has():
+    table = latency_table(FOUR_BLOCKS, [[2, 3, 4, 5]] * 4, stem=1)
+    with pytest.raises(ValueError, match='no path keeps') as error:
+        Constraint(
+            FOUR_BLOCKS, Bounds(max_latency=8.9), latency_table=table
+        ).require_legal_paths(1)
+    assert 'of the space are 9.000 ms to 21.000 ms' in str(error.value)
+    assert 'bounds are -inf ms to 8.900 ms' in str(error.value)
+    one = Constraint(FOUR_BLOCKS, Bounds(max_latency=9), latency_table=table)
+    assert one.count_legal_paths(10) == 1
+    assert one.reason((0, 0, 0, 0)) is None
+    assert one.reason((0, 0, 1, 0)) == (
+        '10.000 ms latency, bounds are -inf ms to 9.000 ms'
+    )
+
+
+def test_a_rare_latency_in_a_space_too_large_to_count():
+    space = SEARCH_SPACES['large']
+    table = random_latencies(space, seed=0)
+    fastest = table.stem + sum(map(min, table.blocks))
+    bounds = Bounds(max_latency=fastest + 0.01)
+    constraint = Constraint(space, bounds, latency_table=table)
+    with pytest.raises(ValueError, match='no path keeps the bounds'):
+        constraint.require_legal_paths(1)
+
+
+def test_bound_on_latency_needs_a_table_of_the_space():
+    with pytest.raises(ValueError, match='need a `latency_table`; measure'):
+        Constraint(SMALL, Bounds(max_latency=3))
+    table = random_latencies(FOUR_BLOCKS)
+    with pytest.raises(ValueError, match='`latency_table` is that of'):
+        Constraint(SMALL, Bounds(), latency_table=table)
 
 
 def test_costs_are_those_of_the_tables():
@@ -147,7 +244,7 @@ def test_rest_of_the_detector_counts():
         assert constraint.params(PATH) == PARAMS + rest.params
 
 
-@pytest.mark.parametrize('cost', ['macs', 'params'])
+@pytest.mark.parametrize('cost', ['macs', 'params', 'latency'])
 def test_bounds_that_cross_are_refused(cost):
     with pytest.raises(ValueError, match=f'`min_{cost}`.*3e.08 and 2e.08'):
         Bounds(**{f'min_{cost}': 3e8, f'max_{cost}': 2e8})
@@ -194,3 +291,9 @@ def test_constraint_as_plain_data():
         'rest_macs': 3,
         'rest_params': 4,
     }
+    table = random_latencies(SMALL)
+    bounded = Constraint(SMALL, Bounds(max_latency=9), latency_table=table)
+    fields = bounded.to_dict()
+    assert fields['max_latency'] == 9
+    assert fields['latency_table'] == table.digest
+    assert fields['latency_device'] == table.device

@@ -1,0 +1,67 @@
+"""Tables of latencies on disk, and what they predict."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from kit.latencies import latency_table, random_latencies
+from kit.spaces import FOUR_BLOCKS, TWO_BLOCKS
+
+from detnas_mm.cost import LatencyTable
+
+TABLE = latency_table(TWO_BLOCKS, [[1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]], 0.5)
+
+
+def test_prediction_is_the_sum_of_stem_and_blocks():
+    assert TABLE.latency((0, 0)) == 1.6
+    assert TABLE.latency((3, 1)) == 4.7
+    stem, rows = TABLE.in_nanoseconds()
+    assert stem == 500_000
+    assert rows[1] == (100_000, 200_000, 300_000, 400_000)
+
+
+def test_table_is_read_as_it_was_written(tmp_path):
+    table = random_latencies(
+        FOUR_BLOCKS, input_size=(800, 1344), threads=4, check={'mape': 0.1}
+    )
+    table.save(tmp_path / 'table.json')
+    read = LatencyTable.load(tmp_path / 'table.json')
+    assert read == table
+    assert read.digest == table.digest
+    fields = json.loads((tmp_path / 'table.json').read_text())
+    assert fields['search_space']['stage_channels'] == [8, 16]
+    assert fields['input_size'] == [800, 1344]
+
+
+@pytest.mark.parametrize(
+    'change', [dict(stem=0.6), dict(device='other'), dict(batch_size=2)]
+)
+def test_digest_is_of_all_that_matters(change):
+    assert replace(TABLE, **change).digest != TABLE.digest
+
+
+@pytest.mark.parametrize(
+    ('content', 'expected'),
+    [
+        ('', 'is no latency table'),
+        ('[1]', 'is no latency table'),
+        ('{"stem": 1}', 'is no latency table'),
+    ],
+)
+def test_another_file_is_refused(tmp_path, content, expected):
+    file = tmp_path / 'table.json'
+    file.write_text(content)
+    with pytest.raises(ValueError, match=expected) as error:
+        LatencyTable.load(file)
+    assert 'measure_latency.py' in str(error.value)
+    assert '\n' not in str(error.value)
+    with pytest.raises(FileNotFoundError, match='no latency table at'):
+        LatencyTable.load(tmp_path / 'none.json')
+
+
+@pytest.mark.parametrize(
+    'blocks', [[[1, 2, 3, 4]], [[1, 2, 3], [1, 2, 3]], [[1, 2, 3, 0]] * 2]
+)
+def test_impossible_table_is_refused(blocks):
+    with pytest.raises(ValueError, match='`blocks`|positive'):
+        latency_table(TWO_BLOCKS, blocks)

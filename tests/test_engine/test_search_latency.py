@@ -1,0 +1,98 @@
+"""A search that keeps bounds on the latency."""
+
+import json
+
+import pytest
+from kit.latencies import latency_table, random_latencies
+from kit.spaces import FOUR_BLOCKS, TWO_BLOCKS
+from toy_search import toy_runner
+
+from detnas_mm.structures import SearchRecord
+
+# The path of all zeros takes 4.5 ms, each other digit its value more.
+BLOCKS = [[1, 2, 3, 4]] * 4
+TABLE = latency_table(FOUR_BLOCKS, BLOCKS, stem=0.5)
+
+
+def run(tmp_path, name='search', table=TABLE, **settings):
+    file = tmp_path / 'latencies.json'
+    table.save(file)
+    constraint = dict(latency_table=str(file)) | settings.pop('constraint', {})
+    runner = toy_runner(tmp_path / name, constraint=constraint, **settings)
+    runner.val()
+    return SearchRecord.read(tmp_path / name / 'search_record.jsonl')
+
+
+def test_candidates_keep_the_bound_and_carry_their_latency(tmp_path):
+    record = run(tmp_path, constraint=dict(min_latency=6, max_latency=7.5))
+    assert len(record.candidates) == 12
+    for candidate in record.candidates:
+        expected = 4.5 + sum(map(int, candidate.path))
+        assert candidate.latency == expected
+        assert 6 <= expected <= 7.5
+    best = json.loads((tmp_path / 'search' / 'best.json').read_text())
+    assert 6 <= best['latency'] <= 7.5
+    header = record.header.constraint
+    assert header['latency_table'] == TABLE.digest
+    assert header['latency_device'] == 'Toy CPU'
+    assert header['max_latency'] == 7.5
+
+
+def test_without_a_table_nothing_is_said_of_latency(tmp_path):
+    toy_runner(tmp_path / 'search', generations=1).val()
+    lines = (tmp_path / 'search/search_record.jsonl').read_text().splitlines()
+    assert 'latency' not in json.loads(lines[0])['constraint']
+    assert 'latency' not in json.loads(lines[1])
+
+
+def test_resume_needs_the_same_table(tmp_path):
+    bounds = dict(max_latency=8)
+    before = run(tmp_path, constraint=bounds, generations=1)
+    again = run(tmp_path, constraint=bounds, generations=2, resume=True)
+    assert again.candidates[:4] == before.candidates
+    other = latency_table(FOUR_BLOCKS, BLOCKS, stem=0.6)
+    with pytest.raises(ValueError, match='another search: constraint'):
+        run(tmp_path, table=other, constraint=bounds, resume=True)
+
+
+@pytest.mark.parametrize(
+    ('table', 'constraint', 'expected'),
+    [
+        (TABLE, dict(max_latency=1), 'latency of the space are 4.500 ms to'),
+        (TABLE, dict(max_latency=4.5), 'only 1 keep the bounds'),
+        (TABLE, dict(min_latency=5, max_latency=4), '`min_latency`'),
+        (random_latencies(TWO_BLOCKS), {}, 'with search space'),
+        (
+            latency_table(FOUR_BLOCKS, BLOCKS, shuffle='interleaved'),
+            {},
+            'with shuffle interleaved, but the search has grouped',
+        ),
+        (
+            latency_table(FOUR_BLOCKS, BLOCKS, input_size=(800, 1344)),
+            {},
+            r'\(800, 1344\), but the search has \(224, 224\); set `latency_in',
+        ),
+        (TABLE, dict(input_size=(64, 64)), r'but the search has \(64, 64\)'),
+        (TABLE, dict(latency_table='none.json'), 'no latency table at none'),
+        (TABLE, dict(latency_table=None, max_latency=5), 'measure one by'),
+    ],
+)
+def test_what_is_refused(tmp_path, table, constraint, expected):
+    with pytest.raises((ValueError, FileNotFoundError), match=expected) as e:
+        run(tmp_path, table=table, constraint=constraint)
+    assert '\n' not in str(e.value)
+    assert not (tmp_path / 'search' / 'search_record.jsonl').exists()
+
+
+def test_latency_may_be_that_of_another_size_than_macs(tmp_path):
+    table = latency_table(FOUR_BLOCKS, BLOCKS, input_size=(800, 1344))
+    record = run(
+        tmp_path,
+        table=table,
+        constraint=dict(
+            max_latency=50, latency_input_size=[800, 1344], max_macs=1e9
+        ),
+        generations=1,
+    )
+    assert record.header.constraint['latency_input_size'] == [800, 1344]
+    assert record.header.constraint['input_size'] == [224, 224]

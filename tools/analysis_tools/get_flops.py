@@ -1,0 +1,177 @@
+"""Counts the MACs and parameters of a config's model, part by part.
+
+Without a config: the backbones that the paper publishes, or the one of
+--path. One MAC is one multiply-add of a convolution or linear layer.
+"""
+
+import argparse
+import math
+
+import torch
+from mmengine.config import Config
+from rich.console import Console
+from rich.table import Table
+
+from detnas_mm.command_line import (
+    add_common_arguments,
+    load_config,
+    run_command,
+)
+from detnas_mm.engine.exact_costs import exact_cost_table
+from detnas_mm.models import (
+    PUBLISHED_PATHS,
+    Architecture,
+    build_model,
+    count_parts,
+    resolve_architecture,
+)
+from detnas_mm.structures import Cost, space_name
+
+IMAGENET_SIZE = (224, 224)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', nargs='?', help='config of a model')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        metavar=('HEIGHT', 'WIDTH'),
+        help="size of the image; by default that of the config's test images",
+    )
+    parser.add_argument(
+        '--path', help='digits, published name or best.json of the backbone'
+    )
+    parser.add_argument('--search-space', help='search space of the digits')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def test_image_size(config: Config) -> tuple[int, int]:
+    """Returns height and width of the largest test image, padded.
+
+    Raises:
+        ValueError: If the config does not say it.
+    """
+    loader = config.get('test_dataloader') or {}
+    sizes = [
+        step.get('scale') or step.get('crop_size')
+        for step in loader.get('dataset', {}).get('pipeline', ())
+    ]
+    sizes = [size for size in sizes if size]
+    if not sizes:
+        raise ValueError(
+            'the config does not say the size of its test images; give it '
+            'by --shape HEIGHT WIDTH'
+        )
+    size = sizes[-1]
+    width, height = (size, size) if isinstance(size, int) else size
+    divisor = config.model.get('data_preprocessor', {}).get(
+        'pad_size_divisor', 1
+    )
+    return tuple(math.ceil(n / divisor) * divisor for n in (height, width))
+
+
+def backbone_cfg(args: argparse.Namespace, config: Config) -> dict | None:
+    """Returns the config of the backbone that is asked for, if any.
+
+    Raises:
+        ValueError: If the config's is a supernet and no path was given.
+    """
+    own = config.model.backbone
+    if args.path:
+        known = resolve_architecture(
+            args.path, args.search_space or own.get('search_space')
+        )
+        return dict(
+            type='detnas_mm.DetNASNet',
+            search_space=known.search_space,
+            path=known.path,
+        )
+    if str(own.type).endswith('DetNASSupernet'):
+        raise ValueError(
+            'the backbone of the config is a supernet; give one of its '
+            'paths by --path'
+        )
+    return None
+
+
+def print_model(args: argparse.Namespace) -> None:
+    config = load_config(args)
+    with torch.device('meta'):
+        model = build_model(config, backbone_cfg(args, config))
+        size = tuple(args.shape or test_image_size(config))
+        parts = count_parts(model, size)
+        backbone = count_parts(model, IMAGENET_SIZE)['backbone']
+    table = new_table(f'{type(model).__name__}, one image', 'part', 'input')
+    add_row(table, 'backbone', IMAGENET_SIZE, backbone)
+    table.add_section()
+    for name, cost in parts.items():
+        add_row(table, name, size, cost)
+    table.add_section()
+    add_row(table, 'all', size, sum(parts.values(), Cost(0, 0)))
+    Console().print(table)
+
+
+def print_backbones(architectures: dict[str, Architecture]) -> None:
+    table = new_table('Backbones at 224x224', '', 'space')
+    table.add_column('with head', justify='right')
+    for name, known in architectures.items():
+        space = space_name(known.search_space) or 'own'
+        cost = backbone_cost(known, IMAGENET_SIZE)
+        # The head of the largest net is wider.
+        head = known.search_space.stage_channels[-1] * 1024 * 7 * 7
+        head = f'{cost.macs + head + 1024 * 1000:,}'
+        if space == 'large_3.8g':
+            head = '-'
+        table.add_row(name, space, f'{cost.macs:,}', f'{cost.params:,}', head)
+    Console().print(table)
+    print(
+        'with head: MACs with the 1x1 convolution to 1024 channels and the '
+        'classifier of ImageNet'
+    )
+
+
+def published_backbones() -> dict[str, Architecture]:
+    """Returns the paper's nets, and the ends of its small search space."""
+    known = {name: resolve_architecture(name) for name in PUBLISHED_PATHS}
+    for name, digit in (('all 3x3', '0'), ('all Xception', '3')):
+        known[name] = resolve_architecture(digit * 20, 'small')
+    return known
+
+
+def backbone_cost(known: Architecture, size: tuple[int, int]) -> Cost:
+    table = exact_cost_table(known.search_space, size)
+    return Cost(table.macs(known.path), table.params(known.path))
+
+
+def new_table(title: str, *columns: str) -> Table:
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column)
+    for column in ('MACs', 'params'):
+        table.add_column(column, justify='right')
+    return table
+
+
+def add_row(
+    table: Table, name: str, size: tuple[int, int], cost: Cost
+) -> None:
+    shape = 'x'.join(map(str, size))
+    table.add_row(name, shape, f'{cost.macs:,}', f'{cost.params:,}')
+
+
+def main() -> None:
+    args = parse_args()
+    if args.config:
+        print_model(args)
+    elif args.path:
+        known = resolve_architecture(args.path, args.search_space)
+        print_backbones({args.path: known})
+    else:
+        print_backbones(published_backbones())
+
+
+if __name__ == '__main__':
+    run_command(main)
