@@ -6,7 +6,7 @@ import cv2
 import mmdet
 import pytest
 import torch
-from command_lines import run
+from command_lines import run, run_here
 from kit.detectors import detection_batch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
@@ -142,3 +142,43 @@ def test_mmdet_trains_tests_and_infers(digits, tmp_path):
     image = cv2.imread(str(sorted((digits / 'test').iterdir())[0]))
     result = inferencer(image, no_save_vis=True)
     assert {'labels', 'scores', 'bboxes'} <= set(result['predictions'][0])
+
+
+EXPORT = 'model_converters/export_backbone.py'
+
+
+@pytest.fixture
+def detector(tmp_path):
+    """A stock detector with random weights: its config and checkpoint."""
+    file, config = load(tmp_path, BY_NAME, stock=STOCK['FCOS'])
+    init_default_scope('mmdet')
+    checkpoint = tmp_path / 'detector.pth'
+    model = MODELS.build(config.model)
+    torch.save(dict(state_dict=model.state_dict()), checkpoint)
+    return file, checkpoint
+
+
+def test_backbone_is_exported(detector, tmp_path):
+    out = tmp_path / 'backbone.pt2'
+    printed = run_here(EXPORT, *detector, out, '--input-size', 64, 96)
+    assert '(N, 3, 64, 96) to 4 feature maps of 64/160/320/640' in printed
+    assert 'differs from PyTorch by at most 0.0e+00' in printed
+    features = torch.export.load(out).module()(torch.randn(1, 3, 64, 96))
+    assert features[0].shape == (1, 64, 16, 24)
+
+
+def test_what_cannot_be_exported(detector, tmp_path, capsys):
+    def refusal(*args):
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            run_here(EXPORT, *args)
+        return capsys.readouterr().err
+
+    config, checkpoint = detector
+    out = tmp_path / 'backbone.pt2'
+    size = ('--input-size', 64, 100)
+    assert 'multiples of 32' in refusal(config, checkpoint, out, *size)
+    resnet = tmp_path / 'resnet.py'
+    resnet.write_text(f"_base_ = 'mmdet::{STOCK['FCOS']}'")
+    assert 'got ResNet' in refusal(resnet, checkpoint, out)
+    assert not out.exists()

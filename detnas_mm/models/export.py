@@ -1,0 +1,144 @@
+"""Backbones as files that other programs run: torch.export and ONNX."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path as FilePath
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from torch import Tensor, nn
+
+from .checkpoint import load_state_dict, require_matching_keys
+from .searched import DetNASNet
+
+BATCH = torch.export.Dim('batch')
+_INSTALL = 'pip install onnx onnxscript onnxruntime'
+Run = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+def build_trained_backbone(config: Config, checkpoint: str) -> DetNASNet:
+    """Builds the backbone of a detector or classifier with its weights.
+
+    Args:
+        config: The config of the whole model.
+        checkpoint: The checkpoint of the whole model.
+
+    Raises:
+        ValueError: If the backbone is not a searched one, or the weights do
+            not fit.
+        FileNotFoundError: If there is no such checkpoint.
+    """
+    init_default_scope(config.get('default_scope', 'mmdet'))
+    settings = dict(config.model.backbone, init_cfg=None)
+    backbone = MODELS.build(settings)
+    if not isinstance(backbone, DetNASNet):
+        raise ValueError(
+            'the backbone must be a DetNASNet, got '
+            f'{type(backbone).__name__}; take a path out of a supernet by '
+            'tools/model_converters/supernet_to_subnet.py'
+        )
+    prefix = 'backbone.'
+    weights = {
+        key.removeprefix(prefix): value
+        for key, value in load_state_dict(checkpoint).items()
+        if key.startswith(prefix)
+    }
+    require_matching_keys(backbone, weights, f'{prefix}* of {checkpoint}')
+    backbone.load_state_dict(weights)
+    return backbone.eval()
+
+
+def export_backbone(
+    backbone: nn.Module, file: FilePath, image: Tensor
+) -> None:
+    """Writes a backbone as a program without Python code of ours.
+
+    The number of images stays free; their height and width are fixed.
+
+    Args:
+        backbone: The backbone with its weights; it is set to eval mode.
+        file: What to write; ``.pt2`` is a program of ``torch.export``,
+            ``.onnx`` one of ONNX.
+        image: Images of the wanted size, of shape ``(N, 3, H, W)`` with N of
+            at least 2: 1 would be taken for a constant.
+
+    Raises:
+        ValueError: If the ending of the file is neither.
+    """
+    if file.suffix not in EXPORTERS:
+        raise ValueError(
+            f'the file must end in {" or ".join(EXPORTERS)}, got {file}'
+        )
+    EXPORTERS[file.suffix](backbone.eval(), file, image)
+
+
+def _export_torch(backbone: nn.Module, file: FilePath, image: Tensor) -> None:
+    with torch.no_grad():
+        program = torch.export.export(
+            backbone, (image,), dynamic_shapes=({0: BATCH},)
+        )
+    torch.export.save(program, file)
+
+
+def _export_onnx(backbone: nn.Module, file: FilePath, image: Tensor) -> None:
+    try:
+        import onnxscript  # noqa: F401  (the exporter asks for it too late)
+    except ModuleNotFoundError as error:
+        raise ValueError(f'{file} needs onnxscript: {_INSTALL}') from error
+    program = torch.onnx.export(
+        backbone,
+        (image,),
+        dynamo=True,
+        dynamic_shapes=({0: BATCH},),
+        input_names=['images'],
+        verbose=False,
+    )
+    program.save(str(file))
+
+
+EXPORTERS: Mapping[str, Callable[[nn.Module, FilePath, Tensor], None]] = {
+    '.pt2': _export_torch,
+    '.onnx': _export_onnx,
+}
+
+
+@torch.no_grad()
+def largest_difference(
+    backbone: nn.Module, file: FilePath, images: Tensor
+) -> float:
+    """Returns by how much an exported backbone differs from its source.
+
+    Args:
+        backbone: The source, in eval mode.
+        file: What :func:`export_backbone` wrote.
+        images: Images of the size it was exported for.
+    """
+    outputs = load_exported(file)(images)
+    return max(
+        float((one - other).abs().max())
+        for one, other in zip(backbone(images), outputs, strict=True)
+    )
+
+
+def load_exported(file: FilePath) -> Run:
+    """Returns a function that runs an exported backbone on the CPU.
+
+    Args:
+        file: What :func:`export_backbone` wrote.
+    """
+    if file.suffix == '.pt2':
+        return torch.export.load(file).module()
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise ValueError(f'{file} needs onnxruntime: {_INSTALL}') from error
+    session = onnxruntime.InferenceSession(
+        str(file), providers=['CPUExecutionProvider']
+    )
+    (name,) = (one.name for one in session.get_inputs())
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        outputs = session.run(None, {name: images.numpy()})
+        return tuple(map(torch.from_numpy, outputs))
+
+    return run
