@@ -91,8 +91,13 @@ def split_channels(x: Tensor, shuffle: str) -> tuple[Tensor, Tensor]:
     if shuffle == 'interleaved':
         return x[:, 0::2], x[:, 1::2]
     num, channels, height, width = x.shape
-    x = x.reshape(num, 2, channels // 2, height, width)
-    x = x.transpose(1, 2).reshape(num, channels, height, width)
+    if x.is_contiguous(memory_format=torch.channels_last):
+        # The same shuffle, but the result keeps the memory format.
+        x = x.permute(0, 2, 3, 1).unflatten(3, (2, channels // 2))
+        x = x.transpose(3, 4).flatten(3).permute(0, 3, 1, 2)
+    else:
+        x = x.reshape(num, 2, channels // 2, height, width)
+        x = x.transpose(1, 2).reshape(num, channels, height, width)
     passed, taken = x.chunk(2, dim=1)
     return passed, taken
 

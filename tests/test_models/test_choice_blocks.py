@@ -104,6 +104,20 @@ def test_shapes(name, size):
 
 
 @pytest.mark.parametrize('shuffle', SHUFFLES)
+def test_shuffle_keeps_channels_last(shuffle):
+    """A copy into the other format would slow down all that follows."""
+    x = torch.randn(2, 8, 3, 5)
+    format = torch.channels_last
+    for half, same in zip(
+        split_channels(x.to(memory_format=format), shuffle),
+        split_channels(x, shuffle),
+        strict=True,
+    ):
+        assert torch.equal(half, same)
+        assert half.stride(1) <= 2 < half.stride(3)
+
+
+@pytest.mark.parametrize('shuffle', SHUFFLES)
 def test_split_of_eight_channels(shuffle):
     x = torch.arange(8.0).reshape(1, 8, 1, 1)
     passed, taken = split_channels(x, shuffle)
