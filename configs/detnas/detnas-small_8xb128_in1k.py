@@ -1,15 +1,11 @@
-# ImageNet pre-training of the backbone that a search found. Give another path
-# with --cfg-options model.backbone.path=FILE_OR_NAME.
+# ImageNet pre-training of the backbone that a search found, here that with
+# Faster R-CNN on COCO. Give another path with
+# --cfg-options model.backbone.path=FILE_OR_NAME.
 _base_ = [
-    '../_base_/models/detnas_classifier.py',
+    '../_base_/models/detnasnet_classifier.py',
     '../_base_/datasets/imagenet_bs128.py',
     '../_base_/schedules/imagenet_300k.py',
 ]
 
 search = 'work_dirs/faster-rcnn_detnas-search-small_fpn_1x_coco'
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='detnas_mm.DetNASNet',
-        path=search + '/best.json',
-        out_indices=(3, )))
+model = dict(backbone=dict(path=search + '/best.json'))

@@ -1,8 +1,11 @@
-# COCO 2017 with a search split: 5k images held out of train2017, on which
-# candidates are compared. Make its annotation files with
-# `python tools/dataset_converters/coco_search_split.py data/coco`.
-# Validation is the search split; val2017 is for the final test only.
-_base_ = 'mmdet::_base_/datasets/coco_detection.py'
+# COCO with a search split: 5k images held out of the training images, on
+# which candidates are compared. Validation is the search split; val2017
+# (minival) is for the final test only. Its files are those of 2017, or with
+# DETNAS_COCO=2014 in the environment those of 2014.
+_base_ = [
+    'mmdet::_base_/datasets/coco_detection.py',
+    './coco_files_{{$DETNAS_COCO:2017}}.py',
+]
 
 data_root = 'data/coco/'
 train_pipeline = [
@@ -16,16 +19,8 @@ train_dataloader = dict(
     batch_size=2,  # on each of 8 GPUs
     num_workers=4,
     sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        ann_file='annotations/detnas_train2017.json',
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    dataset=dict(
-        ann_file='annotations/detnas_search2017.json',
-        data_prefix=dict(img='train2017/')))
-val_evaluator = dict(ann_file=data_root + 'annotations/detnas_search2017.json')
-test_dataloader = dict(
-    dataset=dict(
-        ann_file='annotations/instances_val2017.json',
-        data_prefix=dict(img='val2017/')))
-test_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
+    dataset=dict(pipeline=train_pipeline, **_base_.coco_train))
+val_dataloader = dict(dataset=_base_.coco_search)
+val_evaluator = dict(ann_file=data_root + _base_.coco_search.ann_file)
+test_dataloader = dict(dataset=_base_.coco_test)
+test_evaluator = dict(ann_file=data_root + _base_.coco_test.ann_file)

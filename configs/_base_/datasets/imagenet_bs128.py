@@ -1,13 +1,15 @@
 # ImageNet as in the authors' code: random resized crop of 224, colour jitter
-# 0.4 and flip; batches of 128 on each of 8 GPUs. BGR from 0 to 255, as the
-# detectors take it.
+# 0.4 and flip; batches of 128 on each of 8 GPUs. The input is that of the
+# detectors: DETNAS_INPUT selects a file of _base_/inputs for both.
+_base_ = '../inputs/{{$DETNAS_INPUT:bgr255}}.py'
+
 dataset_type = 'ImageNet'
 data_root = 'data/imagenet/'
 data_preprocessor = dict(
     num_classes=1000,
-    mean=[0.0, 0.0, 0.0],
-    std=[1.0, 1.0, 1.0],
-    to_rgb=False)
+    mean=_base_.input_mean,
+    std=_base_.input_std,
+    to_rgb=_base_.input_is_rgb)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),

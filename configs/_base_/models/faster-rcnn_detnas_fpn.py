@@ -1,13 +1,17 @@
 # Faster R-CNN with FPN and the 4conv1fc head of the paper. SyncBN is where
 # the authors' code has it: backbone, FPN and the convolutions of the box head;
 # MMEngine turns it into BN on a single process.
-_base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
+_base_ = [
+    'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
+    '../inputs/{{$DETNAS_INPUT:bgr255}}.py',
+]
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
-    # The authors' input: BGR from 0 to 255, the first BN absorbs the scale.
     data_preprocessor=dict(
-        mean=[0.0, 0.0, 0.0], std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
+        mean=_base_.input_mean,
+        std=_base_.input_std,
+        bgr_to_rgb=_base_.input_is_rgb),
     backbone=dict(
         _delete_=True,
         type='detnas_mm.DetNASSupernet',

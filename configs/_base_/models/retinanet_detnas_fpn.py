@@ -1,12 +1,16 @@
 # RetinaNet with SyncBN where the authors' code has it: backbone and FPN, not
 # the head; MMEngine turns it into BN on a single process.
-_base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'
+_base_ = [
+    'mmdet::_base_/models/retinanet_r50_fpn.py',
+    '../inputs/{{$DETNAS_INPUT:bgr255}}.py',
+]
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
-    # The authors' input: BGR from 0 to 255, the first BN absorbs the scale.
     data_preprocessor=dict(
-        mean=[0.0, 0.0, 0.0], std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
+        mean=_base_.input_mean,
+        std=_base_.input_std,
+        bgr_to_rgb=_base_.input_is_rgb),
     backbone=dict(
         _delete_=True,
         type='detnas_mm.DetNASSupernet',

@@ -1,0 +1,5 @@
+_base_ = [
+    '../_base_/models/faster-rcnn_resnet_fpn.py',
+    '../_base_/datasets/coco_retrain.py',
+    '../_base_/schedules/detection_180k.py',
+]

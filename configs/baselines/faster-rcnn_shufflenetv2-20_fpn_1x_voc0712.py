@@ -1,0 +1,14 @@
+_base_ = [
+    '../_base_/models/faster-rcnn_detnasnet_fpn.py',
+    '../_base_/backbones/shufflenetv2-20.py',
+    '../_base_/datasets/voc_retrain.py',
+    '../_base_/schedules/detection_22.5k.py',
+]
+
+pretrained = 'work_dirs/shufflenetv2-20_8xb128_in1k'
+model = dict(
+    backbone=dict(
+        init_cfg=dict(checkpoint=pretrained + '/iter_300000.pth'),
+        **_base_.net),
+    neck=dict(in_channels=_base_.net_channels),
+    roi_head=dict(bbox_head=dict(num_classes=20)))

@@ -1,0 +1,6 @@
+# ImageNet pre-training of what DetNAS found with RetinaNet on COCO,
+# large space.
+_base_ = './detnas-large_8xb128_in1k.py'
+
+search = 'work_dirs/retinanet_detnas-search-large_fpn_1x_coco'
+model = dict(backbone=dict(path=search + '/best.json'))

@@ -1,0 +1,5 @@
+# ImageNet pre-training of what DetNAS found with RetinaNet on COCO.
+_base_ = './detnas-small_8xb128_in1k.py'
+
+search = 'work_dirs/retinanet_detnas-search-small_fpn_1x_coco'
+model = dict(backbone=dict(path=search + '/best.json'))

@@ -1,0 +1,7 @@
+# Supernet of DetNAS-scratch: without pre-training, for twice the iterations.
+_base_ = [
+    '../_base_/models/faster-rcnn_detnas_fpn.py',
+    '../_base_/datasets/coco_detection.py',
+    '../_base_/schedules/detection_180k.py',
+    '../_base_/supernet.py',
+]

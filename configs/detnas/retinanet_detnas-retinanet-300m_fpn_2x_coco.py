@@ -1,0 +1,8 @@
+# DetNAS-COCO-RetinaNet-300M, a path that the authors published.
+_base_ = './retinanet_detnas-small_fpn_2x_coco.py'
+
+pretrained = 'work_dirs/detnas-retinanet-300m_8xb128_in1k'
+model = dict(
+    backbone=dict(
+        path='detnas_retinanet_300m',
+        init_cfg=dict(checkpoint=pretrained + '/iter_300000.pth')))

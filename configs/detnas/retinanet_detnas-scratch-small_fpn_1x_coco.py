@@ -1,0 +1,9 @@
+# What DetNAS-scratch found. It is pre-trained as all other nets.
+_base_ = './retinanet_detnas-small_fpn_1x_coco.py'
+
+search = 'work_dirs/retinanet_detnas-scratch-search-small_fpn_2x_coco'
+pretrained = 'work_dirs/detnas-scratch-small-retinanet-coco_8xb128_in1k'
+model = dict(
+    backbone=dict(
+        path=search + '/best.json',
+        init_cfg=dict(checkpoint=pretrained + '/iter_300000.pth')))

@@ -1,0 +1,10 @@
+# Supernet of DetNAS-scratch: without pre-training, for twice the iterations.
+_base_ = [
+    '../_base_/models/retinanet_detnas_fpn.py',
+    '../_base_/datasets/voc_detection.py',
+    '../_base_/schedules/detection_45k.py',
+    '../_base_/supernet.py',
+]
+
+model = dict(bbox_head=dict(num_classes=20))
+optim_wrapper = dict(optimizer=dict(lr=0.01))

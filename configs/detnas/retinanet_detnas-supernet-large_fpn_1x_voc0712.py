@@ -1,0 +1,7 @@
+_base_ = './retinanet_detnas-supernet-small_fpn_1x_voc0712.py'
+
+pretrained = 'work_dirs/detnas-supernet-large_8xb128_in1k/iter_300000.pth'
+model = dict(
+    backbone=dict(
+        search_space='large', init_cfg=dict(checkpoint=pretrained)),
+    neck=dict(in_channels=[96, 240, 480, 960]))
