@@ -1,12 +1,7 @@
 """Fixtures of the tests of the configs."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'test_engine'))
-import digits_runs
+from kit import digits_runs
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -4,7 +4,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
-from digits_runs import CONFIGS
+from kit.digits_runs import CONFIGS
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn

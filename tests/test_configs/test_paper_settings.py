@@ -1,7 +1,7 @@
 """The numbers of the paper, each with the section that has it."""
 
 import pytest
-from digits_runs import CONFIGS
+from kit.digits_runs import CONFIGS
 from mmengine.config import Config
 
 SEARCHES = ['faster-rcnn_detnas-search', 'retinanet_detnas-search']

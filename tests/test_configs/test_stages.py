@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from digits_runs import load_config, train_config
+from kit.digits_runs import load_config, train_config
 from mmengine.config import ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope

@@ -2,8 +2,8 @@
 
 from copy import deepcopy
 
-import digits_runs
 import pytest
+from kit import digits_runs
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from kit.models import changed_keys, copies
+from kit.toy_search import ToyMetric, loader_config, toy_runner
 from mmengine.evaluator import Evaluator
-from toy_search import ToyMetric, loader_config, toy_runner
 from toy_training import training_runner
 
 from detnas_mm.engine import BNRecalibrationHook

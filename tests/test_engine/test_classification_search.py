@@ -1,7 +1,7 @@
 """The search under mmpretrain: the paper's ClsNASNet."""
 
 import torch
-from digits_runs import load_config, run_search
+from kit.digits_runs import load_config, run_search
 from mmengine.runner import Runner
 
 STAGE_1 = 'digits/detnas-supernet-tiny_digits-cls'

@@ -4,8 +4,8 @@ import itertools
 import math
 
 import pytest
-from digits_runs import read_candidates
-from toy_search import ToyMetric, toy_runner
+from kit.digits_runs import read_candidates
+from kit.toy_search import ToyMetric, toy_runner
 
 from detnas_mm.structures import SearchRecord
 

@@ -4,7 +4,7 @@ import json
 from copy import deepcopy
 from pathlib import Path
 
-from digits_runs import (
+from kit.digits_runs import (
     read_candidates,
     run_search,
     search_config,

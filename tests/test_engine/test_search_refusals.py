@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from digits_runs import search_config
+from kit.digits_runs import search_config
 from kit.models import ToyClassifier, searched, supernet
 from kit.spaces import FOUR_BLOCKS, TWO_BLOCKS
+from kit.toy_search import ToyMetric, toy_runner
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from toy_search import ToyMetric, toy_runner
 
 from detnas_mm.engine import BNRecalibrationHook
 

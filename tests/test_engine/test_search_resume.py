@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from digits_runs import (
+from kit.digits_runs import (
     read_candidates,
     run_search,
     search_config,
     without_seconds,
 )
+from kit.toy_search import ToyMetric, toy_checkpoint, toy_runner
 from mmengine.runner import Runner
-from toy_search import ToyMetric, toy_checkpoint, toy_runner
 
 from detnas_mm.cost import Bounds, Constraint
 from detnas_mm.engine.search_header import build_search_header

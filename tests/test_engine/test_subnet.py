@@ -1,7 +1,7 @@
 """The checkpoint of a path, out of that of a supernet."""
 
-import digits_runs
 import torch
+from kit import digits_runs
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 

@@ -5,9 +5,9 @@ import itertools
 import torch
 from kit.models import ToyClassifier, randomized, supernet
 from kit.spaces import FOUR_BLOCKS
+from kit.toy_search import loader_config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from toy_search import loader_config
 
 from detnas_mm.engine import SinglePathSamplingHook
 from detnas_mm.models import find_supernet

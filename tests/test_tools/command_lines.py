@@ -10,7 +10,7 @@ import time
 from contextlib import redirect_stdout
 from unittest.mock import patch
 
-from digits_runs import CONFIGS, ROOT
+from kit.digits_runs import CONFIGS, ROOT
 
 
 def command(tool, *args, launcher=()):

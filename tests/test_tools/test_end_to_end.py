@@ -21,7 +21,7 @@ from command_lines import (
     run,
     run_here,
 )
-from digits_runs import (
+from kit.digits_runs import (
     SEARCH,
     load_config,
     read_candidates,

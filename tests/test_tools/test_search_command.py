@@ -9,7 +9,7 @@ from command_lines import (
     loading_options,
     run_here,
 )
-from digits_runs import read_candidates
+from kit.digits_runs import read_candidates
 
 SEARCH = config_file('retinanet_detnas-search-tiny_fpn_digits')
 LARGE = ['val_cfg.constraint.max_macs=1e9']

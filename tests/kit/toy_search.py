@@ -4,13 +4,14 @@ import itertools
 
 import numpy as np
 import torch
-from kit.models import ToyClassifier, supernet
-from kit.spaces import FOUR_BLOCKS
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from detnas_mm.engine import BNRecalibrationHook
+
+from .models import ToyClassifier, supernet
+from .spaces import FOUR_BLOCKS
 
 _run_number = itertools.count()
 METRIC = 'toy/score'
