@@ -37,6 +37,23 @@ def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
         raise
 
 
+def require_writable(folder: str | os.PathLike) -> None:
+    """Makes a folder where there is none, and tries to write into it.
+
+    Raises:
+        OSError: If that fails, with the reason.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b'something')
+            file.flush()
+    except OSError as error:
+        reason = f'cannot write to {folder}: {error.strerror}'
+        raise OSError(f'{reason}; use another --work-dir') from error
+
+
 def text_digest(text: str) -> str:
     """Returns the SHA-256 digest of a text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,6 +10,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from .candidate import Candidate
+from .files import text_digest
+from .json_lines import append_line, whole_lines
+
+# The digests say whether checkpoint and config are the same; where a file
+# lies does not matter.
+_ONLY_FOR_READERS = ('config', 'checkpoint')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +50,20 @@ class SearchHeader:
     shuffle: str = 'grouped'
     version: int = 1
 
+    @property
+    def digest(self) -> str:
+        """Digest of what defines the search."""
+        defining = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in _ONLY_FOR_READERS
+        }
+        return text_digest(json.dumps(defining, sort_keys=True))
+
     def difference(self, other: 'SearchHeader') -> str | None:
         """Returns what differs between two searches, in one line."""
         for field in fields(self):
-            # The digests say whether checkpoint and config are the same;
-            # where a file lies does not matter.
-            if field.name in ('config', 'checkpoint'):
+            if field.name in _ONLY_FOR_READERS:
                 continue
             mine = getattr(self, field.name)
             theirs = getattr(other, field.name)
@@ -96,13 +110,18 @@ class SearchRecord:
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike, header: SearchHeader
+        cls,
+        path: str | os.PathLike,
+        header: SearchHeader,
+        *,
+        overwrite: bool = False,
     ) -> 'SearchRecord':
         """Opens a record for appending; makes it where there is none.
 
         Args:
             path: The file.
             header: What the search is defined by.
+            overwrite: Whether to begin anew what the file holds.
 
         Raises:
             ValueError: If the file is the record of another search, or
@@ -112,6 +131,8 @@ class SearchRecord:
         record = cls(path)
         record._lock()
         try:
+            if overwrite:
+                os.truncate(record._file, 0)
             record._write_header_if_new(header)
             size = record._load()
             difference = record.header.difference(header)
@@ -142,9 +163,15 @@ class SearchRecord:
                 f'the next candidate of {self.path} has index '
                 f'{len(self.candidates)}, got {candidate.index}'
             )
-        line = json.dumps(candidate.to_dict(), allow_nan=False) + '\n'
-        self._write(line.encode())
+        append_line(self._file, self.path, candidate.to_dict())
         self.candidates.append(candidate)
+
+    def drop_last(self, count: int) -> None:
+        """Takes back the last candidates, to have them evaluated again."""
+        kept = len(self.candidates) - count
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        os.truncate(self._file, sum(map(len, lines[: kept + 1])))
+        del self.candidates[kept:]
 
     def close(self) -> None:
         """Closes the file and gives the lock back."""
@@ -180,29 +207,14 @@ class SearchRecord:
             return
         try:
             os.truncate(self._file, 0)
-            self._write((json.dumps(asdict(header)) + '\n').encode())
+            append_line(self._file, self.path, asdict(header))
         except BaseException:
             self.path.unlink()
             raise
 
-    def _write(self, line: bytes) -> None:
-        """Puts a line on disk, or leaves the file as it was."""
-        size = os.fstat(self._file).st_size
-        try:
-            while line:
-                line = line[os.write(self._file, line) :]
-            os.fsync(self._file)
-        except BaseException:
-            os.truncate(self._file, size)
-            raise
-
     def _load(self) -> int:
         """Reads all whole lines and returns how many bytes they have."""
-        content = self.path.read_bytes()
-        lines = content.split(b'\n')
-        # What follows the last newline was cut off by a crash.
-        torn = lines.pop()
-        size = len(content) - len(torn)
+        lines, size = whole_lines(self.path.read_bytes())
         for number, line in enumerate(lines):
             try:
                 self._read_line(number, json.loads(line))

@@ -167,6 +167,44 @@ def test_record_of_another_search_is_refused(path, field):
     SearchRecord.open(path, HEADER).close()
 
 
+@pytest.mark.parametrize('field', [*CHANGES, 'config', 'checkpoint'])
+def test_digest_changes_with_what_defines_a_search(field):
+    changed = header(**{field: CHANGES.get(field, 'elsewhere')})
+    assert (changed.digest != HEADER.digest) == (field in CHANGES)
+
+
+def test_overwritten_the_record_begins_anew(path):
+    other = header(seed=1)
+    with SearchRecord.open(path, other, overwrite=True) as record:
+        assert record.candidates == []
+        record.append(candidate(0))
+    again = SearchRecord.read(path)
+    assert again.header == other
+    assert again.candidates == [candidate(0)]
+
+
+def test_a_record_in_use_is_not_overwritten(path):
+    before = path.read_bytes()
+    with (
+        SearchRecord.open(path, HEADER),
+        pytest.raises(BlockingIOError, match='another search'),
+    ):
+        SearchRecord.open(path, header(seed=1), overwrite=True)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize('count', [0, 1, 3])
+def test_last_candidates_can_be_taken_back(path, count):
+    before = path.read_bytes()
+    with SearchRecord.open(path, HEADER) as record:
+        record.drop_last(count)
+        assert record.candidates == FIRST[: 3 - count]
+        assert SearchRecord.read(path).candidates == FIRST[: 3 - count]
+        for one in FIRST[3 - count :]:
+            record.append(one)
+    assert path.read_bytes() == before
+
+
 def test_where_the_checkpoint_lies_does_not_matter(path):
     moved = header(checkpoint='elsewhere.pth')
     with SearchRecord.open(path, moved) as record:

@@ -2,16 +2,15 @@
 
 import contextlib
 import os
-import resource
 import signal
 import stat
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from kit.disks import full_disk
 from kit.records import HEADER, candidate
 
 from detnas_mm.structures import SearchRecord
@@ -20,6 +19,7 @@ TESTS = Path(__file__).parents[1]
 # Opens the record, says so, and appends for as long as it is left alive.
 HOLDER = """
 import sys, time
+from kit.disks import full_disk
 from kit.records import HEADER, candidate
 from detnas_mm.structures import SearchRecord
 record = SearchRecord.open(sys.argv[1], HEADER)
@@ -90,20 +90,6 @@ def test_what_is_read_during_writing_is_whole(tmp_path, hold):
         record.append(candidate(len(record.candidates)))
 
 
-@contextmanager
-def full_disk(path, room):
-    """Lets files grow to the size of this one and some bytes only."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    size = path.stat().st_size + room
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
 @pytest.mark.parametrize('room', [0, 9])
 def test_full_disk_keeps_what_was_there(tmp_path, room):
     """The disk takes a part of a line, and there is room again later."""
@@ -113,8 +99,14 @@ def test_full_disk_keeps_what_was_there(tmp_path, room):
     before = path.read_bytes()
 
     with SearchRecord.open(path, HEADER) as record:
-        with full_disk(path, room), pytest.raises(OSError, match='too large'):
+        with (
+            full_disk(path, room),
+            pytest.raises(OSError, match='too large') as error,
+        ):
             record.append(candidate(1))
+        assert str(path) in str(error.value)
+        assert '--resume' in str(error.value)
+        assert '\n' not in str(error.value)
         assert record.candidates == [candidate(0)]
 
     assert path.read_bytes().startswith(before)
