@@ -1,0 +1,86 @@
+"""Signals that end a search."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from detnas_mm.interrupts import (
+    Interrupted,
+    interrupt_main_thread,
+    stop_on_signals,
+)
+
+
+def interruption(action):
+    """What an action raises while signals are heeded."""
+    with pytest.raises(Interrupted) as caught, stop_on_signals():
+        action()
+    return caught.value
+
+
+def wait():
+    time.sleep(30)
+
+
+@pytest.mark.parametrize(
+    ('signum', 'code', 'name'),
+    [(signal.SIGINT, 130, 'SIGINT'), (signal.SIGTERM, 143, 'SIGTERM')],
+)
+def test_a_signal_interrupts_what_runs(signum, code, name):
+    before = [signal.getsignal(one) for one in (2, 15)]
+    start = time.monotonic()
+    threading.Timer(0.2, os.kill, [os.getpid(), signum]).start()
+    interrupted = interruption(wait)
+    assert time.monotonic() - start < 20
+    assert name in str(interrupted)
+    assert interrupted.exit_code == code
+    # No failure of a candidate: `except Exception` lets it through.
+    assert not isinstance(interrupted, Exception)
+    assert [signal.getsignal(one) for one in (2, 15)] == before
+
+
+def test_schedulers_may_send_several():
+    def stop_thrice():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+
+    assert interruption(stop_thrice).exit_code == 143
+
+
+def test_another_thread_may_interrupt():
+    threading.Timer(0.2, interrupt_main_thread).start()
+    assert 'SIGINT' in str(interruption(wait))
+
+
+def test_what_swallows_the_exception_is_ended():
+    program = """
+import os, signal, time
+from detnas_mm.interrupts import stop_on_signals
+with stop_on_signals(grace=0.5):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException:
+        print('swallowed', flush=True)
+    time.sleep(60)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, timeout=50
+    )
+    assert done.stdout == b'swallowed\n'
+    assert done.returncode == 143
+
+
+def test_without_a_signal_nothing_happens():
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_on_signals():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
