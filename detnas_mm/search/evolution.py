@@ -74,19 +74,25 @@ class Evolution:
         )
         self.num_random = num_random
 
-    def ask(self) -> list[Path]:
+    def ask(self, pending: Sequence[Sequence[Path]] = ()) -> list[Path]:
         """Returns the next generation: all legal, none told before.
 
         Asked twice without being told, it gives the same paths.
 
+        Args:
+            pending: The generations that were asked for and are not told
+                yet. Their paths are not asked again.
+
         Raises:
             NoLegalPathError: If there are not enough legal paths left.
         """
-        return [proposal.path for proposal in self.propose()]
+        return [proposal.path for proposal in self.propose(pending)]
 
-    def propose(self) -> list[Proposal]:
+    def propose(
+        self, pending: Sequence[Sequence[Path]] = ()
+    ) -> list[Proposal]:
         """Returns the next generation with the origin of each path."""
-        rng = self._history.rng()
+        rng = self._history.rng(len(pending))
         parents = [one.path for one in self._history.top(self.parents)]
         origins = [Origin.RANDOM] * self._history.population
         if parents:
@@ -96,7 +102,7 @@ class Evolution:
                 + [Origin.RANDOM] * self.num_random
             )
         proposals: list[Proposal] = []
-        taken: set[Path] = set()
+        taken = {path for paths in pending for path in paths}
         for origin in origins:
             proposal = self._draw(origin, parents, taken, rng)
             proposals.append(proposal)
@@ -164,15 +170,17 @@ class RandomSearch:
     ) -> None:
         self._history = History(space, population, is_legal, seed)
 
-    def ask(self) -> list[Path]:
-        """Returns the next generation: all legal, none told before."""
-        return [proposal.path for proposal in self.propose()]
+    def ask(self, pending: Sequence[Sequence[Path]] = ()) -> list[Path]:
+        """Returns the next generation: all legal, none told or pending."""
+        return [proposal.path for proposal in self.propose(pending)]
 
-    def propose(self) -> list[Proposal]:
+    def propose(
+        self, pending: Sequence[Sequence[Path]] = ()
+    ) -> list[Proposal]:
         """Returns the next generation with the origin of each path."""
-        rng = self._history.rng()
+        rng = self._history.rng(len(pending))
         proposals: list[Proposal] = []
-        taken: set[Path] = set()
+        taken = {path for paths in pending for path in paths}
         for _ in range(self._history.population):
             path = self._history.draw_random(taken, rng)
             proposals.append(Proposal(path, Origin.RANDOM))

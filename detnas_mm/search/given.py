@@ -34,11 +34,13 @@ class GivenPaths:
                 f'`paths` must be different paths, at least one, got {paths}'
             )
 
-    def ask(self) -> list[Path]:
+    def ask(self, pending: Sequence[Sequence[Path]] = ()) -> list[Path]:
         """Returns the paths."""
         return list(self.paths)
 
-    def propose(self) -> list[Proposal]:
+    def propose(
+        self, pending: Sequence[Sequence[Path]] = ()
+    ) -> list[Proposal]:
         """Returns the paths with their origin."""
         return [Proposal(path, Origin.GIVEN) for path in self.paths]
 

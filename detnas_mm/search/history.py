@@ -44,10 +44,17 @@ class Proposal:
 class SearchAlgorithm(Protocol):
     """What the search loop needs of an algorithm."""
 
-    def propose(self) -> list[Proposal]:
-        """Returns the paths of the next generation with their origins."""
+    def propose(
+        self, pending: Sequence[Sequence[Path]] = ()
+    ) -> list[Proposal]:
+        """Returns the paths of the next generation with their origins.
 
-    def ask(self) -> list[Path]:
+        Args:
+            pending: The generations that were asked for and are not told
+                yet, for a search that begins one before the last has ended.
+        """
+
+    def ask(self, pending: Sequence[Sequence[Path]] = ()) -> list[Path]:
         """Returns the paths of the next generation."""
 
     def tell(
@@ -108,9 +115,13 @@ class History:
             self.seen.add(path)
         self.generation += 1
 
-    def rng(self) -> np.random.Generator:
-        """Returns the generator of the next generation's choices."""
-        return np.random.default_rng((self.seed, self.generation))
+    def rng(self, pending: int = 0) -> np.random.Generator:
+        """Returns the generator of the next generation's choices.
+
+        Args:
+            pending: Number of generations that are asked for but not told.
+        """
+        return np.random.default_rng((self.seed, self.generation + pending))
 
     def top(self, count: int) -> list[ScoredPath]:
         """Returns the fittest of all history, the earlier among equals."""

@@ -117,6 +117,33 @@ def test_paths_told_from_elsewhere_are_not_asked(make):
     assert set(search.ask()) == set(TWO_BLOCKS.all_paths()) - set(told)
 
 
+@pytest.mark.parametrize('lookahead', [1, 2])
+def test_a_generation_may_be_asked_before_the_last_has_ended(make, lookahead):
+    """What is asked depends on what was told before, not on what is told
+    meanwhile; and nothing comes twice."""
+    fitness = additive_fitness(TINY, 0)
+
+    def run_ahead():
+        search = make(TINY, is_legal=few_xception, seed=4)
+        pending, asked = [], []
+        for _ in range(12):
+            pending.append(search.ask(pending))
+            asked.append(pending[-1])
+            if len(pending) > lookahead:
+                done = pending.pop(0)
+                search.tell(done, [fitness(path) for path in done])
+        return asked
+
+    asked = run_ahead()
+    assert run_ahead() == asked
+    flat = [path for paths in asked for path in paths]
+    assert len(set(flat)) == len(flat) == 96
+    assert all(map(few_xception, flat))
+    # Only the first generation is that of a search that waits.
+    waiting = run(make(TINY, is_legal=few_xception, seed=4), fitness, 12)
+    assert asked[0] == waiting[0]
+
+
 def test_first_generation_is_random(make):
     search = make(TINY, seed=0)
     assert {one.origin for one in search.propose()} == {Origin.RANDOM}
