@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -15,16 +16,33 @@ from detnas_mm.command_line import (
 )
 from detnas_mm.compat import setup_compat
 from detnas_mm.evaluation import job_rank
+from detnas_mm.interrupts import Interrupted, stop_on_signals
+from detnas_mm.structures.files import require_writable
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of the search')
     parser.add_argument('checkpoint', help='checkpoint of the supernet')
-    parser.add_argument(
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument(
         '--resume',
         action='store_true',
         help='go on with the search in the work dir',
+    )
+    there.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='drop the search in the work dir',
+    )
+    parser.add_argument(
+        '--executor',
+        choices=['local', 'ray'],
+        help="who evaluates, without a launcher: this process, or 'ray' on "
+        'all GPUs of this machine or of a cluster',
+    )
+    parser.add_argument(
+        '--address', help='address of the Ray cluster, for --executor ray'
     )
     parser.add_argument('--seed', type=int, help='seed of the search')
     parser.add_argument(
@@ -52,11 +70,51 @@ def require_search_loop(config: Config) -> None:
         )
 
 
+def apply_arguments(config: Config, args: argparse.Namespace) -> None:
+    """Takes the settings of the search from the command line."""
+    config.load_from = args.checkpoint
+    search = config.val_cfg
+    search.launcher = args.launcher
+    search.resume = args.resume
+    search.overwrite = args.overwrite
+    for name in ('seed', 'algorithm'):
+        if getattr(args, name) is not None:
+            search[name] = getattr(args, name)
+    if args.paths is not None:
+        search.algorithm = 'given'
+        search.paths = args.paths
+    executor = dict(search.get('executor') or {})
+    if args.executor is not None:
+        executor['type'] = args.executor
+    if args.address is not None:
+        if executor.get('type') != 'ray':
+            raise ValueError('`--address` goes with `--executor ray`')
+        executor['address'] = args.address
+    search.executor = executor or None
+
+
+def search(config: Config, rank: int) -> None:
+    """Searches until it is done or a signal comes."""
+    try:
+        with stop_on_signals():
+            require_writable(config.work_dir)
+            Runner.from_cfg(config).val()
+    except Interrupted as interrupted:
+        if rank == 0:
+            print(
+                f'\n{interrupted}; what is evaluated is in {config.work_dir}:'
+                ' go on by the same command with --resume',
+                file=sys.stderr,
+            )
+        sys.exit(interrupted.exit_code)
+
+
 def main() -> None:
     args = parse_args()
     setup_compat()
     config = load_config(args)
     require_search_loop(config)
+    apply_arguments(config, args)
     rank = job_rank(args.launcher)
     if rank:
         # Only rank 0 keeps the record; the others leave their logs.
@@ -66,16 +124,7 @@ def main() -> None:
     # To MMEngine each process is alone: none waits for another while it
     # evaluates a candidate.
     config.launcher = 'none'
-    config.load_from = args.checkpoint
-    config.val_cfg.launcher = args.launcher
-    config.val_cfg.resume = args.resume
-    for name in ('seed', 'algorithm'):
-        if getattr(args, name) is not None:
-            config.val_cfg[name] = getattr(args, name)
-    if args.paths is not None:
-        config.val_cfg.algorithm = 'given'
-        config.val_cfg.paths = args.paths
-    Runner.from_cfg(config).val()
+    search(config, rank)
 
 
 if __name__ == '__main__':

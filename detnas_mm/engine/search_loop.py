@@ -15,35 +15,34 @@ from torch.utils.data import DataLoader
 from detnas_mm.cost import Constraint
 from detnas_mm.evaluation import (
     CandidateEvaluator,
-    DistributedEvaluator,
+    Journal,
     LocalEvaluator,
     connect,
     job_rank,
+    serve,
     unrounded,
 )
-from detnas_mm.models import (
-    find_supernet,
-    load_state_dict,
-    require_matching_keys,
-)
+from detnas_mm.models import find_supernet
 from detnas_mm.registry import LOOPS
-from detnas_mm.search import (
-    Evolution,
-    GivenPaths,
-    RandomSearch,
-    SearchAlgorithm,
-)
 from detnas_mm.structures import Candidate, Path, SearchRecord
 
-from .bn_recalibration_hook import BNRecalibrationHook
+from .search_algorithm import algorithm_settings, build_algorithm
+from .search_checks import (
+    find_bn_recalibration,
+    load_supernet,
+    require_images,
+    require_new_record,
+)
 from .search_constraint import build_constraint, extend_to_detector
+from .search_executors import executor_settings, open_executor
 from .search_header import build_search_header
 from .search_progress import SearchProgress
-from .search_results import write_results
-from .search_run import SearchRun
-from .unwrap import unwrap
+from .search_results import remove_results, write_results
+from .search_run import SearchRun, drop_final_failures
 
 RECORD = 'search_record.jsonl'
+# Beside the record: what is finished, but not yet its turn.
+JOURNAL = 'search_record.pending.jsonl'
 
 
 @LOOPS.register_module()
@@ -73,19 +72,25 @@ class EvolutionSearchLoop(BaseLoop):
         num_mutation: Mutated children of a generation.
         num_crossover: Crossed children of a generation.
         num_random: Random paths of each later generation.
+        lookahead: How many generations are begun before one has ended, so
+            that no worker is idle. Then parents are of an earlier generation.
         seed: Seed of the search.
         resume: Whether to go on with the search in the work dir.
+        overwrite: Whether to drop the search in the work dir.
         max_failures: Failed candidates in a row that end the search.
         launcher: How the processes of the search were started: ``'none'``
             for this one alone, ``'pytorch'``, ``'slurm'`` or ``'mpi'``. Each
             process evaluates candidates of its own.
+        executor: Settings of the executor, see
+            :func:`detnas_mm.engine.search_executors.executor_settings`.
+        worker: Whether this process only evaluates, for a search elsewhere.
         fp16: Whether to run the detector under autocast.
 
     Raises:
-        ValueError: If a setting is out of its range, or too few paths keep
-            the constraint.
-        FileExistsError: If the work dir holds a search and ``resume`` is
-            not set.
+        ValueError: If a setting is out of its range, too few paths keep the
+            constraint, or the search split is empty.
+        FileExistsError: If the work dir holds a search and neither
+            ``resume`` nor ``overwrite`` is set.
     """
 
     def __init__(
@@ -105,48 +110,54 @@ class EvolutionSearchLoop(BaseLoop):
         num_mutation: int | None = None,
         num_crossover: int | None = None,
         num_random: int = 0,
+        lookahead: int = 0,
         seed: int = 0,
         resume: bool = False,
+        overwrite: bool = False,
         max_failures: int = 10,
         launcher: str = 'none',
+        executor: Mapping | None = None,
+        worker: bool = False,
         fp16: bool = False,
     ) -> None:
         if generations < 1:
             raise ValueError(
                 f'`generations` must be at least 1, got {generations}'
             )
+        self.executor = executor_settings(executor, launcher)
+        rank = job_rank(launcher)
+        # First of all: should rank 0 refuse to search, the others notice.
+        self.job = None if launcher == 'none' else connect()
         self.record_path = FilePath(runner.work_dir) / RECORD
-        self.is_controller = job_rank(launcher) == 0
-        if self.is_controller:
-            _require_new_record(self.record_path, resume)
-        recalibration = _find_bn_recalibration(runner)
+        if rank == 0 and not worker:
+            require_new_record(self.record_path, resume, overwrite)
+        recalibration = find_bn_recalibration(runner)
         self.supernet = find_supernet(runner.model)
         self.metric = metric
-        self.generations = generations
-        self.population = population
+        self.generations = 1 if algorithm == 'given' else generations
+        self.population = len(paths) if algorithm == 'given' else population
+        self.lookahead = lookahead
         self.seed = seed
+        self.overwrite = overwrite
         self.max_failures = max_failures
-        self.launcher = launcher
-        self.settings = dict(type=algorithm)
-        if algorithm == 'given':
-            self.generations, self.population = 1, len(paths)
-            self.settings.update(paths=list(paths))
-        else:
-            self.settings.update(population=population)
-        if algorithm == 'evolution':
-            self.settings.update(
-                parents=parents,
-                mutation_prob=mutation_prob,
-                num_mutation=num_mutation,
-                num_crossover=num_crossover,
-                num_random=num_random,
-            )
-        self._load_supernet(runner)
+        self.settings = algorithm_settings(
+            algorithm,
+            paths=paths,
+            population=population,
+            lookahead=lookahead,
+            parents=parents,
+            mutation_prob=mutation_prob,
+            num_mutation=num_mutation,
+            num_crossover=num_crossover,
+            num_random=num_random,
+        )
+        load_supernet(runner)
         settings = dict(constraint or {})
         whole_detector = settings.pop('whole_detector', False)
         self._set_constraint(build_constraint(self.supernet, settings))
 
         super().__init__(runner, dataloader)
+        require_images(self.dataloader)
         recalibration.prepare(runner)
         self.val_loop = ValLoop(runner, self.dataloader, evaluator, fp16)
         self.evaluator = self.val_loop.evaluator
@@ -163,20 +174,16 @@ class EvolutionSearchLoop(BaseLoop):
         Returns:
             The metrics of the best candidate; nothing on other ranks than 0.
         """
-        evaluator = LocalEvaluator(self._score, self.metric)
-        if self.launcher == 'none':
-            return self._search(evaluator)
-        evaluator = DistributedEvaluator(connect(), evaluator)
-        if not self.is_controller:
-            evaluator.serve()
-            return {}
-        try:
-            return self._search(evaluator)
-        finally:
-            evaluator.close()
+        if self.job is None or self.job.rank == 0:
+            return self._search()
+        serve(self.job, self.local_evaluator(), limits=self.executor)
+        return {}
 
-    def _search(self, evaluator: CandidateEvaluator) -> dict:
-        space = self.supernet.search_space
+    def local_evaluator(self) -> LocalEvaluator:
+        """Returns what evaluates candidates in this process."""
+        return LocalEvaluator(self._score, self.metric)
+
+    def _search(self) -> dict:
         header = build_search_header(
             self.runner.cfg,
             checkpoint=self.runner.cfg.load_from,
@@ -186,27 +193,53 @@ class EvolutionSearchLoop(BaseLoop):
             metric=self.metric,
             seed=self.seed,
         )
-        with SearchRecord.open(self.record_path, header) as record:
-            progress = SearchProgress(
-                self.runner.logger,
-                self.runner.visualizer,
-                space,
-                total=self.generations * self.population,
-                metric=self.metric,
-                done=len(record.candidates),
-                work_dir=self.runner.work_dir,
-            )
-            best = SearchRun(
-                algorithm=self.algorithm,
-                constraint=self.constraint,
-                evaluator=evaluator,
-                record=record,
-                progress=progress,
-                on_best=self._write_results,
-                generations=self.generations,
-                max_failures=self.max_failures,
-            ).run()
+        with SearchRecord.open(
+            self.record_path, header, overwrite=self.overwrite
+        ) as record:
+            journal_path = self.record_path.with_name(JOURNAL)
+            if self.overwrite:
+                remove_results(self.runner.work_dir)
+                journal_path.unlink(missing_ok=True)
+            dropped = drop_final_failures(record, self.max_failures)
+            if dropped:
+                self.runner.logger.warning(
+                    f'The last {dropped} candidates of the record failed and '
+                    'ended the search: they are evaluated again'
+                )
+            with open_executor(
+                self.executor,
+                self.local_evaluator(),
+                job=self.job,
+                journal=Journal(journal_path, record.header.digest),
+                config=self.runner.cfg,
+                logger=self.runner.logger,
+            ) as evaluator:
+                best = self._run(record, evaluator)
         return dict(best.metrics)
+
+    def _run(
+        self, record: SearchRecord, evaluator: CandidateEvaluator
+    ) -> Candidate:
+        progress = SearchProgress(
+            self.runner.logger,
+            self.runner.visualizer,
+            self.supernet.search_space,
+            total=self.generations * self.population,
+            metric=self.metric,
+            done=len(record.candidates),
+            work_dir=self.runner.work_dir,
+        )
+        return SearchRun(
+            algorithm=self.algorithm,
+            constraint=self.constraint,
+            evaluator=evaluator,
+            record=record,
+            progress=progress,
+            on_best=self._write_results,
+            generations=self.generations,
+            lookahead=self.lookahead,
+            max_failures=self.max_failures,
+        ).run()
 
     def _score(self, path: Path) -> dict[str, float]:
         """Validates the detector with a path."""
@@ -221,43 +254,16 @@ class EvolutionSearchLoop(BaseLoop):
         ):
             return self.val_loop.run()
 
-    def _build_algorithm(self) -> SearchAlgorithm:
-        settings = dict(self.settings)
-        kind = settings.pop('type')
-        space = self.supernet.search_space
-        if kind == 'given':
-            return GivenPaths(space, **settings)
-        kinds = {'evolution': Evolution, 'random': RandomSearch}
-        if kind not in kinds:
-            raise ValueError(
-                f'`algorithm` must be one of {", ".join(kinds)} or given, got '
-                f'{kind!r}'
-            )
-        return kinds[kind](
-            space,
-            is_legal=self.constraint.is_legal,
-            seed=self.seed,
-            **settings,
-        )
-
-    def _load_supernet(self, runner: Runner) -> None:
-        """Loads the checkpoint, which must have all of the weights."""
-        checkpoint = runner.cfg.get('load_from')
-        if not checkpoint:
-            raise ValueError(
-                'a search needs the checkpoint of a trained supernet: '
-                'tools/search.py CONFIG CHECKPOINT, or `load_from`'
-            )
-        model = unwrap(runner.model)
-        state_dict = load_state_dict(checkpoint)
-        require_matching_keys(model, state_dict, str(checkpoint))
-        model.load_state_dict(state_dict)
-
     def _set_constraint(self, constraint: Constraint) -> None:
         self.constraint = constraint
         if self.settings['type'] != 'given':
             constraint.require_legal_paths(self.generations * self.population)
-        self.algorithm = self._build_algorithm()
+        self.algorithm = build_algorithm(
+            self.settings,
+            self.supernet.search_space,
+            is_legal=constraint.is_legal,
+            seed=self.seed,
+        )
 
     def _write_results(self, best: Candidate) -> None:
         write_results(
@@ -267,25 +273,6 @@ class EvolutionSearchLoop(BaseLoop):
             self.metric,
             self.supernet.shuffle,
         )
-
-
-def _require_new_record(path: FilePath, resume: bool) -> None:
-    if path.exists() and not resume:
-        raise FileExistsError(
-            f'{path.parent} already holds a search; go on with it by '
-            '--resume, or use another --work-dir'
-        )
-
-
-def _find_bn_recalibration(runner: Runner) -> BNRecalibrationHook:
-    for hook in runner.hooks:
-        if isinstance(hook, BNRecalibrationHook):
-            return hook
-    raise ValueError(
-        'a search needs BNRecalibrationHook: the running statistics of a '
-        'supernet fit none of its paths; add '
-        "dict(type='detnas_mm.BNRecalibrationHook') to `custom_hooks`"
-    )
 
 
 @contextlib.contextmanager

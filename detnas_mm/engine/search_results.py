@@ -11,6 +11,8 @@ from detnas_mm.structures import (
 from detnas_mm.structures.config_text import backbone_text
 from detnas_mm.structures.files import write_atomically
 
+BEST = 'best.json'
+BEST_BACKBONE = 'best_backbone.py'
 _BACKBONE_CONFIG = """\
 # Backbone found by a search: {metric} {fitness:.4f} on the search split,
 # {macs:.1f}M multiply-adds, {params:.2f}M parameters (backbone only).
@@ -58,7 +60,11 @@ def write_results(
         channels=list(space.stage_channels),
     )
     work_dir = Path(work_dir)
-    write_atomically(
-        work_dir / 'best.json', json.dumps(result, indent=2) + '\n'
-    )
-    write_atomically(work_dir / 'best_backbone.py', config)
+    write_atomically(work_dir / BEST, json.dumps(result, indent=2) + '\n')
+    write_atomically(work_dir / BEST_BACKBONE, config)
+
+
+def remove_results(work_dir: str | Path) -> None:
+    """Removes what :func:`write_results` wrote."""
+    for name in (BEST, BEST_BACKBONE):
+        (Path(work_dir) / name).unlink(missing_ok=True)

@@ -1,5 +1,7 @@
 """Ask, evaluate, record, tell (Algorithm 2 of the paper)."""
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +10,7 @@ from detnas_mm.evaluation import CandidateEvaluator, Evaluation
 from detnas_mm.search import Proposal, SearchAlgorithm
 from detnas_mm.structures import (
     Candidate,
+    Path,
     SearchRecord,
     Status,
     best_candidate,
@@ -28,6 +31,7 @@ class SearchRun:
         progress: Tells the user.
         on_best: Called with each candidate that is the fittest so far.
         generations: Number of generations.
+        lookahead: How many generations are begun before one has ended.
         max_failures: Failed candidates in a row that end the search.
     """
 
@@ -38,6 +42,7 @@ class SearchRun:
     progress: SearchProgress
     on_best: Callable[[Candidate], None]
     generations: int
+    lookahead: int
     max_failures: int
 
     def run(self) -> Candidate:
@@ -50,41 +55,60 @@ class SearchRun:
             ValueError: If the record is not that of this search.
             RuntimeError: If too many candidates fail.
         """
+        planned: deque[list[Proposal]] = deque()
         for generation in range(self.generations):
-            self._run_generation(generation)
+            self._plan(generation, planned)
+            proposals = planned.popleft()
+            ahead = [path for paths in map(_paths, planned) for path in paths]
+            self._run_generation(generation, proposals, ahead)
         best = best_candidate(self.record.candidates)
         if best is None:
             raise RuntimeError(
                 'all candidates of the search failed, the last one with '
-                f'{self.record.candidates[-1].error}'
+                f'{self.record.candidates[-1].error}; mend the cause and go '
+                'on with --resume'
             )
         self.on_best(best)
         self.progress.finish(best)
         return best
 
-    def _run_generation(self, generation: int) -> None:
-        proposals = self.algorithm.propose()
+    def _plan(self, generation: int, planned: deque[list[Proposal]]) -> None:
+        """Asks for this generation, and for those that may begin with it."""
+        last = min(generation + self.lookahead, self.generations - 1)
+        while generation + len(planned) <= last:
+            pending = [_paths(proposals) for proposals in planned]
+            planned.append(self.algorithm.propose(pending))
+
+    def _run_generation(
+        self,
+        generation: int,
+        proposals: Sequence[Proposal],
+        ahead: Sequence[Path],
+    ) -> None:
         start = generation * len(proposals)
         end = start + len(proposals)
         done = self.record.candidates[start:end]
         self._require_same_paths(done, proposals)
         rest = proposals[len(done) :]
         if rest:
-            self._evaluate(rest, generation)
+            self._evaluate(rest, generation, ahead)
         candidates = self.record.candidates[start:end]
         if rest:
             self.progress.report_generation(generation, candidates)
         self.algorithm.tell(
-            [one.path for one in proposals],
+            _paths(proposals),
             [candidate.fitness for candidate in candidates],
         )
 
     def _evaluate(
-        self, proposals: Sequence[Proposal], generation: int
+        self,
+        proposals: Sequence[Proposal],
+        generation: int,
+        ahead: Sequence[Path],
     ) -> None:
         candidates = self.record.candidates
         best = best_candidate(candidates)
-        evaluations = self.evaluator.evaluate([one.path for one in proposals])
+        evaluations = self.evaluator.evaluate(_paths(proposals), ahead)
         for proposal, evaluation in zip(proposals, evaluations, strict=True):
             candidate = self._candidate(generation, proposal, evaluation)
             self.record.append(candidate)
@@ -128,12 +152,42 @@ class SearchRun:
                 )
 
     def _stop_if_all_fail(self) -> None:
-        last = self.record.candidates[-self.max_failures :]
-        if len(last) == self.max_failures and all(
-            candidate.status is Status.FAILED for candidate in last
-        ):
+        failures = _final_failures(self.record.candidates)
+        if len(failures) >= self.max_failures:
             raise RuntimeError(
                 f'{self.max_failures} candidates in a row failed, the last '
-                f'one with {last[-1].error}; mend the cause and go on with '
-                '--resume'
+                f'one with {failures[-1].error}; mend the cause and go on '
+                'with --resume'
             )
+
+
+def drop_final_failures(record: SearchRecord, max_failures: int) -> int:
+    """Takes back the failed candidates that ended a search.
+
+    The search is gone on with after their cause was mended.
+
+    Args:
+        record: The open record.
+        max_failures: Failed candidates in a row that end the search; so do
+            fewer if there are no others.
+
+    Returns:
+        How many there were.
+    """
+    failed = len(_final_failures(record.candidates))
+    if failed < max_failures and failed < len(record.candidates):
+        return 0
+    record.drop_last(failed)
+    return failed
+
+
+def _final_failures(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Returns the failed candidates after the last complete one."""
+    failures = itertools.takewhile(
+        lambda one: one.status is Status.FAILED, reversed(candidates)
+    )
+    return list(failures)[::-1]
+
+
+def _paths(proposals: Sequence[Proposal]) -> list[Path]:
+    return [proposal.path for proposal in proposals]

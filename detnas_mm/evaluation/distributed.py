@@ -1,185 +1,229 @@
-"""Evaluation of candidates by many processes, one candidate each.
+"""Evaluation of candidates by all processes of a job, one candidate each.
 
-The processes share a key-value store, which ``torchrun``, Slurm and MPI jobs
-have anyway, and no process group: each evaluates its candidate as if it were
-alone, so that nothing in ``mm*`` synchronises inside an evaluation. Rank 0
-decides what is evaluated; every process, rank 0 too, takes the next path as
-soon as it is free. What comes out does not depend on their number.
+Rank 0 decides what is evaluated, and queues it in the store that the
+processes share; every process, rank 0 too, takes the next path as soon as it
+is free. What comes out does not depend on their number.
 """
 
+import contextlib
 import json
-import os
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from types import TracebackType
 
-from torch.distributed import Store, rendezvous
+from torch.distributed import DistError
 
+from detnas_mm.interrupts import interrupt_main_thread
 from detnas_mm.structures import Path
 
-from .local import Evaluation, LocalEvaluator, UnknownMetricError
+from .job import Job
+from .journal import Journal
+from .local import Evaluation, LocalEvaluator
+from .watch import (
+    POLL_SECONDS,
+    STOP,
+    JobError,
+    JobLimits,
+    JobStopped,
+    Watch,
+    report_failure,
+)
 
-_POLL_SECONDS = 0.05
-_STOP = 'stop'
 _GOODBYES = 'goodbyes'
-
-# What launchers call the variables that torchrun sets itself.
-_ENVIRONMENTS = {
-    'slurm': {
-        'RANK': 'SLURM_PROCID',
-        'WORLD_SIZE': 'SLURM_NTASKS',
-        'LOCAL_RANK': 'SLURM_LOCALID',
-    },
-    'mpi': {
-        'RANK': 'OMPI_COMM_WORLD_RANK',
-        'WORLD_SIZE': 'OMPI_COMM_WORLD_SIZE',
-        'LOCAL_RANK': 'OMPI_COMM_WORLD_LOCAL_RANK',
-    },
-}
+# How long the others may take to end; less if one of them is dead.
+_GOODBYE_SECONDS = 10
+_SHORT_GOODBYE_SECONDS = 2
 
 
-@dataclass(frozen=True)
-class Job:
-    """The processes of a search.
+class _Peer:
+    """What each process does: takes paths from the queue, evaluates them."""
 
-    Attributes:
-        store: What they share.
-        rank: Number of this process, from 0.
-        world_size: How many there are.
-    """
+    def __init__(
+        self, job: Job, local: LocalEvaluator, watch: Watch, chunk: int
+    ) -> None:
+        self.store = job.store
+        self.local = local
+        self.watch = watch
+        self.chunk = chunk
+        # Places in the queue that are this process's, filled or not.
+        self._tickets: list[int] = []
 
-    store: Store
-    rank: int
-    world_size: int
-
-
-def job_rank(launcher: str) -> int:
-    """Returns the rank of this process, 0 if it is alone.
-
-    Afterwards the environment is that which ``torchrun`` sets, whatever the
-    launcher was.
-
-    Args:
-        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-
-    Raises:
-        ValueError: If the process was not started by this launcher.
-    """
-    if launcher == 'none':
-        return 0
-    for name, source in _ENVIRONMENTS.get(launcher, {}).items():
-        if source in os.environ:
-            os.environ[name] = os.environ[source]
-    missing = {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} - set(os.environ)
-    if missing:
-        raise ValueError(
-            f'`launcher` {launcher!r} did not set {", ".join(sorted(missing))}'
-            '; start the search by tools/dist_search.sh or '
-            'tools/slurm_search.sh'
-        )
-    os.environ.setdefault('MASTER_ADDR', _first_host())
-    os.environ.setdefault('MASTER_PORT', '29500')
-    return int(os.environ['RANK'])
-
-
-def connect() -> Job:
-    """Connects this process with the others of its job."""
-    store, rank, world_size = next(rendezvous('env://'))
-    store.set_timeout(timedelta(days=30))
-    return Job(store, rank, world_size)
-
-
-def _first_host() -> str:
-    nodes = os.environ.get('SLURM_NODELIST')
-    if nodes is None:
-        return '127.0.0.1'
-    command = ['scontrol', 'show', 'hostnames', nodes]
-    return subprocess.check_output(command, text=True).split()[0]
+    def work(self, deliver: Callable[[Path, Evaluation], None]) -> bool:
+        """Evaluates the next paths that are its own, if there are any."""
+        while len(self._tickets) < self.chunk:
+            self._tickets.append(self.store.add('tickets', 1) - 1)
+        queued = self.store.add('queued', 0)
+        ready = [ticket for ticket in self._tickets if ticket < queued]
+        paths = [
+            tuple(json.loads(self.store.get(f'path/{ticket}')))
+            for ticket in ready
+        ]
+        self._tickets = self._tickets[len(ready) :]
+        if not paths:
+            return False
+        with self.watch.evaluation():
+            evaluations = self.local.evaluate(paths)
+            for path, evaluation in zip(paths, evaluations, strict=True):
+                deliver(path, evaluation)
+        return True
 
 
 class DistributedEvaluator:
-    """Evaluates candidates on all processes of a job.
+    """Evaluates candidates on all processes of a job: what rank 0 does.
+
+    To be used in a ``with`` statement, at whose end the other processes end.
 
     Args:
         job: The processes.
-        local: Evaluates a candidate in this process.
+        local: Evaluates candidates in this process.
+        limits: What the processes may take.
+        journal: Keeps what has finished until it is recorded.
+        interrupt: Interrupts this process's evaluation.
     """
 
-    def __init__(self, job: Job, local: LocalEvaluator) -> None:
+    def __init__(
+        self,
+        job: Job,
+        local: LocalEvaluator,
+        *,
+        limits: JobLimits | None = None,
+        journal: Journal | None = None,
+        interrupt: Callable[[], None] = interrupt_main_thread,
+    ) -> None:
+        limits = limits or JobLimits()
         self.store = job.store
         self.num_others = job.world_size - 1
-        self.local = local
-        self._round = 0
+        self.journal = journal or Journal()
+        self._asked: set[Path] = set()
+        self._seen = 0
+        self._missing: list[int] = []
+        self._watch = Watch(
+            job, limits, poll=self._collect, interrupt=interrupt
+        )
+        self._peer = _Peer(job, local, self._watch, limits.chunk)
 
-    def evaluate(self, paths: Sequence[Path]) -> Iterator[Evaluation]:
+    def evaluate(
+        self, paths: Sequence[Path], ahead: Sequence[Path] = ()
+    ) -> Iterator[Evaluation]:
         """Yields the evaluation of each path, in the order of the paths.
+
+        Args:
+            paths: The paths.
+            ahead: What will be asked for next, for processes that would
+                otherwise have nothing to do.
 
         Raises:
             UnknownMetricError: If the evaluator does not give the metric.
+            JobError: If another process died or hangs.
         """
-        key = self._next_round(paths)
-        waiting = 0
-        working = True
-        while waiting < len(paths):
-            working = working and self._work(key, paths)
-            while waiting < len(paths):
-                evaluation = self._result(f'{key}/{waiting}')
-                if evaluation is None:
-                    break
-                yield evaluation
-                waiting += 1
-            if not working:
-                time.sleep(_POLL_SECONDS)
+        self._queue([*paths, *ahead])
+        for path in paths:
+            while (evaluation := self.journal.get(path)) is None:
+                self._watch.check()
+                if not self._peer.work(self.journal.add):
+                    time.sleep(POLL_SECONDS)
+            yield evaluation
+        self._asked.difference_update(paths)
+        self.journal.forget(paths)
 
-    def serve(self) -> None:
-        """Evaluates what rank 0 asks for, until it says stop."""
-        while True:
-            self._round += 1
-            key = f'round{self._round}'
-            while not self.store.check([key]):
-                if self.store.check([_STOP]):
-                    self.store.add(_GOODBYES, 1)
-                    return
-                time.sleep(_POLL_SECONDS)
-            paths = [tuple(path) for path in json.loads(self.store.get(key))]
-            while self._work(key, paths):
-                pass
+    def __enter__(self) -> 'DistributedEvaluator':
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        # It was the watch that interrupted the evaluation.
+        if isinstance(error, KeyboardInterrupt) and self._watch.error:
+            raise self._watch.error from None
 
     def close(self) -> None:
-        """Lets the other processes end."""
-        self.store.set(_STOP, '1')
+        """Keeps what others have finished, and lets them end."""
+        self._watch.end()
+        self.store.set(STOP, '1')
         # Rank 0 may be the one that keeps the store.
-        patience = time.monotonic() + 60
-        while time.monotonic() < patience:
+        lost = self._watch.error is not None
+        patience = _SHORT_GOODBYE_SECONDS if lost else _GOODBYE_SECONDS
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
             if self.store.add(_GOODBYES, 0) >= self.num_others:
                 return
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
 
-    def _next_round(self, paths: Sequence[Path]) -> str:
-        self._round += 1
-        key = f'round{self._round}'
-        self.store.set(key, json.dumps([list(path) for path in paths]))
-        return key
+    def _queue(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            if path in self._asked or self.journal.get(path) is not None:
+                continue
+            self._asked.add(path)
+            number = self.store.add('queued', 0)
+            self.store.set(f'path/{number}', json.dumps(path))
+            self.store.add('queued', 1)
 
-    def _work(self, key: str, paths: Sequence[Path]) -> bool:
-        """Evaluates the next path that nobody has taken, if there is one."""
-        ticket = self.store.add(f'{key}/ticket', 1) - 1
-        if ticket >= len(paths):
-            return False
-        try:
-            (evaluation,) = self.local.evaluate([paths[ticket]])
-            result = asdict(evaluation)
-        except UnknownMetricError as error:
-            result = {'unknown_metric': str(error)}
-        self.store.set(f'{key}/{ticket}', json.dumps(result))
-        return True
+    def _collect(self) -> None:
+        """Takes what others have finished; called by the watch."""
+        finished = self.store.add('finished', 0)
+        self._missing += range(self._seen, finished)
+        self._seen = finished
+        for number in list(self._missing):
+            key = f'finished/{number}'
+            if not self.store.check([key]):
+                continue
+            result = json.loads(self.store.get(key))
+            self._missing.remove(number)
+            path = tuple(result.pop('path'))
+            self.journal.add(path, Evaluation(**result))
 
-    def _result(self, key: str) -> Evaluation | None:
-        if not self.store.check([key]):
-            return None
-        result = json.loads(self.store.get(key))
-        if 'unknown_metric' in result:
-            raise UnknownMetricError(result['unknown_metric'])
-        return Evaluation(**result)
+
+def serve(
+    job: Job,
+    local: LocalEvaluator,
+    *,
+    limits: JobLimits | None = None,
+    interrupt: Callable[[], None] = interrupt_main_thread,
+) -> None:
+    """Evaluates what rank 0 asks for, until it says stop.
+
+    Args:
+        job: The processes.
+        local: Evaluates candidates in this process.
+        limits: What the processes may take.
+        interrupt: Interrupts this process's evaluation.
+
+    Raises:
+        JobError: If rank 0 died, or this process hangs.
+    """
+    limits = limits or JobLimits()
+    watch = Watch(job, limits, interrupt=interrupt)
+    peer = _Peer(job, local, watch, limits.chunk)
+
+    def deliver(path: Path, evaluation: Evaluation) -> None:
+        number = job.store.add('finished', 1) - 1
+        result = json.dumps({'path': path, **asdict(evaluation)})
+        job.store.set(f'finished/{number}', result)
+
+    try:
+        while not job.store.check([STOP]):
+            watch.check()
+            if not peer.work(deliver):
+                time.sleep(POLL_SECONDS)
+        job.store.add(_GOODBYES, 1)
+    except (JobError, KeyboardInterrupt):
+        # The watch has interrupted the evaluation, unless the user has.
+        if watch.error is None:
+            raise
+        if not isinstance(watch.error, JobStopped):
+            raise watch.error from None
+        with contextlib.suppress(DistError):
+            job.store.add(_GOODBYES, 1)
+    except DistError as error:
+        raise JobError('the connection to rank 0 was lost') from error
+    except Exception as error:
+        # An unknown metric, say.
+        report_failure(job, error)
+        raise
+    finally:
+        watch.end()

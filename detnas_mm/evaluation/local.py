@@ -8,6 +8,8 @@ from typing import Protocol
 
 from detnas_mm.structures import Path
 
+from .errors import describe
+
 # Activates a path and returns the metrics of the evaluator.
 Score = Callable[[Path], Mapping[str, float]]
 
@@ -36,8 +38,16 @@ class Evaluation:
 class CandidateEvaluator(Protocol):
     """Paths in, evaluations out, in the order of the paths."""
 
-    def evaluate(self, paths: Sequence[Path]) -> Iterator[Evaluation]:
-        """Yields the evaluation of each path as soon as its turn comes."""
+    def evaluate(
+        self, paths: Sequence[Path], ahead: Sequence[Path] = ()
+    ) -> Iterator[Evaluation]:
+        """Yields the evaluation of each path as soon as its turn comes.
+
+        Args:
+            paths: The paths.
+            ahead: What will be asked for next, for workers that would
+                otherwise have nothing to do.
+        """
 
 
 class LocalEvaluator:
@@ -80,10 +90,7 @@ class LocalEvaluator:
         try:
             metrics = self.score(path)
         except Exception as error:
-            lines = str(error).strip().splitlines() or ['']
-            return Evaluation(
-                None, error=f'{type(error).__name__}: {lines[0]}'
-            )
+            return Evaluation(None, error=describe(error))
         return judge(metrics, self.metric)
 
 

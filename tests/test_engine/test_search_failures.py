@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from kit.digits_runs import read_candidates
+from kit.digits_runs import read_candidates, without_seconds
 from kit.toy_search import ToyMetric, toy_runner
 
 from detnas_mm.structures import SearchRecord
@@ -128,11 +128,57 @@ def test_ten_failures_in_a_row_end_the_search(tmp_path):
     assert 'no memory left' in str(error.value)
     assert len(read_candidates(work_dir)) == 14
     assert scorer.calls == 4 + 2 * 10
-    # The cause is mended.
-    toy_runner(work_dir, generations=5, resume=True).val()
-    candidates = read_candidates(work_dir)
-    assert len(candidates) == 20
-    assert candidates[14]['status'] == 'complete'
+
+
+def test_what_ended_the_search_is_evaluated_again(tmp_path):
+    """The cause was mended: the record is that of an undisturbed search."""
+    work_dir = tmp_path / 'search'
+    scorer = ToyMetric(wrap=Failing({2, 3, *range(5, 100)}, crash))
+    with pytest.raises(RuntimeError, match='--resume'):
+        toy_runner(work_dir, scorer, generations=5).val()
+    before = read_candidates(work_dir)
+    assert [one['status'] for one in before] == [
+        *['complete'] * 2,
+        'failed',
+        'complete',
+        *['failed'] * 10,
+    ]
+    scorer = ToyMetric()
+    toy_runner(work_dir, scorer, generations=5, resume=True).val()
+    after = read_candidates(work_dir)
+    # The one that others followed remains as it is.
+    assert after[:4] == before[:4]
+    assert {one['status'] for one in after[4:]} == {'complete'}
+    assert scorer.calls == 16
+    undisturbed, _ = search(tmp_path / 'search', {2, 3}, generations=5)
+    assert without_seconds(after) == without_seconds(undisturbed)
+
+
+def test_fewer_than_ten_failures_remain_failed(tmp_path):
+    """They did not end the search: it was stopped by something else."""
+    work_dir = tmp_path / 'search'
+    toy_runner(work_dir, ToyMetric(), generations=1).val()
+    scorer = ToyMetric(wrap=Failing(range(6), stop_after(5)))
+    with pytest.raises(KeyboardInterrupt):
+        toy_runner(work_dir, scorer, resume=True).val()
+    before = read_candidates(work_dir)
+    assert [one['status'] for one in before[4:]] == ['failed'] * 2
+    toy_runner(work_dir, ToyMetric(), resume=True).val()
+    assert read_candidates(work_dir)[:6] == before
+
+
+def stop_after(calls):
+    """Fails, then Ctrl-C."""
+    left = iter([crash] * (calls - 1))
+
+    def action(metrics):
+        next(left, interrupt)(metrics)
+
+    return action
+
+
+def interrupt(metrics):
+    raise KeyboardInterrupt
 
 
 def test_nine_failures_in_a_row_do_not(tmp_path):
@@ -147,6 +193,16 @@ def test_limit_of_failures_is_a_setting(tmp_path):
     with pytest.raises(RuntimeError, match='2 candidates in a row'):
         search(tmp_path, fails=range(100), max_failures=2)
     assert len(read_candidates(tmp_path / 'search')) == 2
+
+
+def test_search_of_failures_alone_can_be_gone_on_with(tmp_path):
+    paths = dict(algorithm='given', paths=['0123', '3210'])
+    with pytest.raises(RuntimeError, match='--resume'):
+        search(tmp_path, fails=range(4), **paths)
+    candidates, calls = search(tmp_path, fails=(), resume=True, **paths)
+    assert calls == 2
+    assert [one['path'] for one in candidates] == ['0123', '3210']
+    assert {one['status'] for one in candidates} == {'complete'}
 
 
 def test_search_of_failures_alone_says_so(tmp_path):

@@ -18,9 +18,11 @@ from mmengine.runner import Runner
 
 from detnas_mm.cost import Bounds, Constraint
 from detnas_mm.engine.search_header import build_search_header
-from detnas_mm.structures import get_search_space
+from detnas_mm.evaluation import Evaluation, Journal
+from detnas_mm.structures import SearchRecord, get_search_space
 
 RECORD = 'search_record.jsonl'
+PENDING = 'search_record.pending.jsonl'
 
 
 @pytest.fixture(scope='module')
@@ -122,6 +124,58 @@ def test_an_existing_search_is_not_overwritten(whole):
     assert (whole / RECORD).read_bytes() == before
 
 
+def test_an_existing_search_is_overwritten_when_that_is_wanted(part):
+    """Another search begins, and nothing of the old one is left."""
+    (part / PENDING).write_text('of the old search')
+    scorer = ToyMetric(wrap=_dies_at(1))
+    with pytest.raises(KeyboardInterrupt):
+        toy_runner(part, scorer, seed=1, overwrite=True).val()
+    assert read_candidates(part) == []
+    for name in (
+        'best.json',
+        'best_backbone.py',
+        'search_record.pending.jsonl',
+    ):
+        assert not (part / name).exists()
+    assert resume(part, seed=1) == 12
+
+
+def test_a_running_search_is_not_overwritten(part):
+    header = SearchRecord.read(part / RECORD).header
+    before = (part / RECORD).read_bytes()
+    with SearchRecord.open(part / RECORD, header):
+        for settings in (dict(overwrite=True), dict(resume=True)):
+            with pytest.raises(BlockingIOError, match='another search'):
+                toy_runner(part, **settings).val()
+    assert (part / RECORD).read_bytes() == before
+    assert (part / 'best.json').exists()
+    # Its lock does not outlive it.
+    assert resume(part) == 0
+
+
+def test_one_cannot_go_on_and_overwrite(part):
+    with pytest.raises(ValueError, match='exclude each other'):
+        resume(part, overwrite=True)
+
+
+def test_what_other_processes_had_finished_is_not_evaluated_again(whole, part):
+    """They search no more: one process goes on."""
+    record = SearchRecord.read(part / RECORD)
+    journal = Journal(part / PENDING, record.header.digest)
+    for index in (6, 9):
+        done = record.candidates[index]
+        journal.add(
+            tuple(map(int, done.path)), Evaluation(done.fitness, done.metrics)
+        )
+    lines = (part / RECORD).read_bytes().splitlines(keepends=True)
+    (part / RECORD).write_bytes(b''.join(lines[:6]))
+    assert resume(part) == 12 - 5 - 2
+    assert without_seconds(read_candidates(part)) == without_seconds(
+        read_candidates(whole)
+    )
+    assert not journal.file.exists()
+
+
 @pytest.mark.parametrize(
     ('settings', 'named'),
     [
@@ -130,6 +184,7 @@ def test_an_existing_search_is_not_overwritten(whole):
         (dict(constraint=dict(max_macs=1e9)), 'constraint: '),
         (dict(algorithm='random'), 'algorithm: '),
         (dict(population=5), 'algorithm: '),
+        (dict(lookahead=1), 'algorithm: '),
         (dict(mutation_prob=0.2), 'algorithm: '),
     ],
 )

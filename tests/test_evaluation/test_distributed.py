@@ -1,103 +1,193 @@
-"""Candidates evaluated by many processes; here each is a thread."""
+"""Processes of a job that die, hang or fail; here each is a thread."""
 
+import collections
+import itertools
+import json
 import threading
 import time
 
 import pytest
-from kit.spaces import FOUR_BLOCKS
+from kit.jobs import cannot_interrupt, job_of_threads
+from kit.scoring import PATHS, local_evaluator
 from torch.distributed import HashStore
 
 from detnas_mm.evaluation import (
     DistributedEvaluator,
+    Evaluation,
     Job,
+    JobError,
+    JobLimits,
+    Journal,
     LocalEvaluator,
-    UnknownMetricError,
-    job_rank,
+    serve,
 )
 
-PATHS = list(FOUR_BLOCKS.all_paths())[:20]
+
+def evaluate(score, world_size=2, *, journal=None, **limits):
+    """Evaluates three paths on a job of threads."""
+    limits = JobLimits(**limits)
+    with job_of_threads(
+        world_size,
+        lambda: LocalEvaluator(score, 'score'),
+        limits=limits,
+        journal=journal,
+    ) as evaluator:
+        return list(evaluator.evaluate(PATHS[:3]))
 
 
-def score(path):
-    """Takes longer for some paths, so that they end out of order."""
-    time.sleep(0.002 * (sum(path) % 3))
-    if path == PATHS[7]:
-        raise RuntimeError('broken')
-    return {'score': sum(path) / 7}
+class Hand:
+    """A process that dies: it takes a path and beats no more."""
+
+    def __init__(self, store):
+        self.store = store
+        self.store.add('tickets', 1)
+        self.store.add('beat/1', 1)
 
 
-def run(world_size, generations, scorer=score, metric='score'):
-    """Evaluates generations on a job of threads."""
+def test_a_dead_process_ends_the_search_soon():
     store = HashStore()
+    Hand(store)
+    journal = Journal()
+    evaluator = DistributedEvaluator(
+        Job(store, 0, 2),
+        local_evaluator(),
+        limits=JobLimits(patience=2),
+        journal=journal,
+        interrupt=cannot_interrupt,
+    )
+    start = time.monotonic()
+    with pytest.raises(JobError, match='rank 1 .* no sign of life'), evaluator:
+        list(evaluator.evaluate(PATHS[:4]))
+    assert time.monotonic() - start < 30
+    # What rank 0 had done meanwhile is not lost.
+    assert [journal.get(path) is None for path in PATHS[:4]] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
-    def evaluator(rank):
-        return DistributedEvaluator(
-            Job(store, rank, world_size), LocalEvaluator(scorer, metric)
+
+def test_a_process_that_never_came_is_missed_later(monkeypatch):
+    """It may still be loading its data."""
+    monkeypatch.setattr('detnas_mm.evaluation.watch.START_SECONDS', 3)
+    evaluator = DistributedEvaluator(
+        Job(HashStore(), 0, 2),
+        local_evaluator(),
+        limits=JobLimits(patience=0.1),
+        interrupt=cannot_interrupt,
+    )
+    start = time.monotonic()
+    with evaluator:
+        assert len(list(evaluator.evaluate(PATHS[:4]))) == 4
+        endless = itertools.chain.from_iterable(
+            evaluator.evaluate(PATHS[:4]) for _ in itertools.count()
+        )
+        with pytest.raises(JobError, match='rank 1'):
+            collections.deque(endless, maxlen=1)
+    assert time.monotonic() - start > 3
+
+
+def test_death_of_rank_0_ends_the_others():
+    store = HashStore()
+    store.add('beat/0', 1)
+    with pytest.raises(JobError, match='rank 0 .* no sign of life'):
+        serve(
+            Job(store, 1, 2),
+            local_evaluator(),
+            limits=JobLimits(patience=2),
+            interrupt=cannot_interrupt,
         )
 
-    others = [
-        threading.Thread(target=evaluator(rank).serve, daemon=True)
-        for rank in range(1, world_size)
-    ]
-    for other in others:
-        other.start()
-    controller = evaluator(0)
-    try:
-        return [list(controller.evaluate(paths)) for paths in generations]
-    finally:
-        controller.close()
-        for other in others:
-            other.join(timeout=10)
-        assert not any(other.is_alive() for other in others)
 
-
-def facts(evaluations):
-    return [(one.fitness, one.metrics, one.error) for one in evaluations]
-
-
-@pytest.mark.parametrize('world_size', [1, 2, 5])
-def test_results_do_not_depend_on_the_number_of_workers(world_size):
-    expected = facts(LocalEvaluator(score, 'score').evaluate(PATHS))
-    first, second = run(world_size, [PATHS, PATHS[:3]])
-    assert facts(first) == expected
-    assert facts(second) == expected[:3]
-    assert expected[7][0] is None
-    assert 'broken' in expected[7][2]
-
-
-def test_every_path_is_evaluated_once():
-    asked = []
-
-    def scorer(path):
-        asked.append(path)
+def test_an_evaluation_that_hangs_ends_the_search():
+    def hang(path):
+        time.sleep(3.5 if path == PATHS[1] else 0.01)
         return {'score': 1.0}
 
-    run(3, [PATHS], scorer)
-    assert sorted(asked) == sorted(PATHS)
+    with pytest.raises(JobError, match='more than 1 s') as error:
+        evaluate(hang, candidate_timeout=1)
+    assert '--resume' in str(error.value)
 
 
-def test_unknown_metric_ends_the_search():
-    with pytest.raises(UnknownMetricError, match='score'):
-        run(2, [PATHS], metric='accuracy/top1')
+def test_an_evaluation_is_interrupted_when_another_process_died():
+    """It is not waited for: evaluations take half an hour."""
+    store = HashStore()
+    Hand(store)
+    interrupted = threading.Event()
+
+    def long_evaluation(path):
+        assert interrupted.wait(30)
+        raise KeyboardInterrupt
+
+    evaluator = DistributedEvaluator(
+        Job(store, 0, 2),
+        LocalEvaluator(long_evaluation, 'score'),
+        limits=JobLimits(patience=1),
+        interrupt=interrupted.set,
+    )
+    with pytest.raises(JobError, match='rank 1'), evaluator:
+        list(evaluator.evaluate(PATHS[:3]))
 
 
-def test_slurm_sets_what_torchrun_would(monkeypatch):
-    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR'):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv('SLURM_PROCID', '3')
-    monkeypatch.setenv('SLURM_NTASKS', '8')
-    monkeypatch.setenv('SLURM_LOCALID', '1')
-    monkeypatch.delenv('SLURM_NODELIST', raising=False)
-    assert job_rank('slurm') == 3
-    # What it set is for this test only.
-    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR'):
-        monkeypatch.delenv(name)
-    monkeypatch.delenv('MASTER_PORT', raising=False)
+def test_what_others_finish_is_on_disk_while_rank_0_evaluates(tmp_path):
+    """Rank 0 may be killed in the middle of its own candidate."""
+    file = tmp_path / 'journal'
+    store = HashStore()
+    evaluator = DistributedEvaluator(
+        Job(store, 0, 2),
+        LocalEvaluator(lambda path: wait(), 'score'),
+        journal=Journal(file, 'search'),
+        interrupt=cannot_interrupt,
+    )
+    enough = threading.Event()
+
+    def wait():
+        assert enough.wait(30)
+        return {'score': 1.0}
+
+    with evaluator:
+        evaluations = evaluator.evaluate(PATHS[:3])
+        search = threading.Thread(target=list, args=(evaluations,))
+        search.start()
+        # What rank 1 does.
+        result = dict(path=PATHS[2], fitness=0.25, metrics={}, seconds=2.0)
+        while store.add('queued', 0) < 3:
+            time.sleep(0.01)
+        number = store.add('finished', 1) - 1
+        store.set(f'finished/{number}', json.dumps(result | dict(error=None)))
+        end = time.monotonic() + 20
+        while not file.exists() or b'0.25' not in file.read_bytes():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        again = Journal(file, 'search')
+        assert again.get(PATHS[2]) == Evaluation(0.25, {}, 2.0)
+        store.add('goodbyes', 1)
+        enough.set()
+        search.join()
 
 
-def test_a_process_without_launcher_is_explained(monkeypatch):
-    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ValueError, match='dist_search.sh'):
-        job_rank('pytorch')
-    assert job_rank('none') == 0
+def test_a_process_may_take_several_paths_at_a_time():
+    sizes = []
+
+    class Chunks(LocalEvaluator):
+        def evaluate(self, paths):
+            sizes.append(len(paths))
+            return super().evaluate(paths)
+
+    with job_of_threads(
+        1,
+        lambda: Chunks(lambda path: {'score': sum(path)}, 'score'),
+        limits=JobLimits(chunk=3),
+    ) as evaluator:
+        evaluations = list(evaluator.evaluate(PATHS[:8]))
+    assert [one.fitness for one in evaluations] == [
+        sum(path) for path in PATHS[:8]
+    ]
+    assert sizes == [3, 3, 2]
+
+
+@pytest.mark.parametrize('name', ['patience', 'candidate_timeout', 'chunk'])
+def test_limits_out_of_their_range_are_refused(name):
+    with pytest.raises(ValueError, match=f'`{name}` must be more than 0'):
+        JobLimits(**{name: 0})

@@ -1,0 +1,120 @@
+"""Who evaluates the candidates of a search, from its config."""
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
+
+from detnas_mm.evaluation import (
+    CandidateEvaluator,
+    DistributedEvaluator,
+    InProcessEvaluator,
+    Job,
+    JobLimits,
+    Journal,
+    LocalEvaluator,
+    RayEvaluator,
+    RaySettings,
+    require_ray,
+)
+
+
+def executor_settings(
+    executor: Mapping | None, launcher: str
+) -> JobLimits | RaySettings | None:
+    """Reads the settings of the executor.
+
+    Args:
+        executor: ``dict(type='ray', ...)`` with the fields of
+            :class:`RaySettings`, or ``dict(type='distributed', ...)`` with
+            those of :class:`JobLimits`. Defaults to this process alone, or
+            to the processes of a launcher.
+        launcher: How the processes of the search were started.
+
+    Returns:
+        The settings; ``None`` for this process alone.
+
+    Raises:
+        ValueError: If a setting is unknown or out of its range, or Ray is
+            not installed.
+    """
+    alone = launcher == 'none'
+    default = 'local' if alone else 'distributed'
+    settings = {'type': default, **(executor or {})}
+    kind = settings.pop('type')
+    allowed = ('local', 'ray') if alone else ('distributed',)
+    if kind not in allowed:
+        raise ValueError(
+            f'the executor with launcher {launcher!r} must be '
+            f'{" or ".join(allowed)}, got {kind!r}'
+        )
+    if kind == 'local':
+        return None
+    if kind == 'ray':
+        require_ray()
+    cls = RaySettings if kind == 'ray' else JobLimits
+    try:
+        return cls(**settings)
+    except TypeError as error:
+        raise ValueError(
+            f'the executor {kind} has the settings '
+            f'{", ".join(cls.__dataclass_fields__)}, got {", ".join(settings)}'
+        ) from error
+
+
+def open_executor(
+    settings: JobLimits | RaySettings | None,
+    local: LocalEvaluator,
+    *,
+    job: Job | None,
+    journal: Journal,
+    config: Config,
+    logger: logging.Logger,
+) -> AbstractContextManager[CandidateEvaluator]:
+    """Opens the executor of a search, for use in a ``with`` statement.
+
+    Args:
+        settings: What :func:`executor_settings` gave.
+        local: Evaluates candidates in this process.
+        job: The processes that a launcher has started.
+        journal: Keeps what has finished until it is recorded.
+        config: The config of the search.
+        logger: The logger of the runner.
+    """
+    if job is not None:
+        return DistributedEvaluator(
+            job, local, limits=settings, journal=journal
+        )
+    if isinstance(settings, RaySettings):
+        build = partial(build_worker, config.to_dict())
+        return RayEvaluator(build, settings, journal=journal, logger=logger)
+    return nullcontext(InProcessEvaluator(local, journal))
+
+
+def build_worker(config: Mapping) -> LocalEvaluator:
+    """Builds what evaluates the candidates of a search in a Ray worker.
+
+    Args:
+        config: The config of the search. Its checkpoint must be readable
+            where the worker runs.
+    """
+    config = Config(deepcopy(dict(config)))
+    if config.get('custom_imports'):
+        import_modules_from_strings(**config.custom_imports)
+    name = f'{socket.gethostname()}-{os.getpid()}'
+    config.work_dir = str(Path(config.work_dir) / 'workers' / name)
+    config.launcher = 'none'
+    config.val_cfg.update(
+        worker=True, launcher='none', executor=None, resume=False
+    )
+    runner = Runner.from_cfg(config)
+    runner.call_hook('before_run')
+    return runner.val_loop.local_evaluator()

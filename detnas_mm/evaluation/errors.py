@@ -1,0 +1,15 @@
+"""What goes wrong in an evaluation, in one line."""
+
+_LOADER = 'in DataLoader worker process'
+
+
+def describe(error: BaseException) -> str:
+    """Returns type and message of an error in one line.
+
+    Of an error in a worker of a data loader, which quotes a whole traceback,
+    the line that names the cause.
+    """
+    lines = str(error).strip().splitlines() or ['']
+    if _LOADER in lines[0]:
+        return lines[-1].strip()
+    return f'{type(error).__name__}: {lines[0]}'

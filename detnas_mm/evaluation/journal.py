@@ -1,0 +1,114 @@
+"""Finished evaluations whose turn in the record has not come."""
+
+import json
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path as FilePath
+
+from detnas_mm.structures import Path
+from detnas_mm.structures.files import write_atomically
+from detnas_mm.structures.json_lines import append_line, whole_lines
+
+from .local import Evaluation
+
+
+class Journal:
+    """Keeps evaluations from their end until they are recorded.
+
+    Workers finish out of order, but the record is in order: what is ahead of
+    its turn is kept here, in memory and, where there is a file, on disk. A
+    search that was killed and is gone on with finds it there.
+
+    Failed evaluations stay in memory: a search that goes on tries them again.
+
+    Only the process that has locked the record may write its journal.
+
+    Args:
+        file: The file.
+        search: Digest of what defines the search. What another search has
+            left in the file is dropped.
+
+    Raises:
+        ValueError: If a whole line of the file is corrupt.
+    """
+
+    def __init__(
+        self, file: str | os.PathLike | None = None, search: str = ''
+    ) -> None:
+        self.file = None if file is None else FilePath(file)
+        self.search = search
+        self._evaluations: dict[Path, Evaluation] = {}
+        self._lock = threading.Lock()
+        if self.file is not None and self.file.exists():
+            self._load()
+
+    def get(self, path: Path) -> Evaluation | None:
+        """Returns the evaluation of a path that has finished."""
+        return self._evaluations.get(path)
+
+    def add(self, path: Path, evaluation: Evaluation) -> None:
+        """Keeps an evaluation, and returns once it is on disk.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        with self._lock:
+            if self.file is not None and evaluation.error is None:
+                self._append(path, evaluation)
+            self._evaluations[path] = evaluation
+
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Drops the evaluations of paths that are recorded."""
+        with self._lock:
+            for path in paths:
+                self._evaluations.pop(path, None)
+            if self.file is None:
+                return
+            if not self._evaluations:
+                self.file.unlink(missing_ok=True)
+            else:
+                self._rewrite()
+
+    def _append(self, path: Path, evaluation: Evaluation) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        handle = os.open(self.file, flags, 0o666)
+        try:
+            if not os.fstat(handle).st_size:
+                append_line(handle, self.file, self._header())
+            append_line(handle, self.file, _fields(path, evaluation))
+        finally:
+            os.close(handle)
+
+    def _rewrite(self) -> None:
+        lines = [self._header()] + [
+            _fields(path, evaluation)
+            for path, evaluation in self._evaluations.items()
+            if evaluation.error is None
+        ]
+        text = ''.join(json.dumps(line) + '\n' for line in lines)
+        write_atomically(self.file, text)
+
+    def _load(self) -> None:
+        lines, _ = whole_lines(self.file.read_bytes())
+        try:
+            values = [json.loads(line) for line in lines]
+            if values and values[0] == self._header():
+                for fields in values[1:]:
+                    path = tuple(fields.pop('path'))
+                    self._evaluations[path] = Evaluation(**fields)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f'{self.file} is corrupt ({error}); restore it from a copy, '
+                'or remove it to have what it holds evaluated again'
+            ) from error
+        # Drops a torn last line, and what is not of this search.
+        self._rewrite()
+
+    def _header(self) -> dict[str, str]:
+        return {'search': self.search}
+
+
+def _fields(path: Path, evaluation: Evaluation) -> dict:
+    return {'path': list(path), **asdict(evaluation)}

@@ -1,0 +1,113 @@
+"""A Ray cluster, and what a worker of a search takes of it."""
+
+import logging
+import signal
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import describe
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaySettings:
+    """How Ray evaluates.
+
+    Attributes:
+        address: Address of the cluster; ``None`` for the one that
+            ``RAY_ADDRESS`` names, else one on this machine alone.
+        workers: Most workers at a time; ``None`` for as many as the cluster
+            has room for.
+        gpus_per_worker: GPUs of a worker. Defaults to one where the cluster
+            has any.
+        cpus_per_worker: CPU cores of a worker, its data loaders included.
+        candidate_timeout: Seconds that an evaluation may take, the building
+            of a worker too; then the worker counts as hanging.
+        chunk: How many paths a worker takes at a time.
+
+    Raises:
+        ValueError: If a setting is out of its range.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    gpus_per_worker: float | None = None
+    cpus_per_worker: float = 1
+    candidate_timeout: float = 14400.0
+    chunk: int = 1
+
+    def __post_init__(self) -> None:
+        names = ('workers', 'cpus_per_worker', 'candidate_timeout', 'chunk')
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f'`{name}` must be more than 0, got {value}')
+        if self.gpus_per_worker is not None and self.gpus_per_worker < 0:
+            raise ValueError(
+                f'`gpus_per_worker` must be at least 0, got '
+                f'{self.gpus_per_worker}'
+            )
+
+
+def require_ray() -> Any:
+    """Returns the module of Ray.
+
+    Raises:
+        ValueError: If it is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ValueError(
+            'the executor ray needs Ray: pip install "ray>=2.9"'
+        ) from error
+    return ray
+
+
+def start_ray(ray: Any, address: str | None) -> None:
+    """Connects with a cluster, or starts one on this machine.
+
+    Raises:
+        ConnectionError: If there is no cluster at the address.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address=address,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            # A cluster has its own settings.
+            **({} if address else {'include_dashboard': False}),
+        )
+    except (ConnectionError, ValueError) as error:
+        raise ConnectionError(
+            f'no Ray cluster at {address}: {describe(error)}; start one by '
+            'ray start --head, or leave the address out'
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray has a handler of its own.
+        signal.signal(signal.SIGTERM, handler)
+
+
+def cluster_room(
+    ray: Any, settings: RaySettings
+) -> tuple[int, dict[str, float]]:
+    """Returns how many workers there may be, and what each takes.
+
+    Args:
+        ray: The module of Ray, connected.
+        settings: How large a worker is.
+
+    Returns:
+        The number of workers, and the resources of one as an actor's options.
+    """
+    total = ray.cluster_resources()
+    cpus, gpus = settings.cpus_per_worker, settings.gpus_per_worker
+    if gpus is None:
+        gpus = 1 if total.get('GPU') else 0
+    room = int(total.get('CPU', 0) // cpus)
+    if gpus:
+        room = min(room, int(total.get('GPU', 0) // gpus))
+    if settings.workers is not None:
+        room = min(room, settings.workers)
+    return room, {'num_gpus': gpus, 'num_cpus': cpus}
