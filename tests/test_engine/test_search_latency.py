@@ -5,7 +5,7 @@ import json
 import pytest
 from kit.latencies import latency_table, random_latencies
 from kit.spaces import FOUR_BLOCKS, TWO_BLOCKS
-from toy_search import toy_runner
+from kit.toy_search import toy_runner
 
 from detnas_mm.structures import SearchRecord
 

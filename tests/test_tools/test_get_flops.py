@@ -4,7 +4,7 @@ import re
 
 import pytest
 from command_lines import run_here
-from digits_runs import CONFIGS
+from kit.digits_runs import CONFIGS
 
 TOOL = 'analysis_tools/get_flops.py'
 FASTER_RCNN = CONFIGS / 'detnas/faster-rcnn_detnas-small_fpn_1x_coco.py'

@@ -6,8 +6,8 @@ import pytest
 import torch
 import yaml
 from command_lines import run_here
-from digits_runs import CONFIGS
 from kit.counting import count_macs, count_params
+from kit.digits_runs import CONFIGS
 from kit.foreign import (
     AuthorsBackbone,
     BenchmarkBoxHead,
