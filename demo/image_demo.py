@@ -1,0 +1,61 @@
+"""Draws what a detector with a searched backbone finds in an image."""
+
+import argparse
+from pathlib import Path
+
+from mmdet.apis import DetInferencer
+
+from detnas_mm.command_line import run_command
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('image', type=Path, help='image file')
+    parser.add_argument('config', type=Path, help='config of the detector')
+    parser.add_argument('checkpoint', type=Path, help='its checkpoint')
+    parser.add_argument(
+        '--out-dir',
+        type=Path,
+        default='work_dirs/demo',
+        help='the image with boxes goes to OUT_DIR/vis, the boxes as JSON to '
+        'OUT_DIR/preds (default: work_dirs/demo)',
+    )
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='least score of a box that is drawn (default: 0.3)',
+    )
+    parser.add_argument('--device', help='such as cuda:0 or cpu')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    for file in (args.image, args.config, args.checkpoint):
+        if not file.is_file():
+            raise FileNotFoundError(f'no file {file}')
+    inferencer = DetInferencer(
+        str(args.config),
+        str(args.checkpoint),
+        device=args.device,
+        show_progress=False,
+    )
+    (found,) = inferencer(
+        str(args.image),
+        out_dir=str(args.out_dir),
+        no_save_pred=False,
+        pred_score_thr=args.score_thr,
+    )['predictions']
+    names = inferencer.visualizer.dataset_meta['classes']
+    for label, score, box in zip(
+        found['labels'], found['scores'], found['bboxes'], strict=True
+    ):
+        if score >= args.score_thr:
+            corners = ', '.join(f'{x:.0f}' for x in box)
+            print(f'{names[label]}: score {score:.2f}, box {corners} px')
+    print(f'{args.out_dir / "vis" / args.image.name}')
+
+
+if __name__ == '__main__':
+    run_command(main)
