@@ -1,7 +1,6 @@
 """Prints scores in the search beside test results after retraining."""
 
 import argparse
-import json
 from pathlib import Path
 
 from rich.console import Console
@@ -9,6 +8,7 @@ from rich.table import Table
 
 from detnas_mm.command_line import run_command
 from detnas_mm.structures import Candidate, SearchRecord, SearchSpace
+from detnas_mm.structures.net_results import read_test_metrics
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,18 +29,6 @@ def parse_args() -> argparse.Namespace:
         help='name, digits, and work dir of its tools/test.py; repeatable',
     )
     return parser.parse_args()
-
-
-def read_test_metrics(work_dir: Path) -> dict[str, float]:
-    """Reads the metrics that the latest test left in its work dir.
-
-    Raises:
-        FileNotFoundError: If there was no test.
-    """
-    files = sorted(work_dir.glob('*/*.json'))
-    if not files:
-        raise FileNotFoundError(f'no result of tools/test.py in {work_dir}')
-    return json.loads(files[-1].read_text())
 
 
 def find_candidate(records: list[SearchRecord], path: str) -> Candidate:

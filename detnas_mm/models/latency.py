@@ -1,0 +1,143 @@
+"""Latency of the blocks of a supernet, measured where they run."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from detnas_mm.structures import Path
+
+from .supernet import DetNASSupernet
+
+
+class Stopwatch:
+    """Times that pass between marks, on a CPU or in a stream of a GPU.
+
+    Args:
+        device: The device on which the marked work runs.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._marks: list = []
+
+    def mark(self) -> None:
+        """Sets a mark: on a GPU behind all work that is queued."""
+        if self.device.type == 'cuda':
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            self._marks.append(event)
+        else:
+            self._marks.append(time.perf_counter_ns())
+
+    def intervals(self) -> list[float]:
+        """Returns the ms from each mark to the next, and forgets them."""
+        marks, self._marks = self._marks, []
+        pairs = list(zip(marks, marks[1:], strict=False))
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize()
+            return [first.elapsed_time(second) for first, second in pairs]
+        return [(second - first) / 1e6 for first, second in pairs]
+
+
+@dataclass(frozen=True)
+class MeasuredLatencies:
+    """Medians in ms, for a whole batch.
+
+    Attributes:
+        stem: Latency of the stem.
+        blocks: For each block, that of each of its choices.
+        paths: For each of some paths, that of its whole backbone.
+    """
+
+    stem: float
+    blocks: tuple[tuple[float, ...], ...]
+    paths: tuple[float, ...]
+
+
+@torch.no_grad()
+def measure_latencies(
+    supernet: DetNASSupernet,
+    images: Tensor,
+    *,
+    rounds: int,
+    rng: np.random.Generator,
+    paths: Sequence[Path] = (),
+    warm_up: int = 2,
+) -> MeasuredLatencies:
+    """Measures each choice of each block of a supernet, and whole paths.
+
+    A round runs as many random paths as there are choices, so that it times
+    each choice once, behind others that a path may have; then each given
+    path as a whole. What differs between rounds, such as the load of the
+    machine, meets all of them alike.
+
+    Args:
+        supernet: The supernet, on the device.
+        images: ``(N, 3, H, W)``, on the device.
+        rounds: How often each is measured; the medians are kept.
+        rng: Draws the paths that time the choices.
+        paths: Paths to measure as a whole.
+        warm_up: Rounds before the first that counts.
+
+    Raises:
+        ValueError: If there is no round.
+    """
+    if rounds < 1:
+        raise ValueError(f'`rounds` must be at least 1, got {rounds}')
+    supernet.eval()
+    space = supernet.search_space
+    all_blocks = np.arange(space.num_blocks)
+    blocks = np.empty((rounds, space.num_blocks, space.num_choices))
+    stems, wholes = [], []
+    for index in range(-warm_up, rounds):
+        orders = [rng.permutation(space.num_choices) for _ in space.blocks]
+        timed = [
+            (path, _time_layers(supernet, images, path))
+            for path in zip(*orders, strict=True)
+        ]
+        whole = [_time_path(supernet, images, path) for path in paths]
+        if index < 0:
+            continue
+        for path, (stem, *times) in timed:
+            stems.append(stem)
+            blocks[index, all_blocks, path] = times
+        wholes.append(whole)
+    return MeasuredLatencies(
+        statistics.median(stems),
+        tuple(map(tuple, np.median(blocks, axis=0).tolist())),
+        tuple(np.median(np.array(wholes), axis=0).tolist()),
+    )
+
+
+def _time_layers(
+    supernet: DetNASSupernet, images: Tensor, path: Path
+) -> list[float]:
+    """Runs a path, and returns the ms of the stem and of each block."""
+    layers: list[nn.Module] = [supernet.stem]
+    layers += [
+        choices[choice]
+        for choices, choice in zip(supernet.blocks, path, strict=True)
+    ]
+    stopwatch = Stopwatch(images.device)
+    x = images
+    stopwatch.mark()
+    for layer in layers:
+        x = layer(x)
+        stopwatch.mark()
+    return stopwatch.intervals()
+
+
+def _time_path(supernet: DetNASSupernet, images: Tensor, path: Path) -> float:
+    """Runs a path, and returns the ms of the whole backbone."""
+    stopwatch = Stopwatch(images.device)
+    with supernet.activate(path):
+        stopwatch.mark()
+        supernet(images)
+        stopwatch.mark()
+    (interval,) = stopwatch.intervals()
+    return interval

@@ -1,0 +1,63 @@
+"""Results of networks that were trained by themselves."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+def read_test_metrics(work_dir: Path) -> dict[str, float]:
+    """Reads the metrics that the latest test left in its work dir.
+
+    Raises:
+        FileNotFoundError: If there was no test.
+    """
+    files = sorted(work_dir.glob('*/*.json'))
+    if not files:
+        raise FileNotFoundError(f'no result of tools/test.py in {work_dir}')
+    return json.loads(files[-1].read_text())
+
+
+def read_results(file: Path, metric: str) -> dict[str, float]:
+    """Reads results by path digits.
+
+    Args:
+        file: A JSON file ``{digits: number}``, or ``{digits: {metric:
+            number}}``; or a CSV file with a column ``path`` and one of the
+            metric.
+        metric: The metric.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it has another content.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f'no results at {file}')
+    try:
+        if file.suffix == '.csv':
+            with file.open(newline='') as lines:
+                return _from_rows(csv.DictReader(lines), metric)
+        return _from_mapping(json.loads(file.read_text()), metric)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'{file} holds no results: expected JSON {{digits: number}} or '
+            f'{{digits: {{{metric!r}: number}}}}, or CSV with the columns '
+            f'path and {metric} ({type(error).__name__}: {error})'
+        ) from error
+
+
+def _from_rows(rows: Iterable[Mapping], metric: str) -> dict[str, float]:
+    return {_digits(row['path']): float(row[metric]) for row in rows}
+
+
+def _from_mapping(content: Mapping, metric: str) -> dict[str, float]:
+    return {
+        _digits(path): float(
+            value[metric] if isinstance(value, Mapping) else value
+        )
+        for path, value in content.items()
+    }
+
+
+def _digits(text: str) -> str:
+    return ''.join(text.split())

@@ -1,0 +1,160 @@
+"""The table of rank correlations, from records and results."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+from command_lines import run_here
+from kit.records import FAILED, candidate, header
+from scipy.stats import kendalltau, spearmanr
+
+from detnas_mm.structures import SEARCH_SPACES, SearchRecord
+
+TOOL = 'analysis_tools/rank_correlation.py'
+METRIC = 'coco/bbox_mAP'
+PATHS = [f'{index:010d}' for index in (0, 1, 2, 3, 10, 11, 12, 13)]
+GOOD = [0.1, 0.2, 0.25, 0.4, 0.3, 0.6, 0.7, 0.8]
+BAD = [0.5, 0.1, 0.3, 0.2, 0.4, 0.15, 0.45, 0.35]
+MACS = [40, 10, 20, 30, 60, 50, 80, 70]
+RESULTS = [0.31, 0.33, 0.34, 0.35, 0.36, 0.39, 0.38, 0.41]
+QUICK = ('--resamples', 100, '--top-k', 3)
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv('COLUMNS', '140')
+
+
+def write_record(folder, scores, start=0):
+    folder.mkdir()
+    file = folder / 'search_record.jsonl'
+    space = SEARCH_SPACES['tiny'].to_dict()
+    with SearchRecord.open(file, header(search_space=space)) as record:
+        for index, score in enumerate(scores):
+            number = start + index
+            record.append(
+                candidate(
+                    index,
+                    path=PATHS[number],
+                    fitness=score,
+                    macs=MACS[number],
+                    params=100 - number,
+                )
+            )
+    return folder
+
+
+@pytest.fixture
+def good(tmp_path):
+    return write_record(tmp_path / 'good', GOOD)
+
+
+@pytest.fixture
+def results(tmp_path):
+    file = tmp_path / 'results.json'
+    file.write_text(json.dumps(dict(zip(PATHS, RESULTS, strict=True))))
+    return file
+
+
+def test_scores_and_baselines(tmp_path, good, results):
+    bad = write_record(tmp_path / 'bad', BAD)
+    out = tmp_path / 'ranks.json'
+    printed = run_here(
+        TOOL, '--scores', 'good', good, '--scores', 'bad', bad,
+        '--results', results, '--out', out, *QUICK,
+    )  # fmt: skip
+    content = json.loads(out.read_text())
+    assert content['metric'] == METRIC
+    rankings = {
+        'good': GOOD,
+        'bad': BAD,
+        'macs': MACS,
+        'params': [100 - index for index in range(8)],
+    }
+    for name, values in rankings.items():
+        found = content['agreement'][name]
+        tau = kendalltau(values, RESULTS).statistic
+        assert found['kendall']['value'] == pytest.approx(tau)
+        rho = spearmanr(values, RESULTS).statistic
+        assert found['spearman']['value'] == pytest.approx(rho)
+        (line,) = (row for row in printed.splitlines() if f'│ {name} ' in row)
+        assert f'{tau:.2f} [' in line
+        assert f'{rho:.2f} [' in line
+        if name != 'macs':
+            found = content['beyond_macs'][name]['value']
+            of_macs = kendalltau(MACS, RESULTS).statistic
+            assert found == pytest.approx(tau - of_macs)
+    assert content['agreement']['good']['top_k_recall']['value'] == 1
+    assert 'Ranking of 8 trained networks' in printed
+    one = content['networks'][PATHS[3]]
+    assert one == dict(result=0.35, good=0.4, bad=0.2, macs=30, params=97)
+
+
+def test_several_records_and_kinds_of_results(tmp_path, good, results):
+    """The same numbers by other ways give the same table."""
+    expected = run_here(
+        TOOL, '--scores', 's', good, '--results', results, *QUICK
+    )
+    halves = [
+        write_record(tmp_path / 'a', GOOD[:5]),
+        write_record(tmp_path / 'b', GOOD[5:], start=5)
+        / 'search_record.jsonl',
+    ]
+    table = tmp_path / 'results.csv'
+    with table.open('w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(['path', METRIC])
+        writer.writerows(
+            (f'{path[:2]} {path[2:]}', result)
+            for path, result in zip(PATHS, RESULTS, strict=True)
+        )
+    by_csv = run_here(
+        TOOL, '--scores', 's', *halves, '--results', table, *QUICK
+    )
+    assert by_csv == expected
+    nets = []
+    for path, result in zip(PATHS, RESULTS, strict=True):
+        folder = tmp_path / f'test_{path}' / '20260101_000000'
+        folder.mkdir(parents=True)
+        (folder / '20260101_000000.json').write_text(
+            json.dumps({METRIC: result, 'time': 1})
+        )
+        nets += ['--net', path, folder.parent]
+    assert run_here(TOOL, '--scores', 's', good, *nets, *QUICK) == expected
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'content', 'expected'),
+    [
+        (['--scores', 's'], '{}', "a name and records, got 's' with 0"),
+        (['--scores', 'macs', 'GOOD'], '{}', "got 'macs'"),
+        (['--scores', 's', 'GOOD'], '{}', '--results or --net'),
+        (['--scores', 's', 'GOOD'], '[1]', 'holds no results'),
+        (['--scores', 's', 'GOOD'], '{"0": {"x": 1}}', 'holds no results'),
+        (['--scores', 's', 'GOOD'], '{"33": 1}', 'no score in s, such as 33'),
+        (['--scores', 's', 'GOOD'], '{"0000000000": 1}', 'at least 3'),
+    ],
+)
+def test_bad_input_is_named(
+    tmp_path, good, capsys, arguments, content, expected
+):
+    file = tmp_path / 'results.json'
+    file.write_text(content)
+    arguments = [good if one == 'GOOD' else one for one in arguments]
+    with pytest.raises(SystemExit):
+        run_here(TOOL, *arguments, '--metric', METRIC, '--results', file)
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count('\n') == 1
+
+
+def test_failed_candidates_have_no_score(tmp_path, results, capsys):
+    folder = write_record(tmp_path / 'some', GOOD[:7])
+    file = folder / 'search_record.jsonl'
+    first = SearchRecord.read(file).header
+    with SearchRecord.open(file, first) as record:
+        record.append(replace(FAILED, index=7, path=PATHS[7]))
+    with pytest.raises(SystemExit):
+        run_here(TOOL, '--scores', 's', folder, '--results', results)
+    assert f'such as {PATHS[7]}' in capsys.readouterr().err
