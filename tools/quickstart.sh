@@ -4,7 +4,7 @@
 # found backbone beside two others, test. A second call goes on where the
 # first one stopped.
 set -euo pipefail
-trap 'kill $(jobs -p) 2>/dev/null' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 cd "$(dirname "$0")/.."
 # shellcheck source=tools/environment.sh
 source tools/environment.sh
@@ -13,7 +13,7 @@ install_environment
 OUT=work_dirs/quickstart
 mkdir -p "$OUT"
 # Lines worth seeing; all others are in the log file of the step.
-SHOWN='Epoch\((train|val|test)\)|Search |Generation |^data|^  (images|boxes|crops|digits|verified)|^error'
+SHOWN='Epoch\((train|val|test)\)|Search |Generation |^data/digits:|^  (images|boxes|crops|digits|verified)|^error'
 
 # step NAME COMMAND...: runs a command once; its output goes to NAME.log.
 step() {
