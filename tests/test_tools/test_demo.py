@@ -3,11 +3,11 @@
 import json
 
 import cv2
-import digits_runs
 import numpy as np
 import pytest
 import torch
 from command_lines import config_file, run_here
+from kit import digits_runs
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
