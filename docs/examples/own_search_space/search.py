@@ -1,0 +1,15 @@
+# Searches that supernet, within a bound on its multiply-adds.
+_base_ = './supernet.py'
+
+custom_hooks = [
+    dict(type='detnas_mm.SinglePathSamplingHook'),
+    dict(type='detnas_mm.BNRecalibrationHook', num_images=128),
+]
+val_cfg = dict(
+    _delete_=True,
+    type='detnas_mm.EvolutionSearchLoop',
+    metric='coco/bbox_mAP',
+    constraint=dict(max_macs=60e6),
+    generations=3,
+    population=10,
+    parents=4)
