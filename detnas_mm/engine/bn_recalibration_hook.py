@@ -30,7 +30,8 @@ class BNRecalibrationHook(Hook):
 
     Args:
         num_images: Number of training images. Defaults to 500, as in the
-            paper.
+            paper. With 0 nothing is recomputed: a supernet is validated on
+            its running statistics, which fit none of its paths, to compare.
         seed: Seed of the choice of images and of the random state.
         dataloader: Config of the data loader. Defaults to the
             ``train_dataloader`` of the config.
@@ -56,13 +57,15 @@ class BNRecalibrationHook(Hook):
         Raises:
             ValueError: If there are not enough training images.
         """
-        if self._loader is None:
+        if self.num_images and self._loader is None:
             self._loader = build_calibration_loader(
                 self._dataloader_cfg(runner), self.num_images, self.seed
             )
 
     def before_val(self, runner: Runner) -> None:
         """Recomputes the statistics."""
+        if not self.num_images:
+            return
         model = unwrap(runner.model)
         if self._saved is not None:
             # The validation before was broken off.
@@ -74,8 +77,9 @@ class BNRecalibrationHook(Hook):
 
     def after_val(self, runner: Runner) -> None:
         """Restores the statistics from before the validation."""
-        model = unwrap(runner.model)
-        restore_bn_statistics(model, self._saved)
+        if self._saved is None:
+            return
+        restore_bn_statistics(unwrap(runner.model), self._saved)
         self._saved = None
 
     def _dataloader_cfg(self, runner: Runner) -> Mapping:

@@ -48,7 +48,7 @@ def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:
         'path': space.format(architecture.path),
         'search_space': space.to_dict(),
         'shuffle': supernet.shuffle,
-        'bn_recalibrated': bool(hooks),
+        'bn_recalibrated': any(hook.num_images for hook in hooks),
     }
     return {
         'meta': meta,

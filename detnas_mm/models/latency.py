@@ -1,9 +1,12 @@
 """Latency of the blocks of a supernet, measured where they run."""
 
+import contextlib
+import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 
 import numpy as np
 import torch
@@ -42,6 +45,17 @@ class Stopwatch:
             torch.cuda.synchronize()
             return [first.elapsed_time(second) for first, second in pairs]
         return [(second - first) / 1e6 for first, second in pairs]
+
+
+def device_name(device: torch.device) -> str:
+    """Returns the name of a device, as its maker calls it."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError):
+        for line in FilePath('/proc/cpuinfo').read_text().splitlines():
+            if line.startswith('model name'):
+                return line.partition(':')[2].strip()
+    return platform.processor() or platform.machine()
 
 
 @dataclass(frozen=True)
@@ -112,6 +126,71 @@ def measure_latencies(
         tuple(map(tuple, np.median(blocks, axis=0).tolist())),
         tuple(np.median(np.array(wholes), axis=0).tolist()),
     )
+
+
+@torch.no_grad()
+def measure_parts(
+    run: Callable[[], object],
+    parts: Mapping[str, nn.Module],
+    device: torch.device,
+    *,
+    rounds: int,
+    warm_up: int = 2,
+) -> tuple[list[float], dict[str, float]]:
+    """Measures a model, and parts of it that run one after the other.
+
+    The whole and the parts are measured in different runs by turns, so that
+    the marks between parts cost the whole nothing.
+
+    Args:
+        run: Runs the model once.
+        parts: Modules that each run once, in this order.
+        device: The device they run on.
+        rounds: How often.
+        warm_up: Rounds before the first that counts.
+
+    Returns:
+        The ms of each whole run, and the median ms of each part; what is
+        between and behind them is ``'rest'``.
+    """
+    stopwatch = Stopwatch(device)
+    wholes, times = [], []
+    for index in range(-warm_up, rounds):
+        stopwatch.mark()
+        run()
+        stopwatch.mark()
+        whole = stopwatch.intervals()
+        with _marked(parts.values(), stopwatch):
+            stopwatch.mark()
+            run()
+            stopwatch.mark()
+        intervals = stopwatch.intervals()
+        if index >= 0:
+            wholes += whole
+            # Before, between and behind the parts are the rest.
+            times.append([*intervals[1::2], sum(intervals[::2])])
+    medians = np.median(np.array(times), axis=0).tolist()
+    return wholes, dict(zip((*parts, 'rest'), medians, strict=True))
+
+
+@contextlib.contextmanager
+def _marked(
+    modules: Iterable[nn.Module], stopwatch: Stopwatch
+) -> Iterator[None]:
+    """Marks the beginning and the end of each module's run."""
+
+    def mark(*_: object) -> None:
+        stopwatch.mark()
+
+    handles = []
+    for module in modules:
+        handles.append(module.register_forward_pre_hook(mark))
+        handles.append(module.register_forward_hook(mark))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _time_layers(

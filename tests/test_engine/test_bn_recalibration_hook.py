@@ -62,6 +62,21 @@ def test_validation_runs_on_the_statistics_of_the_path(tmp_path):
     assert any('stem' in key for key in keys)
 
 
+def test_without_images_the_running_statistics_are_used(tmp_path):
+    """For comparison; no training images are needed then."""
+    runner = validation_runner(tmp_path / 'a', BNRecalibrationHook(0))
+    del runner.cfg['train_dataloader']
+    before = copies(runner.model.state_dict())
+    seen = []
+    runner.hooks[-1].before_val_iter = lambda runner, *_, **__: seen.append(
+        changed_keys(before, runner.model.state_dict())
+    )
+    without = scores(runner, PATHS)
+    assert not set().union(*seen)
+    assert not changed_keys(before, runner.model.state_dict())
+    assert without != scores(validation_runner(tmp_path / 'b'), PATHS)
+
+
 def test_scores_depend_on_the_path_alone(tmp_path):
     runner = validation_runner(tmp_path / 'a')
     first = scores(runner, PATHS)

@@ -146,7 +146,7 @@ def test_unknown_metric_lists_those_there_are(tmp_path):
     assert toy_runner(tmp_path / 'other', metric='toy/other').val()
 
 
-@pytest.mark.parametrize('num_images', [0, 9])
+@pytest.mark.parametrize('num_images', [-1, 9])
 def test_more_calibration_images_than_there_are(tmp_path, num_images):
     hooks = [BNRecalibrationHook(num_images=num_images)]
     message = refusal(tmp_path, hooks=hooks)

@@ -5,10 +5,8 @@ Without a config: the backbones that the paper publishes, or the one of
 """
 
 import argparse
-import math
 
 import torch
-from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +23,12 @@ from detnas_mm.models import (
     count_parts,
     resolve_architecture,
 )
+from detnas_mm.network_options import (
+    add_path_options,
+    add_shape_option,
+    chosen_backbone,
+    image_size,
+)
 from detnas_mm.structures import Cost, space_name
 
 IMAGENET_SIZE = (224, 224)
@@ -33,75 +37,17 @@ IMAGENET_SIZE = (224, 224)
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', nargs='?', help='config of a model')
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs=2,
-        metavar=('HEIGHT', 'WIDTH'),
-        help="size of the image; by default that of the config's test images",
-    )
-    parser.add_argument(
-        '--path', help='digits, published name or best.json of the backbone'
-    )
-    parser.add_argument('--search-space', help='search space of the digits')
+    add_shape_option(parser)
+    add_path_options(parser)
     add_common_arguments(parser)
     return parser.parse_args()
-
-
-def test_image_size(config: Config) -> tuple[int, int]:
-    """Returns height and width of the largest test image, padded.
-
-    Raises:
-        ValueError: If the config does not say it.
-    """
-    loader = config.get('test_dataloader') or {}
-    sizes = [
-        step.get('scale') or step.get('crop_size')
-        for step in loader.get('dataset', {}).get('pipeline', ())
-    ]
-    sizes = [size for size in sizes if size]
-    if not sizes:
-        raise ValueError(
-            'the config does not say the size of its test images; give it '
-            'by --shape HEIGHT WIDTH'
-        )
-    size = sizes[-1]
-    width, height = (size, size) if isinstance(size, int) else size
-    divisor = config.model.get('data_preprocessor', {}).get(
-        'pad_size_divisor', 1
-    )
-    return tuple(math.ceil(n / divisor) * divisor for n in (height, width))
-
-
-def backbone_cfg(args: argparse.Namespace, config: Config) -> dict | None:
-    """Returns the config of the backbone that is asked for, if any.
-
-    Raises:
-        ValueError: If the config's is a supernet and no path was given.
-    """
-    own = config.model.backbone
-    if args.path:
-        known = resolve_architecture(
-            args.path, args.search_space or own.get('search_space')
-        )
-        return dict(
-            type='detnas_mm.DetNASNet',
-            search_space=known.search_space,
-            path=known.path,
-        )
-    if str(own.type).endswith('DetNASSupernet'):
-        raise ValueError(
-            'the backbone of the config is a supernet; give one of its '
-            'paths by --path'
-        )
-    return None
 
 
 def print_model(args: argparse.Namespace) -> None:
     config = load_config(args)
     with torch.device('meta'):
-        model = build_model(config, backbone_cfg(args, config))
-        size = tuple(args.shape or test_image_size(config))
+        model = build_model(config, chosen_backbone(args, config))
+        size = image_size(args, config)
         parts = count_parts(model, size)
         backbone = count_parts(model, IMAGENET_SIZE)['backbone']
     table = new_table(f'{type(model).__name__}, one image', 'part', 'input')

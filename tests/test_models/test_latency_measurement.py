@@ -1,0 +1,132 @@
+"""Latencies are those of the right blocks, choices and parts."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from kit.models import supernet
+from kit.spaces import FOUR_BLOCKS
+from torch import nn
+
+from detnas_mm.models.latency import (
+    Stopwatch,
+    device_name,
+    measure_latencies,
+    measure_parts,
+)
+
+CPU = torch.device('cpu')
+
+
+class Clock:
+    """A clock that only moves when something says that it took time."""
+
+    def __init__(self):
+        self.now = 0
+
+    def sleep(self, milliseconds):
+        self.now += round(milliseconds * 1e6)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(time, 'perf_counter_ns', lambda: clock.now)
+    return clock
+
+
+def slow_down(module, clock, milliseconds):
+    module.register_forward_hook(lambda *_: clock.sleep(milliseconds()))
+
+
+@pytest.fixture
+def net(clock):
+    """Choice c of block b takes 10 b + c + 1 ms, the stem 100."""
+    net = supernet(FOUR_BLOCKS)
+    slow_down(net.stem, clock, lambda: 100)
+    for index, choices in enumerate(net.blocks):
+        for digit, block in enumerate(choices):
+            cost = 10 * index + digit + 1
+            slow_down(block, clock, lambda cost=cost: cost)
+    return net
+
+
+IMAGES = torch.zeros(1, 3, 16, 16)
+
+
+def test_blocks_and_whole_paths(net):
+    paths = [(0, 0, 0, 0), (3, 1, 2, 0)]
+    rng = np.random.default_rng(0)
+    measured = measure_latencies(net, IMAGES, rounds=3, rng=rng, paths=paths)
+    assert measured.stem == 100
+    assert measured.blocks == tuple(
+        tuple(10 * index + digit + 1.0 for digit in range(4))
+        for index in range(4)
+    )
+    assert measured.paths == (100 + 64, 100 + 64 + 6)
+    # Timing leaves no path behind.
+    assert net.path is None
+
+
+def test_each_choice_is_measured_once_in_a_round(net):
+    runs = np.zeros((4, 4), int)
+    for index, choices in enumerate(net.blocks):
+        for digit, block in enumerate(choices):
+            block.register_forward_pre_hook(
+                lambda *_, at=(index, digit): runs.__setitem__(
+                    at, runs[at] + 1
+                )
+            )
+    rng = np.random.default_rng(0)
+    measure_latencies(net, IMAGES, rounds=5, rng=rng, warm_up=1)
+    assert (runs == 6).all()
+
+
+def test_outliers_and_warm_up_do_not_count(clock):
+    net = supernet(FOUR_BLOCKS)
+    delays = iter([900] * 8 + [1, 1, 700, 1] * 3)
+    slow_down(net.stem, clock, lambda: next(delays))
+    rng = np.random.default_rng(0)
+    measured = measure_latencies(net, IMAGES, rounds=3, rng=rng, warm_up=2)
+    assert measured.stem == 1
+    assert set(sum(measured.blocks, ())) == {0}
+
+
+def test_no_round_is_refused(net):
+    with pytest.raises(ValueError, match='`rounds` must be at least 1, got 0'):
+        measure_latencies(net, IMAGES, rounds=0, rng=np.random.default_rng(0))
+
+
+def test_parts_and_rest(clock):
+    model = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Sigmoid(), nn.Tanh())
+    for layer, cost in zip(model, (3, 5, 7, 11), strict=True):
+        slow_down(layer, clock, lambda cost=cost: cost)
+    wholes, parts = measure_parts(
+        lambda: model(IMAGES),
+        {'first': model[0], 'third': model[2]},
+        CPU,
+        rounds=4,
+        warm_up=1,
+    )
+    assert wholes == [26] * 4
+    assert parts == {'first': 3, 'third': 7, 'rest': 16}
+    # The hooks that mark the parts are gone.
+    assert all(len(layer._forward_hooks) == 1 for layer in model)
+    assert not any(layer._forward_pre_hooks for layer in model)
+
+
+def test_stopwatch_measures_real_time():
+    stopwatch = Stopwatch(CPU)
+    stopwatch.mark()
+    time.sleep(0.02)
+    stopwatch.mark()
+    stopwatch.mark()
+    slept, nothing = stopwatch.intervals()
+    assert slept >= 20
+    assert nothing < slept
+    assert stopwatch.intervals() == []
+
+
+def test_device_has_a_name():
+    assert device_name(CPU)
