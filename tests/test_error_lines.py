@@ -67,7 +67,11 @@ def test_what_a_config_gets_wrong_is_named(settings, parts):
         ('elsewhere/train.json', 'data_root'),
     ],
 )
-def test_missing_data_are_named_with_what_makes_them(file, hint):
+def test_missing_data_are_named_with_what_makes_them(
+    monkeypatch, tmp_path, file, hint
+):
+    # Where the digits are built, one of these files is there.
+    monkeypatch.chdir(tmp_path)
     line = line_of(open, file)
     assert f': {file}; ' in line
     assert hint in line
