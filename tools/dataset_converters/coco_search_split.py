@@ -1,31 +1,140 @@
-"""Holds a search split out of COCO's training annotations (Section 4)."""
+"""Holds a search split out of annotations in COCO's format (Section 4)."""
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from detnas_mm.command_line import run_command
-from detnas_mm.structures.files import write_atomically
+from detnas_mm.datasets.search_split import (
+    hold_out,
+    require_disjoint,
+    write_split,
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where training and test images are.
+
+    Attributes:
+        train: Training annotations and the folder that is put before the
+            file names of each, so that they can be merged.
+        test: Annotations of the final test.
+        key: What tells images apart in all of these files.
+    """
+
+    train: tuple[tuple[str, str], ...]
+    test: str | None
+    key: str = 'id'
+
+
+YEARS = {
+    '2017': Source(
+        train=(('annotations/instances_train2017.json', ''),),
+        test='annotations/instances_val2017.json',
+    ),
+    # trainval35k; the same images as train2017.
+    '2014': Source(
+        train=(
+            ('annotations/instances_train2014.json', 'train2014/'),
+            ('annotations/instances_valminusminival2014.json', 'val2014/'),
+        ),
+        test='annotations/instances_minival2014.json',
+    ),
+}
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('data_root', type=Path, help='such as data/coco')
     parser.add_argument(
-        '--ann-file',
-        default='annotations/instances_train2017.json',
-        help='training annotations, relative to the data root',
+        '--year',
+        choices=YEARS,
+        default='2017',
+        help='files of COCO: train2017, or the same images (trainval35k) in '
+        'those of 2014',
     )
     parser.add_argument(
-        '--name', default='2017', help='ending of the files that are written'
+        '--ann-file',
+        help='training annotations of other data, relative to the data root',
+    )
+    parser.add_argument(
+        '--test-ann-file',
+        help='test annotations of other data; none of its file names may be '
+        'among those of --ann-file',
+    )
+    parser.add_argument(
+        '--name',
+        help='ending of the files that are written, by default the year',
     )
     parser.add_argument(
         '--search-images', type=int, default=5000, help='images held out'
     )
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
+
+
+def find_source(args: argparse.Namespace) -> Source:
+    if args.ann_file is not None:
+        train = ((args.ann_file, ''),)
+        return Source(train, args.test_ann_file, key='file_name')
+    if args.test_ann_file is not None:
+        raise ValueError('--test-ann-file goes with --ann-file only')
+    return YEARS[args.year]
+
+
+def read(file: Path) -> dict:
+    if not file.is_file():
+        raise FileNotFoundError(
+            f'no annotations at {file}; give the folder that has annotations/ '
+            'as data_root'
+        )
+    return json.loads(file.read_text())
+
+
+def make_minival(data_root: Path) -> None:
+    """Writes minival2014 and the rest of val2014, where they are missing.
+
+    They came with Detectron. minival2014 has the images of val2017.
+    """
+    folder = data_root / 'annotations'
+    names = ('minival', 'valminusminival')
+    files = [folder / f'instances_{name}2014.json' for name in names]
+    if all(file.is_file() for file in files):
+        return
+    val2014 = read(folder / 'instances_val2014.json')
+    val2017 = read(folder / 'instances_val2017.json')
+    minival = {image['id'] for image in val2017['images']}
+    rest = {image['id'] for image in val2014['images']} - minival
+    for file, ids in zip(files, (minival, rest), strict=True):
+        write_split(file, json.dumps(select(val2014, ids)))
+
+
+def merge(data_root: Path, source: Source) -> dict:
+    """Returns the training annotations as one file."""
+    merged: dict | None = None
+    for file, folder in source.train:
+        content = read(data_root / file)
+        for image in content['images']:
+            image['file_name'] = folder + image['file_name']
+        if merged is None:
+            merged = content
+            continue
+        if content['categories'] != merged['categories']:
+            raise ValueError(f'{file} has other categories than the first')
+        for key in ('images', 'annotations'):
+            merged[key] += content[key]
+    return merged
+
+
+def select(annotations: dict, ids: set[int]) -> dict:
+    return annotations | {
+        'images': [i for i in annotations['images'] if i['id'] in ids],
+        'annotations': [
+            a for a in annotations['annotations'] if a['image_id'] in ids
+        ],
+    }
 
 
 def split_images(
@@ -36,46 +145,51 @@ def split_images(
     Raises:
         ValueError: If there are not enough images.
     """
-    ids = sorted(image['id'] for image in annotations['images'])
-    if not 0 < search_images < len(ids):
-        raise ValueError(
-            f'--search-images must be 1 to {len(ids) - 1}, fewer than the '
-            f'images of the file, got {search_images}'
-        )
-    rng = np.random.default_rng(seed)
-    held_out = set(rng.choice(ids, size=search_images, replace=False).tolist())
+    ids = [image['id'] for image in annotations['images']]
+    held_out = hold_out(ids, search_images, seed)
     return {
-        'train': _select(annotations, set(ids) - held_out),
-        'search': _select(annotations, held_out),
+        'train': select(annotations, set(ids) - held_out),
+        'search': select(annotations, held_out),
     }
 
 
-def _select(annotations: dict, ids: set[int]) -> dict:
-    return annotations | {
-        'images': [i for i in annotations['images'] if i['id'] in ids],
-        'annotations': [
-            a for a in annotations['annotations'] if a['image_id'] in ids
-        ],
+def check(splits: dict[str, dict], data_root: Path, source: Source) -> str:
+    """Compares the splits and the test images; says what was compared."""
+    images = {
+        name: [image[source.key] for image in content['images']]
+        for name, content in splits.items()
     }
+    names = 'train and search'
+    if source.test is not None and (data_root / source.test).is_file():
+        test = read(data_root / source.test)
+        images[source.test] = [image[source.key] for image in test['images']]
+        names = f'train, search and test ({len(test["images"]):,} images)'
+    require_disjoint(images)
+    if source.test is not None and source.test not in images:
+        names += f' (no {source.test} to compare with)'
+    return f'{names} share no image'
 
 
 def main() -> None:
     args = parse_args()
-    source = args.data_root / args.ann_file
-    if not source.is_file():
-        raise FileNotFoundError(
-            f'no annotations at {source}; give the folder of COCO, which has '
-            'annotations/ and train2017/, as data_root'
-        )
-    annotations = json.loads(source.read_text())
+    source = find_source(args)
+    if source is YEARS['2014']:
+        make_minival(args.data_root)
+    annotations = merge(args.data_root, source)
     splits = split_images(annotations, args.search_images, args.seed)
+    checked = check(splits, args.data_root, source)
+    if len(source.train) > 1:
+        splits['trainval'] = annotations
+    folder = (args.data_root / source.train[0][0]).parent
+    name = args.year if args.name is None else args.name
     for split, content in splits.items():
-        file = source.parent / f'detnas_{split}{args.name}.json'
-        write_atomically(file, json.dumps(content))
+        file = folder / f'detnas_{split}{name}.json'
+        write_split(file, json.dumps(content))
         print(
             f'{file}: {len(content["images"]):,} images, '
             f'{len(content["annotations"]):,} boxes'
         )
+    print(checked)
 
 
 if __name__ == '__main__':

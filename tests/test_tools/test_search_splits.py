@@ -1,0 +1,275 @@
+"""The converters that hold search splits out of COCO, VOC and ImageNet."""
+
+import json
+import re
+import runpy
+import sys
+
+import pytest
+from digits_runs import ROOT
+from kit.stand_ins import write_coco, write_imagenet, write_voc
+
+TOOLS = ROOT / 'tools' / 'dataset_converters'
+CLASSES = ('cat', 'dog')
+VOC_COUNTS = {
+    ('2007', 'trainval'): 5,
+    ('2012', 'trainval'): 7,
+    ('2007', 'test'): 3,
+}
+
+
+@pytest.fixture
+def split(monkeypatch, capsys):
+    """Runs a converter, and returns what it prints."""
+
+    def run(data, *arguments):
+        tool = TOOLS / f'{data}_search_split.py'
+        monkeypatch.setattr(sys, 'argv', [str(tool), *map(str, arguments)])
+        runpy.run_path(str(tool), run_name='__main__')
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def refusal(split, capsys):
+    """Runs a converter, and returns why it refuses."""
+
+    def run(data, *arguments):
+        with pytest.raises(SystemExit) as error:
+            split(data, *arguments)
+        assert error.value.code == 2
+        return capsys.readouterr().err
+
+    return run
+
+
+def read_coco(root, name):
+    return json.loads((root / 'annotations' / f'{name}.json').read_text())
+
+
+def ids(annotations):
+    return {image['id'] for image in annotations['images']}
+
+
+def make_coco(root, counts, **settings):
+    write_coco(root, CLASSES, counts, **settings)
+    return root
+
+
+def test_coco_2017(split, tmp_path):
+    root = make_coco(tmp_path / 'coco', dict(train2017=9, val2017=4))
+    printed = split('coco', root, '--search-images', 3)
+    original = read_coco(root, 'instances_train2017')
+    train, search = (
+        read_coco(root, f'detnas_{name}2017') for name in ('train', 'search')
+    )
+    assert len(ids(train)) == 6
+    assert len(ids(search)) == 3
+    assert ids(train) | ids(search) == ids(original)
+    for part in (train, search):
+        assert part['categories'] == original['categories']
+        boxes = [
+            box for box in original['annotations']
+            if box['image_id'] in ids(part)
+        ]  # fmt: skip
+        assert part['annotations'] == boxes
+        for image in part['images']:
+            assert image in original['images']
+    assert '6 images, 12 boxes' in printed
+    assert '3 images, 6 boxes' in printed
+    assert 'train, search and test (4 images) share no image' in printed
+
+
+def test_coco_2014_is_the_same_images_in_two_folders(split, tmp_path):
+    counts = dict(train2014=6, valminusminival2014=4, minival2014=3)
+    root = make_coco(tmp_path / 'coco', counts, images=False)
+    printed = split('coco', root, '--year', 2014, '--search-images', 3)
+    train, search, trainval = (
+        read_coco(root, f'detnas_{name}2014')
+        for name in ('train', 'search', 'trainval')
+    )
+    assert ids(trainval) == set(range(1, 11)) == ids(train) | ids(search)
+    assert len(ids(search)) == 3
+    names = {i['id']: i['file_name'] for i in trainval['images']}
+    assert names[6] == 'train2014/COCO_train2014_000000000006.jpg'
+    assert names[7].startswith('val2014/')
+    assert len(trainval['annotations']) == 20
+    assert 'train, search and test (3 images)' in printed
+
+
+def test_coco_2014_without_the_files_of_detectron(split, tmp_path):
+    """minival2014 has the images of val2017."""
+    counts = dict(train2014=4, val2014=5)
+    root = make_coco(tmp_path / 'coco', counts, images=False)
+    minival = read_coco(root, 'instances_val2014')
+    minival['images'] = minival['images'][:2]
+    file = root / 'annotations' / 'instances_val2017.json'
+    file.write_text(json.dumps(minival))
+    split('coco', root, '--year', 2014, '--search-images', 2)
+    assert ids(read_coco(root, 'instances_minival2014')) == {5, 6}
+    assert ids(read_coco(root, 'detnas_trainval2014')) == {1, 2, 3, 4, 7, 8, 9}
+
+
+def test_both_years_hold_out_the_same_images(split, tmp_path):
+    one = make_coco(tmp_path / '2017', dict(train2017=10), images=False)
+    counts = dict(train2014=6, valminusminival2014=4, minival2014=3)
+    other = make_coco(tmp_path / '2014', counts, images=False)
+    split('coco', one, '--search-images', 4)
+    split('coco', other, '--search-images', 4, '--year', 2014)
+    search = [
+        ids(read_coco(root, f'detnas_search{root.name}'))
+        for root in (one, other)
+    ]
+    assert search[0] == search[1]
+
+
+def test_coco_without_val2017_says_so(split, tmp_path):
+    root = make_coco(tmp_path / 'coco', dict(train2017=4), images=False)
+    printed = split('coco', root, '--search-images', 1)
+    assert 'no annotations/instances_val2017.json to compare with' in printed
+
+
+def test_coco_refuses_a_test_image_among_those_of_training(refusal, tmp_path):
+    root = make_coco(tmp_path / 'coco', dict(train2017=4), images=False)
+    train = root / 'annotations' / 'instances_train2017.json'
+    (root / 'annotations' / 'instances_val2017.json').write_text(
+        train.read_text()
+    )
+    error = refusal('coco', root, '--search-images', 1)
+    assert 'share 3 images' in error
+    assert not (root / 'annotations' / 'detnas_train2017.json').exists()
+
+
+def test_coco_refuses_a_missing_file(refusal, tmp_path):
+    error = refusal('coco', tmp_path)
+    assert 'instances_train2017.json' in error
+    assert len(error.splitlines()) == 1
+
+
+def test_own_data(split, refusal, tmp_path):
+    counts = dict(train2017=5, val2017=2)
+    root = make_coco(tmp_path / 'own', counts, images=False)
+    options = [
+        *('--ann-file', 'annotations/instances_train2017.json'),
+        *('--name', '_own', '--search-images', 2),
+    ]
+    test = 'annotations/instances_val2017.json'
+    split('coco', root, *options, '--test-ann-file', test)
+    assert len(ids(read_coco(root, 'detnas_search_own'))) == 2
+    # Ids of other data may start anew in each file: names tell.
+    content = read_coco(root, 'instances_val2017')
+    content['images'][0]['file_name'] = f'{1:012d}.jpg'
+    (root / test).write_text(json.dumps(content))
+    error = refusal('coco', root, *options, '--test-ann-file', test)
+    assert 'such as 000000000001.jpg' in error
+
+
+def read_voc(root, year, split):
+    file = root / f'VOC{year}' / 'ImageSets' / 'Main' / f'{split}.txt'
+    return file.read_text().split()
+
+
+def test_voc(split, tmp_path):
+    write_voc(tmp_path, CLASSES, VOC_COUNTS)
+    printed = split('voc', tmp_path, '--search-images', 4)
+    held_out = 0
+    for year in ('2007', '2012'):
+        train = read_voc(tmp_path, year, 'detnas_train')
+        search = read_voc(tmp_path, year, 'detnas_search')
+        trainval = read_voc(tmp_path, year, 'trainval')
+        assert sorted(train + search) == sorted(trainval)
+        held_out += len(search)
+    assert held_out == 4
+    assert 'train: 8 images\nsearch: 4 images\n' in printed
+    assert 'train, search and test (3 images) share no image' in printed
+
+
+def test_voc_refuses_a_test_image_among_those_of_training(refusal, tmp_path):
+    write_voc(tmp_path, CLASSES, VOC_COUNTS)
+    lists = tmp_path / 'VOC2007' / 'ImageSets' / 'Main'
+    (lists / 'test.txt').write_text('000001\n')
+    error = refusal('voc', tmp_path, '--search-images', 4)
+    assert 'test2007 share 1 images, such as VOC2007/000001' in error
+
+
+def test_voc_refuses_another_folder(refusal, tmp_path):
+    assert 'VOCdevkit' in refusal('voc', tmp_path)
+
+
+def rows(root, name):
+    lines = (root / 'meta' / f'{name}.txt').read_text().splitlines()
+    return dict(line.split(' ') for line in lines)
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    write_imagenet(tmp_path, classes=3, train=5, val=1)
+    return tmp_path
+
+
+def test_imagenet_holds_out_of_each_class_alike(split, imagenet):
+    printed = split('imagenet', imagenet, '--images-per-class', 2)
+    train, search = (
+        rows(imagenet, 'detnas_train'),
+        rows(imagenet, 'detnas_search'),
+    )
+    assert not train.keys() & search.keys()
+    assert sorted(search.values()) == ['0', '0', '1', '1', '2', '2']
+    assert len(train) == 9
+    for image, label in (train | search).items():
+        assert (imagenet / 'train' / image).is_file()
+        assert image.startswith(f'n{int(label):08d}/')
+    assert '6 images of 3 classes' in printed
+    assert 'train, search and test (3 images) share no image' in printed
+    # Not the same positions in every class.
+    positions = {re.search(r'_(\d)\.', image)[1] for image in search}
+    assert len(positions) > 2
+
+
+def test_imagenet_reads_labels_from_meta(split, imagenet):
+    (imagenet / 'meta').mkdir()
+    lines = [f'x{number}.JPEG {number % 2}\n' for number in range(6)]
+    (imagenet / 'meta' / 'train.txt').write_text(''.join(lines))
+    split('imagenet', imagenet, '--images-per-class', 1)
+    both = rows(imagenet, 'detnas_train') | rows(imagenet, 'detnas_search')
+    assert both == dict(line.split() for line in lines)
+
+
+def test_imagenet_refuses_to_hold_out_a_whole_class(refusal, imagenet):
+    error = refusal('imagenet', imagenet, '--images-per-class', 5)
+    assert 'must be 1 to 4' in error
+    assert not (imagenet / 'meta').exists()
+
+
+@pytest.mark.parametrize('data', ['coco', 'voc', 'imagenet'])
+def test_the_seed_decides(split, tmp_path, data):
+    held_out = []
+    for number, seed in enumerate((0, 0, 1)):
+        root = tmp_path / str(number)
+        if data == 'coco':
+            write_coco(root, CLASSES, dict(train2017=30), images=False)
+            file = root / 'annotations' / 'detnas_search2017.json'
+        elif data == 'voc':
+            write_voc(root, CLASSES, VOC_COUNTS)
+            file = (
+                root / 'VOC2012' / 'ImageSets' / 'Main' / 'detnas_search.txt'
+            )
+        else:
+            write_imagenet(root, classes=3, train=5, val=1)
+            file = root / 'meta' / 'detnas_search.txt'
+        options = () if data == 'imagenet' else ('--search-images', 5)
+        if data == 'imagenet':
+            options = ('--images-per-class', 2)
+        split(data, root, *options, '--seed', seed)
+        held_out.append(file.read_text())
+    assert held_out[0] == held_out[1] != held_out[2]
+
+
+def test_a_second_run_changes_nothing(split, refusal, imagenet):
+    split('imagenet', imagenet, '--images-per-class', 2)
+    before = rows(imagenet, 'detnas_search')
+    split('imagenet', imagenet, '--images-per-class', 2)
+    error = refusal('imagenet', imagenet, '--images-per-class', 3)
+    assert 'holds another split' in error
+    assert rows(imagenet, 'detnas_search') == before

@@ -1,0 +1,87 @@
+"""Holds a search split out of ImageNet's training images (ClsNASNet)."""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+from detnas_mm.command_line import run_command
+from detnas_mm.datasets.search_split import (
+    hold_out,
+    require_disjoint,
+    write_split,
+)
+
+# Those of mmpretrain's ImageNet data set.
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('data_root', type=Path, help='such as data/imagenet')
+    parser.add_argument(
+        '--images-per-class',
+        type=int,
+        default=50,
+        help='images of each class that are held out',
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    return parser.parse_args()
+
+
+def read_labels(data_root: Path, split: str) -> dict[str, int]:
+    """Returns the label of each image, by its path in the split's folder.
+
+    They are read from ``meta/<split>.txt`` if it is there, else from the
+    folders of the classes, numbered in alphabetical order, as mmpretrain
+    does.
+    """
+    meta = data_root / 'meta' / f'{split}.txt'
+    if meta.is_file():
+        rows = [row.rsplit(' ', 1) for row in meta.read_text().splitlines()]
+        return {image: int(label) for image, label in rows}
+    folder = data_root / split
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f'neither {meta} nor {folder}; give the folder of ImageNet, '
+            'which has train/ and val/, as data_root'
+        )
+    classes = sorted(path for path in folder.iterdir() if path.is_dir())
+    return {
+        f'{path.name}/{image.name}': label
+        for label, path in enumerate(classes)
+        for image in sorted(path.iterdir())
+        if image.suffix.lower() in EXTENSIONS
+    }
+
+
+def main() -> None:
+    args = parse_args()
+    labels = read_labels(args.data_root, 'train')
+    by_class = defaultdict(list)
+    for image, label in labels.items():
+        by_class[label].append(image)
+    search: set[str] = set()
+    for label, images in by_class.items():
+        search |= hold_out(images, args.images_per_class, (args.seed, label))
+    splits = {'train': labels.keys() - search, 'search': search}
+    test = read_labels(args.data_root, 'val')
+    require_disjoint(
+        {
+            name: [image.rpartition('/')[2] for image in images]
+            for name, images in (splits | {'val': test}).items()
+        }
+    )
+    folder = args.data_root / 'meta'
+    folder.mkdir(exist_ok=True)
+    for split, chosen in splits.items():
+        file = folder / f'detnas_{split}.txt'
+        lines = [
+            f'{i} {label}\n' for i, label in labels.items() if i in chosen
+        ]
+        write_split(file, ''.join(lines))
+        print(f'{file}: {len(lines):,} images of {len(by_class):,} classes')
+    print(f'train, search and test ({len(test):,} images) share no image')
+
+
+if __name__ == '__main__':
+    run_command(main)
