@@ -272,6 +272,7 @@ class EvolutionSearchLoop(BaseLoop):
             self.supernet.search_space,
             self.metric,
             self.supernet.shuffle,
+            self.runner.cfg.get('custom_imports', {}).get('imports', ()),
         )
 
 

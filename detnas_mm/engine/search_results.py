@@ -1,6 +1,7 @@
 """Files that a search leaves beside its record."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from detnas_mm.structures import (
@@ -24,7 +25,7 @@ _BACKBONE_CONFIG = """\
 #   model = dict(
 #       backbone=_base_.searched_backbone,
 #       neck=dict(in_channels=_base_.searched_out_channels))
-searched_backbone = {backbone}
+{imports}searched_backbone = {backbone}
 searched_out_channels = {channels!r}
 """
 
@@ -35,6 +36,7 @@ def write_results(
     space: SearchSpace,
     metric: str,
     shuffle: str,
+    imports: str | Sequence[str] = (),
 ) -> None:
     """Writes ``best.json`` and ``best_backbone.py``.
 
@@ -44,6 +46,7 @@ def write_results(
         space: The search space.
         metric: Key of the metric that is the fitness.
         shuffle: Channel shuffle of the supernet.
+        imports: Modules that register the choice blocks of an own space.
     """
     result = {
         'search_space': space_name(space) or space.to_dict(),
@@ -52,6 +55,7 @@ def write_results(
         **best.to_dict(),
     }
     config = _BACKBONE_CONFIG.format(
+        imports=_custom_imports(imports),
         metric=metric,
         fitness=best.fitness,
         macs=best.macs / 1e6,
@@ -62,6 +66,17 @@ def write_results(
     work_dir = Path(work_dir)
     write_atomically(work_dir / BEST, json.dumps(result, indent=2) + '\n')
     write_atomically(work_dir / BEST_BACKBONE, config)
+
+
+def _custom_imports(modules: str | Sequence[str]) -> str:
+    if not modules:
+        return ''
+    if isinstance(modules, str):
+        modules = [modules]
+    return (
+        f'custom_imports = dict(\n    imports={list(modules)!r}, '
+        'allow_failed_imports=False)\n'
+    )
 
 
 def remove_results(work_dir: str | Path) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from command_lines import config_file, run_here
-from kit import digits_runs
+from kit.digits_runs import ROOT
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-DEMO = digits_runs.ROOT / 'demo' / 'image_demo.py'
+DEMO = ROOT / 'demo' / 'image_demo.py'
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 import sys
 
 import pytest
-from digits_runs import ROOT
+from kit.digits_runs import ROOT
 
 nbclient = pytest.importorskip('nbclient')
 nbformat = pytest.importorskip('nbformat')

@@ -1,0 +1,47 @@
+"""The documented example: a new block, other widths, from configs alone."""
+
+import json
+
+import torch
+from kit.counting import count_macs, count_params
+from kit.digits_runs import ROOT, load_config, run_search, train_config
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+
+EXAMPLE = ROOT / 'docs' / 'examples' / 'own_search_space'
+STOCK = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
+
+
+def test_own_space_is_trained_searched_and_used(digits, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    config = train_config(f'{EXAMPLE}/supernet', digits, tmp_path / 'supernet')
+    Runner.from_cfg(config).train()
+
+    config = load_config(f'{EXAMPLE}/search', digits, tmp_path / 'search')
+    config.load_from = str(tmp_path / 'supernet' / 'epoch_1.pth')
+    config.val_cfg.constraint = dict(max_macs=60e6)
+    candidates = run_search(config)
+    assert {one['status'] for one in candidates} == {'complete'}
+    digits_taken = set(''.join(one['path'] for one in candidates))
+    assert digits_taken & {'2', '3'}
+
+    best = max(candidates, key=lambda one: (one['fitness'], -one['index']))
+    inherit = tmp_path / 'inherit.py'
+    inherit.write_text(
+        f"_base_ = ['{STOCK}', 'search/best_backbone.py']\n"
+        'model = dict(backbone=_base_.searched_backbone,\n'
+        '    neck=dict(in_channels=_base_.searched_out_channels))\n'
+    )
+    config = Config.fromfile(inherit)
+    assert config.custom_imports.imports == ['inverted_residual']
+    assert config.model.neck.in_channels == [24, 48, 96, 192]
+    init_default_scope('mmdet')
+    net = MODELS.build(config.model.backbone).eval()
+    result = json.loads((tmp_path / 'search' / 'best.json').read_text())
+    assert result['path'] == best['path']
+
+    # No formula was written for the new block; its cost is exact all the same.
+    image = torch.randn(1, 3, 224, 224)
+    assert best['macs'] == count_macs(net, lambda: net(image)) <= 60e6
+    assert best['params'] == count_params(net)
