@@ -58,16 +58,17 @@ def executor_settings(
         )
     if kind == 'local':
         return None
-    if kind == 'ray':
-        require_ray()
     cls = RaySettings if kind == 'ray' else JobLimits
     try:
-        return cls(**settings)
+        read = cls(**settings)
     except TypeError as error:
         raise ValueError(
             f'the executor {kind} has the settings '
             f'{", ".join(cls.__dataclass_fields__)}, got {", ".join(settings)}'
         ) from error
+    if kind == 'ray':
+        require_ray()
+    return read
 
 
 def open_executor(
