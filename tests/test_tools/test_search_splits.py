@@ -147,22 +147,70 @@ def test_coco_refuses_a_missing_file(refusal, tmp_path):
     assert len(error.splitlines()) == 1
 
 
-def test_own_data(split, refusal, tmp_path):
-    counts = dict(train2017=5, val2017=2)
-    root = make_coco(tmp_path / 'own', counts, images=False)
-    options = [
-        *('--ann-file', 'annotations/instances_train2017.json'),
-        *('--name', '_own', '--search-images', 2),
-    ]
-    test = 'annotations/instances_val2017.json'
-    split('coco', root, *options, '--test-ann-file', test)
-    assert len(ids(read_coco(root, 'detnas_search_own'))) == 2
-    # Ids of other data may start anew in each file: names tell.
+OWN = (
+    *('--ann-file', 'annotations/instances_train2017.json'),
+    *('--img-dir', 'train2017'),
+    *('--test-ann-file', 'annotations/instances_val2017.json'),
+    *('--test-img-dir', 'val2017'),
+    *('--name', '_own', '--search-images', 2),
+)
+
+
+@pytest.fixture
+def own_data(tmp_path):
+    """Ids and file names start anew in each annotation file."""
+    root = make_coco(tmp_path / 'own', dict(train2017=5, val2017=2))
     content = read_coco(root, 'instances_val2017')
-    content['images'][0]['file_name'] = f'{1:012d}.jpg'
-    (root / test).write_text(json.dumps(content))
-    error = refusal('coco', root, *options, '--test-ann-file', test)
-    assert 'such as 000000000001.jpg' in error
+    for number, image in enumerate(content['images'], 1):
+        file = root / 'val2017' / image['file_name']
+        image.update(id=number, file_name=f'{number:012d}.jpg')
+        file.rename(file.with_name(image['file_name']))
+    file = root / 'annotations' / 'instances_val2017.json'
+    file.write_text(json.dumps(content))
+    return root
+
+
+def test_own_data(split, own_data):
+    printed = split('coco', own_data, *OWN)
+    assert len(ids(read_coco(own_data, 'detnas_search_own'))) == 2
+    assert 'train, search and test (2 images) share no image' in printed
+
+
+def test_a_test_image_under_another_name_is_found(refusal, own_data):
+    first = own_data / 'train2017' / f'{1:012d}.jpg'
+    other = own_data / 'val2017' / f'{2:012d}.jpg'
+    other.write_bytes(first.read_bytes())
+    error = refusal('coco', own_data, *OWN)
+    assert f'and test share 1 images, such as {first}' in error
+
+
+def test_copies_of_a_training_image_are_found(refusal, own_data):
+    """Of five equal images at least one is in each split."""
+    files = sorted((own_data / 'train2017').glob('*.jpg'))
+    for file in files:
+        file.write_bytes(files[0].read_bytes())
+    error = refusal('coco', own_data, *OWN)
+    assert 'train and search share 1 images' in error
+
+
+def test_a_missing_test_file_is_an_error(refusal, own_data):
+    (own_data / 'annotations' / 'instances_val2017.json').unlink()
+    assert 'no annotations at' in refusal('coco', own_data, *OWN)
+
+
+@pytest.mark.parametrize(
+    ('options', 'named'),
+    [
+        (('--img-dir', 'train2017'), '--ann-file'),
+        (
+            ('--ann-file', 'a.json', '--test-ann-file', 'b.json'),
+            '--img-dir',
+        ),
+    ],
+)
+def test_own_data_need_all_options(refusal, tmp_path, options, named):
+    error = refusal('coco', tmp_path, *options)
+    assert named in error
 
 
 def read_voc(root, year, split):

@@ -11,6 +11,7 @@ from detnas_mm.datasets.search_split import (
     require_disjoint,
     write_split,
 )
+from detnas_mm.structures.files import file_digest
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,13 @@ class Source:
         train: Training annotations and the folder that is put before the
             file names of each, so that they can be merged.
         test: Annotations of the final test.
-        key: What tells images apart in all of these files.
+        folders: Folders of training and test images, where images are told
+            apart by what is in their files, not by their ids.
     """
 
     train: tuple[tuple[str, str], ...]
     test: str | None
-    key: str = 'id'
+    folders: tuple[Path, Path] | None = None
 
 
 YEARS = {
@@ -60,9 +62,15 @@ def parse_args() -> argparse.Namespace:
         help='training annotations of other data, relative to the data root',
     )
     parser.add_argument(
-        '--test-ann-file',
-        help='test annotations of other data; none of its file names may be '
-        'among those of --ann-file',
+        '--test-ann-file', help='test annotations of other data'
+    )
+    parser.add_argument(
+        '--img-dir',
+        help='images of --ann-file, relative to the data root: none of them '
+        'may come twice, or among those of the test',
+    )
+    parser.add_argument(
+        '--test-img-dir', help='images of --test-ann-file (default: --img-dir)'
     )
     parser.add_argument(
         '--name',
@@ -76,12 +84,23 @@ def parse_args() -> argparse.Namespace:
 
 
 def find_source(args: argparse.Namespace) -> Source:
-    if args.ann_file is not None:
-        train = ((args.ann_file, ''),)
-        return Source(train, args.test_ann_file, key='file_name')
-    if args.test_ann_file is not None:
-        raise ValueError('--test-ann-file goes with --ann-file only')
-    return YEARS[args.year]
+    if args.ann_file is None:
+        if args.test_ann_file or args.img_dir or args.test_img_dir:
+            raise ValueError(
+                '--test-ann-file, --img-dir and --test-img-dir go with '
+                '--ann-file; COCO needs none of them'
+            )
+        return YEARS[args.year]
+    if args.test_ann_file and not args.img_dir:
+        raise ValueError(
+            '--test-ann-file needs --img-dir: ids may start anew in each '
+            'file, so images are compared by content'
+        )
+    folders = None
+    if args.img_dir:
+        test_folder = args.test_img_dir or args.img_dir
+        folders = args.data_root / args.img_dir, args.data_root / test_folder
+    return Source(((args.ann_file, ''),), args.test_ann_file, folders)
 
 
 def read(file: Path) -> dict:
@@ -155,19 +174,39 @@ def split_images(
 
 def check(splits: dict[str, dict], data_root: Path, source: Source) -> str:
     """Compares the splits and the test images; says what was compared."""
-    images = {
-        name: [image[source.key] for image in content['images']]
-        for name, content in splits.items()
-    }
+    parts = dict(splits)
     names = 'train and search'
-    if source.test is not None and (data_root / source.test).is_file():
-        test = read(data_root / source.test)
-        images[source.test] = [image[source.key] for image in test['images']]
-        names = f'train, search and test ({len(test["images"]):,} images)'
-    require_disjoint(images)
-    if source.test is not None and source.test not in images:
+    is_coco = source.folders is None
+    if source.test and (not is_coco or (data_root / source.test).is_file()):
+        parts['test'] = read(data_root / source.test)
+        count = len(parts['test']['images'])
+        names = f'train, search and test ({count:,} images)'
+    if is_coco:
+        keys = {
+            name: [image['id'] for image in content['images']]
+            for name, content in parts.items()
+        }
+    else:
+        keys = compare_contents(parts, source.folders)
+    require_disjoint(keys)
+    if source.test and 'test' not in parts:
         names += f' (no {source.test} to compare with)'
     return f'{names} share no image'
+
+
+def compare_contents(
+    parts: dict[str, dict], folders: tuple[Path, Path]
+) -> dict[str, list[str]]:
+    """Returns for each image the first file with the same content."""
+    first: dict[str, str] = {}
+    keys = {}
+    for name, content in parts.items():
+        folder = folders[1] if name == 'test' else folders[0]
+        files = [folder / image['file_name'] for image in content['images']]
+        keys[name] = [
+            first.setdefault(file_digest(file), str(file)) for file in files
+        ]
+    return keys
 
 
 def main() -> None:
