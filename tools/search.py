@@ -51,6 +51,13 @@ def parse_args() -> argparse.Namespace:
         help="'random' is the paper's baseline with the same budget",
     )
     parser.add_argument(
+        '--objectives',
+        nargs='+',
+        metavar=('METRIC', 'COST'),
+        help='search for the Pareto front of a metric and of costs (macs, '
+        'params, latency), such as: --objectives coco/bbox_mAP macs',
+    )
+    parser.add_argument(
         '--paths',
         nargs='+',
         help='score these paths (digits) instead of searching',
@@ -80,6 +87,13 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
     for name in ('seed', 'algorithm'):
         if getattr(args, name) is not None:
             search[name] = getattr(args, name)
+    if args.objectives is not None:
+        if len(args.objectives) < 2:
+            raise ValueError(
+                '`--objectives` takes a metric and at least one cost, such '
+                f'as coco/bbox_mAP macs, got {args.objectives[0]}'
+            )
+        search.metric, *search.minimise = args.objectives
     if args.paths is not None:
         search.algorithm = 'given'
         search.paths = args.paths

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from detnas_mm.cost import Constraint
 from detnas_mm.search import (
+    NSGA2,
     Evolution,
     GivenPaths,
     RandomSearch,
@@ -11,6 +13,7 @@ from detnas_mm.search import (
 from detnas_mm.structures import Path, SearchSpace
 
 _KINDS = {'evolution': Evolution, 'random': RandomSearch}
+COSTS = ('macs', 'params', 'latency')
 
 
 def algorithm_settings(
@@ -19,6 +22,8 @@ def algorithm_settings(
     paths: Sequence[str],
     population: int,
     lookahead: int,
+    minimise: Sequence[str],
+    mutation_prob: float,
     **evolution: float | None,
 ) -> dict:
     """Returns what defines an algorithm, as plain data.
@@ -28,11 +33,20 @@ def algorithm_settings(
         paths: The paths of the algorithm ``'given'``.
         population: Number of paths of a generation.
         lookahead: How many generations are begun before one has ended.
+        minimise: Costs to be low beside a high fitness: if there are any, the
+            evolution is NSGA-II.
+        mutation_prob: Probability that a choice of a mutated path is redrawn.
         evolution: Further settings of the algorithm ``'evolution'``.
 
     Raises:
-        ValueError: If the algorithm is unknown or ``lookahead`` negative.
+        ValueError: If the algorithm or a cost is unknown or ``lookahead``
+            negative.
     """
+    if not set(minimise) <= set(COSTS) or len(set(minimise)) < len(minimise):
+        raise ValueError(
+            f'`minimise` must be some of {", ".join(COSTS)}, got '
+            f'{", ".join(map(str, minimise))}'
+        )
     if lookahead < 0:
         raise ValueError(f'`lookahead` must be at least 0, got {lookahead}')
     if algorithm == 'given':
@@ -43,8 +57,14 @@ def algorithm_settings(
             f'{algorithm!r}'
         )
     settings = dict(type=algorithm, population=population)
-    if algorithm == 'evolution':
-        settings.update(evolution)
+    if algorithm == 'evolution' and minimise:
+        settings.update(
+            type='nsga2',
+            mutation_prob=mutation_prob,
+            minimise=list(minimise),
+        )
+    elif algorithm == 'evolution':
+        settings.update(mutation_prob=mutation_prob, **evolution)
     if lookahead:
         settings.update(lookahead=lookahead)
     return settings
@@ -54,7 +74,7 @@ def build_algorithm(
     settings: Mapping,
     space: SearchSpace,
     *,
-    is_legal: Callable[[Path], bool],
+    constraint: Constraint,
     seed: int,
 ) -> SearchAlgorithm:
     """Builds an algorithm.
@@ -62,8 +82,11 @@ def build_algorithm(
     Args:
         settings: What :func:`algorithm_settings` gave.
         space: The search space.
-        is_legal: Says whether a path meets the constraint.
+        constraint: The bounds, which know the costs of a path.
         seed: Seed of every random choice.
+
+    Raises:
+        ValueError: If latency is to be low, and there is no table of it.
     """
     settings = dict(settings)
     kind = settings.pop('type')
@@ -71,4 +94,25 @@ def build_algorithm(
     settings.pop('lookahead', None)
     if kind == 'given':
         return GivenPaths(space, **settings)
-    return _KINDS[kind](space, is_legal=is_legal, seed=seed, **settings)
+    settings.update(is_legal=constraint.is_legal, seed=seed)
+    if kind == 'nsga2':
+        costs = path_costs(constraint, settings.pop('minimise'))
+        return NSGA2(space, costs=costs, **settings)
+    return _KINDS[kind](space, **settings)
+
+
+def path_costs(
+    constraint: Constraint, names: Sequence[str]
+) -> Callable[[Path], list[float]]:
+    """Returns a function that looks up the costs of a path.
+
+    Raises:
+        ValueError: If latency is among them, and there is no table of it.
+    """
+    if 'latency' in names and constraint.latency_table is None:
+        raise ValueError(
+            '`minimise` latency needs a table of it in the `constraint` '
+            '(`latency_table`)'
+        )
+    lookups = [getattr(constraint, name) for name in names]
+    return lambda path: [lookup(path) for lookup in lookups]

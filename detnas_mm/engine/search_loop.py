@@ -37,7 +37,7 @@ from .search_constraint import build_constraint, extend_to_detector
 from .search_executors import executor_settings, open_executor
 from .search_header import build_search_header
 from .search_progress import SearchProgress
-from .search_results import remove_results, write_results
+from .search_results import SearchResults
 from .search_run import SearchRun, drop_final_failures
 
 RECORD = 'search_record.jsonl'
@@ -72,6 +72,9 @@ class EvolutionSearchLoop(BaseLoop):
         num_mutation: Mutated children of a generation.
         num_crossover: Crossed children of a generation.
         num_random: Random paths of each later generation.
+        minimise: Costs to be low beside a high fitness, any of ``'macs'``,
+            ``'params'`` and ``'latency'``: then the whole Pareto front is
+            searched for (NSGA-II), and its points are written to ``front``.
         lookahead: How many generations are begun before one has ended, so
             that no worker is idle. Then parents are of an earlier generation.
         seed: Seed of the search.
@@ -110,6 +113,7 @@ class EvolutionSearchLoop(BaseLoop):
         num_mutation: int | None = None,
         num_crossover: int | None = None,
         num_random: int = 0,
+        minimise: Sequence[str] = (),
         lookahead: int = 0,
         seed: int = 0,
         resume: bool = False,
@@ -136,6 +140,7 @@ class EvolutionSearchLoop(BaseLoop):
         self.metric = metric
         self.generations = 1 if algorithm == 'given' else generations
         self.population = len(paths) if algorithm == 'given' else population
+        self.minimise = minimise
         self.lookahead = lookahead
         self.seed = seed
         self.overwrite = overwrite
@@ -145,6 +150,7 @@ class EvolutionSearchLoop(BaseLoop):
             paths=paths,
             population=population,
             lookahead=lookahead,
+            minimise=minimise,
             parents=parents,
             mutation_prob=mutation_prob,
             num_mutation=num_mutation,
@@ -198,7 +204,7 @@ class EvolutionSearchLoop(BaseLoop):
         ) as record:
             journal_path = self.record_path.with_name(JOURNAL)
             if self.overwrite:
-                remove_results(self.runner.work_dir)
+                self.results.remove()
                 journal_path.unlink(missing_ok=True)
             dropped = drop_final_failures(record, self.max_failures)
             if dropped:
@@ -215,6 +221,8 @@ class EvolutionSearchLoop(BaseLoop):
                 logger=self.runner.logger,
             ) as evaluator:
                 best = self._run(record, evaluator)
+            if self.minimise:
+                self.results.write_front(record.candidates, self.minimise)
         return dict(best.metrics)
 
     def _run(
@@ -235,7 +243,7 @@ class EvolutionSearchLoop(BaseLoop):
             evaluator=evaluator,
             record=record,
             progress=progress,
-            on_best=self._write_results,
+            on_best=self.results.write_best,
             generations=self.generations,
             lookahead=self.lookahead,
             max_failures=self.max_failures,
@@ -261,18 +269,21 @@ class EvolutionSearchLoop(BaseLoop):
         self.algorithm = build_algorithm(
             self.settings,
             self.supernet.search_space,
-            is_legal=constraint.is_legal,
+            constraint=constraint,
             seed=self.seed,
         )
 
-    def _write_results(self, best: Candidate) -> None:
-        write_results(
-            self.runner.work_dir,
-            best,
-            self.supernet.search_space,
-            self.metric,
-            self.supernet.shuffle,
-            self.runner.cfg.get('custom_imports', {}).get('imports', ()),
+    @property
+    def results(self) -> SearchResults:
+        """What is written beside the record."""
+        return SearchResults(
+            work_dir=FilePath(self.runner.work_dir),
+            space=self.supernet.search_space,
+            metric=self.metric,
+            shuffle=self.supernet.shuffle,
+            imports=self.runner.cfg.get('custom_imports', {}).get(
+                'imports', ()
+            ),
         )
 
 

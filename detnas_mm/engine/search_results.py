@@ -1,12 +1,15 @@
 """Files that a search leaves beside its record."""
 
 import json
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from detnas_mm.structures import (
     Candidate,
     SearchSpace,
+    pareto_front,
     space_name,
 )
 from detnas_mm.structures.config_text import backbone_text
@@ -14,6 +17,8 @@ from detnas_mm.structures.files import write_atomically
 
 BEST = 'best.json'
 BEST_BACKBONE = 'best_backbone.py'
+FRONT = 'front.json'
+FRONT_FOLDER = 'front'
 _BACKBONE_CONFIG = """\
 # Backbone found by a search: {metric} {fitness:.4f} on the search split,
 # {macs:.1f}M multiply-adds, {params:.2f}M parameters (backbone only).
@@ -21,7 +26,7 @@ _BACKBONE_CONFIG = """\
 # Use it in any mmdet config by adding this file to its bases:
 #
 #   _base_ = ['mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
-#             'path/to/best_backbone.py']
+#             'path/to/this_file.py']
 #   model = dict(
 #       backbone=_base_.searched_backbone,
 #       neck=dict(in_channels=_base_.searched_out_channels))
@@ -30,42 +35,80 @@ searched_out_channels = {channels!r}
 """
 
 
-def write_results(
-    work_dir: str | Path,
-    best: Candidate,
-    space: SearchSpace,
-    metric: str,
-    shuffle: str,
-    imports: str | Sequence[str] = (),
-) -> None:
-    """Writes ``best.json`` and ``best_backbone.py``.
+@dataclass(frozen=True, kw_only=True)
+class SearchResults:
+    """Writes what a search found into its work dir.
 
-    Args:
+    Attributes:
         work_dir: The work dir of the search.
-        best: The fittest candidate.
         space: The search space.
         metric: Key of the metric that is the fitness.
         shuffle: Channel shuffle of the supernet.
         imports: Modules that register the choice blocks of an own space.
     """
-    result = {
-        'search_space': space_name(space) or space.to_dict(),
-        'metric': metric,
-        'shuffle': shuffle,
-        **best.to_dict(),
-    }
-    config = _BACKBONE_CONFIG.format(
-        imports=_custom_imports(imports),
-        metric=metric,
-        fitness=best.fitness,
-        macs=best.macs / 1e6,
-        params=best.params / 1e6,
-        backbone=backbone_text(space, space.parse(best.path), shuffle),
-        channels=list(space.stage_channels),
-    )
-    work_dir = Path(work_dir)
-    write_atomically(work_dir / BEST, json.dumps(result, indent=2) + '\n')
-    write_atomically(work_dir / BEST_BACKBONE, config)
+
+    work_dir: Path
+    space: SearchSpace
+    metric: str
+    shuffle: str
+    imports: str | Sequence[str] = ()
+
+    def write_best(self, best: Candidate) -> None:
+        """Writes ``best.json`` and ``best_backbone.py``."""
+        self._write_json(BEST, self._result(best))
+        write_atomically(self.work_dir / BEST_BACKBONE, self._config(best))
+
+    def write_front(
+        self, candidates: Sequence[Candidate], minimise: Sequence[str]
+    ) -> None:
+        """Writes ``front.json``, and the folder ``front``.
+
+        The folder has a JSON file and a config of each point, like those of
+        the best candidate, numbered from the cheapest on.
+
+        Args:
+            candidates: All candidates of the search.
+            minimise: The costs that are low on the front.
+        """
+        front = pareto_front(candidates, minimise)
+        folder = self.work_dir / FRONT_FOLDER
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for number, one in enumerate(front):
+            name = f'{FRONT_FOLDER}/{number:03d}'
+            self._write_json(f'{name}.json', self._result(one))
+            write_atomically(self.work_dir / f'{name}.py', self._config(one))
+        self._write_json(FRONT, [self._result(one) for one in front])
+
+    def remove(self) -> None:
+        """Removes all that is written here."""
+        for name in (BEST, BEST_BACKBONE, FRONT):
+            (self.work_dir / name).unlink(missing_ok=True)
+        shutil.rmtree(self.work_dir / FRONT_FOLDER, ignore_errors=True)
+
+    def _write_json(self, name: str, content: dict | list) -> None:
+        text = json.dumps(content, indent=2) + '\n'
+        write_atomically(self.work_dir / name, text)
+
+    def _result(self, candidate: Candidate) -> dict:
+        return {
+            'search_space': space_name(self.space) or self.space.to_dict(),
+            'metric': self.metric,
+            'shuffle': self.shuffle,
+            **candidate.to_dict(),
+        }
+
+    def _config(self, candidate: Candidate) -> str:
+        path = self.space.parse(candidate.path)
+        return _BACKBONE_CONFIG.format(
+            imports=_custom_imports(self.imports),
+            metric=self.metric,
+            fitness=candidate.fitness,
+            macs=candidate.macs / 1e6,
+            params=candidate.params / 1e6,
+            backbone=backbone_text(self.space, path, self.shuffle),
+            channels=list(self.space.stage_channels),
+        )
 
 
 def _custom_imports(modules: str | Sequence[str]) -> str:
@@ -77,9 +120,3 @@ def _custom_imports(modules: str | Sequence[str]) -> str:
         f'custom_imports = dict(\n    imports={list(modules)!r}, '
         'allow_failed_imports=False)\n'
     )
-
-
-def remove_results(work_dir: str | Path) -> None:
-    """Removes what :func:`write_results` wrote."""
-    for name in (BEST, BEST_BACKBONE):
-        (Path(work_dir) / name).unlink(missing_ok=True)

@@ -8,9 +8,11 @@ from .history import (
     ScoredPath,
     SearchAlgorithm,
 )
+from .nsga2 import NSGA2
 from .operators import crossover, mutate
 
 __all__ = [
+    'NSGA2',
     'Evolution',
     'GivenPaths',
     'NoLegalPathError',

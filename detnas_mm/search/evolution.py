@@ -92,7 +92,6 @@ class Evolution:
         self, pending: Sequence[Sequence[Path]] = ()
     ) -> list[Proposal]:
         """Returns the next generation with the origin of each path."""
-        rng = self._history.rng(len(pending))
         parents = [one.path for one in self._history.top(self.parents)]
         origins = [Origin.RANDOM] * self._history.population
         if parents:
@@ -101,13 +100,14 @@ class Evolution:
                 + [Origin.CROSSOVER] * self.num_crossover
                 + [Origin.RANDOM] * self.num_random
             )
-        proposals: list[Proposal] = []
-        taken = {path for paths in pending for path in paths}
-        for origin in origins:
-            proposal = self._draw(origin, parents, taken, rng)
-            proposals.append(proposal)
-            taken.add(proposal.path)
-        return proposals
+
+        def make(origin: Origin, rng: np.random.Generator) -> Path:
+            first = pick(parents, rng)
+            if origin is Origin.CROSSOVER:
+                return crossover(first, pick(parents, rng), rng)
+            return mutate(first, self._history.space, self.mutation_prob, rng)
+
+        return self._history.propose(origins, make, pending)
 
     def tell(
         self, paths: Sequence[Path], fitnesses: Sequence[float | None]
@@ -125,29 +125,6 @@ class Evolution:
     def best(self) -> ScoredPath | None:
         """The fittest path so far with its fitness."""
         return next(iter(self._history.top(1)), None)
-
-    def _draw(
-        self,
-        origin: Origin,
-        parents: Sequence[Path],
-        taken: set[Path],
-        rng: np.random.Generator,
-    ) -> Proposal:
-        def make() -> Path:
-            if origin is Origin.MUTATION:
-                return mutate(
-                    pick(parents, rng),
-                    self._history.space,
-                    self.mutation_prob,
-                    rng,
-                )
-            return crossover(pick(parents, rng), pick(parents, rng), rng)
-
-        if origin is not Origin.RANDOM:
-            child = self._history.draw_child(make, taken)
-            if child is not None:
-                return Proposal(child, origin)
-        return Proposal(self._history.draw_random(taken, rng), Origin.RANDOM)
 
 
 class RandomSearch:
@@ -178,14 +155,8 @@ class RandomSearch:
         self, pending: Sequence[Sequence[Path]] = ()
     ) -> list[Proposal]:
         """Returns the next generation with the origin of each path."""
-        rng = self._history.rng(len(pending))
-        proposals: list[Proposal] = []
-        taken = {path for paths in pending for path in paths}
-        for _ in range(self._history.population):
-            path = self._history.draw_random(taken, rng)
-            proposals.append(Proposal(path, Origin.RANDOM))
-            taken.add(path)
-        return proposals
+        origins = [Origin.RANDOM] * self._history.population
+        return self._history.propose(origins, pending=pending)
 
     def tell(
         self, paths: Sequence[Path], fitnesses: Sequence[float | None]

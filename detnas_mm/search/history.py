@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from detnas_mm.structures import Origin, Path, SearchSpace
 from .operators import pick
 
 IsLegal = Callable[[Path], bool]
+MakeChild = Callable[[Origin, np.random.Generator], Path]
 
 # Draws without a new legal path after which the search says so. A mutated or
 # crossed child gives way to a random path much earlier: when the parents
@@ -127,6 +129,36 @@ class History:
         """Returns the fittest of all history, the earlier among equals."""
         ranked = sorted(self.scored, key=lambda one: -one.fitness)
         return ranked[:count]
+
+    def propose(
+        self,
+        origins: Sequence[Origin],
+        make: MakeChild | None = None,
+        pending: Sequence[Sequence[Path]] = (),
+    ) -> list[Proposal]:
+        """Draws a generation: all legal, none told or pending.
+
+        Args:
+            origins: How each path is to be made. When the parents have no
+                new child left, a random path takes its place.
+            make: Makes a child.
+            pending: The generations that are asked for but not told.
+
+        Raises:
+            NoLegalPathError: If there are not enough legal paths left.
+        """
+        rng = self.rng(len(pending))
+        taken = {path for paths in pending for path in paths}
+        proposals: list[Proposal] = []
+        for origin in origins:
+            path = None
+            if origin is not Origin.RANDOM:
+                path = self.draw_child(partial(make, origin, rng), taken)
+            if path is None:
+                path, origin = self.draw_random(taken, rng), Origin.RANDOM
+            proposals.append(Proposal(path, origin))
+            taken.add(path)
+        return proposals
 
     def draw_random(
         self, taken: set[Path], rng: np.random.Generator, batch: int = 256

@@ -35,21 +35,31 @@ def pareto_ranks(values: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Returns the candidates that none other beats in fitness and MACs.
+def pareto_front(
+    candidates: Sequence[Candidate], minimise: Sequence[str] = ('macs',)
+) -> list[Candidate]:
+    """Returns the candidates that none other beats in fitness and costs.
 
-    Of several equal in both only the earliest is taken.
+    Of several equal in all only the earliest is taken.
 
     Args:
         candidates: Candidates; failed ones are left out.
+        minimise: The costs, names of fields of a candidate.
 
     Returns:
-        The front in the order of MACs, which is that of fitness, too.
+        The front in the order of the first cost, the cheapest first.
     """
-    complete = [c for c in candidates if c.status is Status.COMPLETE]
-    front: list[Candidate] = []
-    by_cost = sorted(complete, key=lambda c: (c.macs, -c.fitness, c.index))
-    for candidate in by_cost:
-        if not front or candidate.fitness > front[-1].fitness:
-            front.append(candidate)
-    return front
+    points = {}
+    for one in candidates:
+        if one.status is Status.COMPLETE:
+            costs = [-getattr(one, cost) for cost in minimise]
+            points.setdefault((one.fitness, *costs), one)
+    if not points:
+        return []
+    ranks = pareto_ranks(np.array(list(points)))
+    front = [
+        one
+        for one, rank in zip(points.values(), ranks, strict=True)
+        if rank == 0
+    ]
+    return sorted(front, key=lambda one: getattr(one, minimise[0]))

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from detnas_mm.structures import Candidate
+from detnas_mm.structures import Candidate, pareto_front
 from detnas_mm.structures.config_text import model_text
 from detnas_mm.structures.files import write_atomically
 
@@ -230,6 +230,7 @@ def render_page(
         sizes=(WIDE, NARROW),
         rows=ROWS,
         fittest=fittest,
+        pareto_front=pareto_front,
         timing=timing,
         use_lines=use_lines,
     )

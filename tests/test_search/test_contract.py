@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.spaces import FOUR_BLOCKS, TWO_BLOCKS, additive_fitness
 
-from detnas_mm.search import Evolution, NoLegalPathError, RandomSearch
+from detnas_mm.search import NSGA2, Evolution, NoLegalPathError, RandomSearch
 from detnas_mm.structures import SEARCH_SPACES, Origin
 
 TINY = SEARCH_SPACES['tiny']
@@ -30,7 +30,13 @@ def random_search(space, population=8, **settings):
     return RandomSearch(space, population=population, **settings)
 
 
-pytestmark = pytest.mark.parametrize('make', [evolution, random_search])
+def nsga2(space, population=8, **settings):
+    """Low digits are cheap."""
+    return NSGA2(space, population=population, costs=lambda path: [sum(path)],
+                 mutation_prob=0.2, **settings)  # fmt: skip
+
+
+pytestmark = pytest.mark.parametrize('make', [evolution, random_search, nsga2])
 
 
 def few_xception(path):

@@ -141,3 +141,13 @@ def test_data_that_are_not_there(search, capsys):
     root = 'val_dataloader.dataset.data_root=data/nowhere/'
     line = error_line(search, capsys, options=[root])
     assert 'data/nowhere/annotations/instances_search.json; ' in line
+
+
+def test_front_is_searched_for(search, tmp_path):
+    search('--objectives', 'coco/bbox_mAP', 'macs', options=LARGE)
+    assert (tmp_path / 'search' / 'front' / '000.py').exists()
+
+
+def test_objectives_need_a_cost(search, capsys):
+    line = error_line(search, capsys, '--objectives', 'coco/bbox_mAP')
+    assert 'at least one cost' in line

@@ -11,7 +11,7 @@ from kit.detectors import detection_batch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from detnas_mm.engine.search_results import write_results
+from detnas_mm.engine.search_results import SearchResults
 from detnas_mm.structures import SEARCH_SPACES, Candidate
 
 MMDET_TOOLS = Path(mmdet.__file__).parent / '.mim' / 'tools'
@@ -49,9 +49,12 @@ def fragment(tmp_path_factory):
         params=1,
         fitness=0.5,
     )
-    write_results(
-        folder, best, SEARCH_SPACES['tiny'], 'coco/bbox_mAP', 'grouped'
-    )
+    SearchResults(
+        work_dir=folder,
+        space=SEARCH_SPACES['tiny'],
+        metric='coco/bbox_mAP',
+        shuffle='grouped',
+    ).write_best(best)
     return folder / 'best_backbone.py'
 
 

@@ -9,7 +9,7 @@ from kit.records import candidate
 from kit.spaces import DETECTOR_SPACE
 from searches import synthetic_candidates, synthetic_search
 
-from detnas_mm.structures import SearchSpace
+from detnas_mm.structures import SearchSpace, pareto_front
 from detnas_mm.visualization import Reference, write_report
 
 HOSTILE = '<script>alert("1")</script>&\'$\\frac{$\x01'
@@ -109,6 +109,12 @@ def test_best_path_can_be_copied_and_pasted(html, search):
     assert space == DETECTOR_SPACE
     assert space.format(space.parse(backbone['path'])) == best.path
     assert scope['model']['neck']['in_channels'] == [8, 12, 16, 24]
+
+
+def test_paths_of_the_front_can_be_copied(html, search):
+    copied = Page(html).values('data-text')
+    front = pareto_front(search.candidates)
+    assert [one.path for one in front] == copied[2 : 2 + len(front)]
 
 
 @pytest.mark.filterwarnings('ignore:Glyph 1')

@@ -1,0 +1,147 @@
+"""Search for a whole Pareto front (NSGA-II, Deb et al., 2002).
+
+Beside the paper's search for one backbone under a bound: for each cost the
+best backbone of that cost, in one search.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from detnas_mm.structures import Origin, Path, SearchSpace, pareto_ranks
+
+from .history import History, IsLegal, Proposal, ScoredPath
+from .operators import crossover, mutate
+
+Costs = Callable[[Path], Sequence[float]]
+
+
+class NSGA2:
+    """Multi-objective evolution: a high fitness, and low costs.
+
+    Parents are the ``population`` best of all history, by the number of
+    their front and, within a front, by how far they are from their
+    neighbours. Each child is crossed from two winners of binary tournaments
+    among them, and mutated. A child that breaks the constraint or was already
+    evaluated is drawn again.
+
+    Args:
+        space: The search space.
+        costs: Returns the costs of a path, all of them to be low.
+        population: Number of paths of a generation, and of parents.
+        mutation_prob: Probability with which each choice is redrawn.
+        is_legal: Says whether a path meets the constraint.
+        seed: Seed of every random choice.
+
+    Raises:
+        ValueError: If a setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        costs: Costs,
+        population: int = 50,
+        mutation_prob: float = 0.1,
+        is_legal: IsLegal = lambda path: True,
+        seed: int = 0,
+    ) -> None:
+        self._history = History(space, population, is_legal, seed)
+        if not 0 < mutation_prob <= 1:
+            raise ValueError(
+                '`mutation_prob` must be more than 0 and at most 1, got '
+                f'{mutation_prob}'
+            )
+        self.costs = costs
+        self.mutation_prob = mutation_prob
+
+    def ask(self, pending: Sequence[Sequence[Path]] = ()) -> list[Path]:
+        """Returns the next generation: all legal, none told or pending."""
+        return [proposal.path for proposal in self.propose(pending)]
+
+    def propose(
+        self, pending: Sequence[Sequence[Path]] = ()
+    ) -> list[Proposal]:
+        """Returns the next generation with the origin of each path."""
+        parents = self._parents()
+        origin = Origin.CROSSOVER if parents else Origin.RANDOM
+
+        def make(_: Origin, rng: np.random.Generator) -> Path:
+            child = crossover(
+                tournament(parents, rng), tournament(parents, rng), rng
+            )
+            return mutate(child, self._history.space, self.mutation_prob, rng)
+
+        origins = [origin] * self._history.population
+        return self._history.propose(origins, make, pending)
+
+    def tell(
+        self, paths: Sequence[Path], fitnesses: Sequence[float | None]
+    ) -> None:
+        """Takes the fitness of each path of a whole generation.
+
+        Args:
+            paths: The paths, in any order.
+            fitnesses: Their fitness, higher is better; ``None`` for a failed
+                path, which never becomes a parent.
+        """
+        self._history.tell(paths, fitnesses)
+
+    @property
+    def best(self) -> ScoredPath | None:
+        """The fittest path so far with its fitness, whatever it costs."""
+        return next(iter(self._history.top(1)), None)
+
+    def _parents(self) -> list[Path]:
+        """Returns the parents of the next generation, the best first."""
+        scored = self._history.scored
+        if not scored:
+            return []
+        values = np.array(
+            [
+                (one.fitness, *(-cost for cost in self.costs(one.path)))
+                for one in scored
+            ]
+        )
+        ranks = pareto_ranks(values)
+        distances = np.zeros(len(values))
+        for rank in np.unique(ranks):
+            front = ranks == rank
+            distances[front] = crowding_distances(values[front])
+        # Stable: the earlier among equals.
+        order = np.lexsort((-distances, ranks))
+        best = order[: self._history.population]
+        return [scored[index].path for index in best.tolist()]
+
+
+def crowding_distances(values: np.ndarray) -> np.ndarray:
+    """Says how far each point of a front is from its neighbours.
+
+    Args:
+        values: Shape ``(N, M)``, M objectives of N points.
+
+    Returns:
+        Shape ``(N, )``: for each point the sum over the objectives of the gap
+        between its two neighbours, as a share of the range; infinite for the
+        points at the ends.
+    """
+    distances = np.zeros(len(values))
+    for column in values.T:
+        order = np.argsort(column, kind='stable')
+        ordered = column[order]
+        extent = ordered[-1] - ordered[0]
+        distances[order[[0, -1]]] = np.inf
+        if extent > 0:
+            distances[order[1:-1]] += (ordered[2:] - ordered[:-2]) / extent
+    return distances
+
+
+def tournament(ranked: Sequence[Path], rng: np.random.Generator) -> Path:
+    """Draws two paths and returns the better one.
+
+    Args:
+        ranked: Paths, the best first.
+        rng: The random generator.
+    """
+    return ranked[int(rng.integers(len(ranked), size=2).min())]

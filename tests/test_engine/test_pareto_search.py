@@ -1,0 +1,85 @@
+"""A search for the whole front, and the files of its points."""
+
+import json
+
+import pytest
+from kit.records import candidate
+from kit.spaces import FOUR_BLOCKS
+from kit.toy_search import toy_runner
+from mmengine.config import Config
+
+from detnas_mm.engine.search_results import SearchResults
+from detnas_mm.models import DetNASNet
+from detnas_mm.structures import SearchRecord
+
+
+def read(work_dir):
+    record = SearchRecord.read(work_dir / 'search_record.jsonl')
+    return record.header, record.candidates
+
+
+@pytest.fixture(scope='module')
+def work_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('pareto') / 'search'
+    toy_runner(folder, minimise=['macs', 'params']).val()
+    return folder
+
+
+def test_front_has_what_none_beats(work_dir):
+    header, candidates = read(work_dir)
+    assert header.algorithm['type'] == 'nsga2'
+    assert header.algorithm['minimise'] == ['macs', 'params']
+    points = {c.path: (c.fitness, -c.macs, -c.params) for c in candidates}
+    front = json.loads((work_dir / 'front.json').read_text())
+    expected = {
+        path
+        for path, point in points.items()
+        if not any(
+            other != point
+            and all(a >= b for a, b in zip(other, point, strict=True))
+            for other in points.values()
+        )
+    }
+    assert {one['path'] for one in front} == expected
+    assert [one['macs'] for one in front] == sorted(o['macs'] for o in front)
+
+
+def test_each_point_is_a_backbone_and_a_config(work_dir):
+    front = json.loads((work_dir / 'front.json').read_text())
+    files = sorted((work_dir / 'front').iterdir())
+    assert len(files) == 2 * len(front)
+    for number, one in enumerate(front):
+        file = work_dir / 'front' / f'{number:03d}.json'
+        net = DetNASNet(str(file), out_indices=(0, 1))
+        assert FOUR_BLOCKS.format(net.path) == one['path']
+        config = Config.fromfile(file.with_suffix('.py'))
+        path = config.searched_backbone.path.replace(' ', '')
+        assert path == one['path']
+
+
+def test_it_is_gone_on_with(work_dir, tmp_path):
+    """Half of the record gives the same search again."""
+    lines = (work_dir / 'search_record.jsonl').read_text().splitlines(True)
+    half = tmp_path / 'search'
+    half.mkdir()
+    (half / 'search_record.jsonl').write_text(''.join(lines[:7]))
+    checkpoint = work_dir.parent / 'toy.pth'
+    toy_runner(
+        half, minimise=['macs', 'params'], resume=True, checkpoint=checkpoint
+    ).val()
+    paths = [one.path for one in read(work_dir)[1]]
+    assert [one.path for one in read(half)[1]] == paths
+
+
+def test_files_of_an_older_front_are_removed(tmp_path):
+    results = SearchResults(
+        work_dir=tmp_path, space=FOUR_BLOCKS, metric='m', shuffle='grouped'
+    )
+    cheap = candidate(0, macs=1, fitness=0.1)
+    dear = candidate(1, macs=2, fitness=0.2)
+    results.write_front([cheap, dear], ['macs'])
+    assert len(list((tmp_path / 'front').glob('*.py'))) == 2
+    results.write_front([candidate(2, macs=1, fitness=0.3), dear], ['macs'])
+    assert len(list((tmp_path / 'front').glob('*.py'))) == 1
+    results.remove()
+    assert list(tmp_path.iterdir()) == []
