@@ -1,15 +1,29 @@
 """What the command lines in ``tools/`` have in common."""
 
 import argparse
+import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
 
 from detnas_mm.compat import LAUNCHERS
 from detnas_mm.error_lines import error_line
+
+# What is read at the top of a config beside the arguments of the Runner.
+_OTHER_SETTINGS = {
+    'compile',
+    'custom_imports',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+}
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +54,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: If there is no such config.
+        ValueError: If an option would have no effect.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
@@ -49,12 +64,62 @@ def load_config(args: argparse.Namespace) -> Config:
     config = Config.fromfile(args.config)
     config.launcher = args.launcher
     if args.cfg_options is not None:
+        _require_effect(config, args.cfg_options)
         config.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     return config
+
+
+def refuse_search_config(config: Config) -> None:
+    """Makes sure that a config is not that of a search.
+
+    Raises:
+        ValueError: If it is.
+    """
+    for name in ('val_cfg', 'test_cfg'):
+        loop = str((config.get(name) or {}).get('type', ''))
+        if loop.rpartition('.')[2] == 'EvolutionSearchLoop':
+            raise ValueError(
+                f'`{name}` of the config is a search: run it by '
+                'tools/search.py CONFIG CHECKPOINT'
+            )
+
+
+def _require_effect(config: Config, options: Mapping) -> None:
+    """Refuses to set variables, whose value was copied to where it is used.
+
+    Raises:
+        ValueError: If an option is one; it names what to set instead.
+    """
+    settings = {*inspect.signature(Runner).parameters, *_OTHER_SETTINGS}
+    for option in options:
+        name = option.partition('.')[0]
+        if name in settings or name not in config:
+            continue
+        value = config[name]
+        users = [
+            key
+            for top in settings & set(config)
+            for key in _keys_with(config[top], value, top)
+        ]
+        instead = ', '.join(sorted(users)[:4]) or 'the settings it is used in'
+        raise ValueError(
+            f'`--cfg-options {option}` has no effect: {name} is a variable of '
+            f'the config file, whose value is copied; set {instead}'
+        )
+
+
+def _keys_with(node: object, value: object, key: str) -> Iterator[str]:
+    """Yields the keys below a node that have a value, or begin with it."""
+    begins = isinstance(node, str) and isinstance(value, str)
+    if node == value or (begins and node.startswith(value)):
+        yield key
+    elif isinstance(node, Mapping):
+        for name, child in node.items():
+            yield from _keys_with(child, value, f'{key}.{name}')
 
 
 def run_command(main: Callable[[], None]) -> None:

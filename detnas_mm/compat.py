@@ -6,6 +6,7 @@ functions here are called: :func:`setup_compat` by ``detnas_mm.registry``,
 """
 
 import functools
+import os
 import warnings
 from collections.abc import MutableMapping
 
@@ -84,6 +85,13 @@ def init_distributed(
         )
     if config is not None:
         _wrap_on_cpu(config)
+    missing = {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} - set(os.environ)
+    if missing:
+        raise ValueError(
+            f'`launcher` {launcher!r} needs {", ".join(sorted(missing))} in '
+            'the environment: start by tools/dist_train.sh or '
+            'tools/dist_test.sh, or leave --launcher out'
+        )
     if not distributed.is_initialized():
         distributed.init_process_group(backend='gloo')
 

@@ -52,8 +52,9 @@ def _missing_file(file: str) -> str:
             command = command.format(root=root)
             return f'no such file or folder: {file}; make it by `{command}`'
     return (
-        f'no such file or folder: {file}; set data_root and ann_file in the '
-        'config, or by --cfg-options, to where your data are'
+        f'no such file or folder: {file}; set the data_root of its data set '
+        'in the config, or by --cfg-options such as '
+        'train_dataloader.dataset.data_root=DIR, to where your data are'
     )
 
 

@@ -2,6 +2,11 @@
 # Usage: tools/dist_search.sh CONFIG CHECKPOINT GPUS [ARGUMENTS OF tools/search.py]
 set -euo pipefail
 
+if [ $# -lt 3 ]; then
+    sed -n "s/^# \\(Usage: .*\\)/\\1/p" "$0" >&2
+    exit 2
+fi
+
 CONFIG=$1
 CHECKPOINT=$2
 GPUS=$3

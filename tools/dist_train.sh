@@ -2,6 +2,11 @@
 # Usage: tools/dist_train.sh CONFIG GPUS [ARGUMENTS OF tools/train.py]
 set -euo pipefail
 
+if [ $# -lt 2 ]; then
+    sed -n "s/^# \\(Usage: .*\\)/\\1/p" "$0" >&2
+    exit 2
+fi
+
 CONFIG=$1
 GPUS=$2
 NNODES=${NNODES:-1}

@@ -14,6 +14,12 @@ install_environment() {
     local wanted
     wanted=$(cat requirements.txt setup.cfg setup.py | cksum)
     if [ ! -x .venv/bin/python ]; then
+        if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+        then
+            echo "error: $("$PYTHON" --version) is too old, detnas_mm needs" \
+                'Python 3.11 or newer: set PYTHON=python3.11, say' >&2
+            exit 2
+        fi
         echo "\$ $PYTHON -m venv .venv"
         "$PYTHON" -m venv .venv
     fi

@@ -2,6 +2,11 @@
 # Usage: [GPUS=8] tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [ARGUMENTS OF tools/train.py]
 set -euo pipefail
 
+if [ $# -lt 4 ]; then
+    sed -n "s/^# \\(Usage: .*\\)/\\1/p" "$0" >&2
+    exit 2
+fi
+
 PARTITION=$1
 JOB_NAME=$2
 CONFIG=$3

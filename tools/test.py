@@ -8,9 +8,16 @@ from mmengine.runner import Runner
 from detnas_mm.command_line import (
     add_common_arguments,
     load_config,
+    refuse_search_config,
     run_command,
 )
 from detnas_mm.compat import init_distributed, setup_compat
+from detnas_mm.engine.unwrap import unwrap
+from detnas_mm.models import (
+    DetNASSupernet,
+    load_state_dict,
+    require_matching_keys,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,16 +37,31 @@ def add_prediction_dump(runner: Runner, file: str) -> None:
     runner.test_evaluator.metrics.append(DumpResults(out_file_path=file))
 
 
+def require_fitting(runner: Runner, weights: dict, checkpoint: str) -> None:
+    """MMEngine would load what fits, and test a half-random model."""
+    model = unwrap(runner.model)
+    require_matching_keys(model, weights, checkpoint)
+    if any(isinstance(part, DetNASSupernet) for part in model.modules()):
+        raise ValueError(
+            'the config is that of a supernet, which has no score of its own: '
+            'score its paths by tools/search.py ... --paths, or take one out '
+            'by tools/model_converters/supernet_to_subnet.py'
+        )
+
+
 def main() -> None:
     args = parse_args()
     setup_compat()
     config = load_config(args)
+    refuse_search_config(config)
+    weights = load_state_dict(args.checkpoint)
     config.load_from = args.checkpoint
     init_distributed(args.launcher, config)
     if 'runner_type' in config:
         runner = RUNNERS.build(config)
     else:
         runner = Runner.from_cfg(config)
+    require_fitting(runner, weights, args.checkpoint)
     if args.out is not None:
         add_prediction_dump(runner, args.out)
     runner.test()

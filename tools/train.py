@@ -1,6 +1,7 @@
 """Trains a supernet or a searched backbone, under mmpretrain or mmdet."""
 
 import argparse
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
@@ -9,6 +10,7 @@ from mmengine.runner import Runner
 from detnas_mm.command_line import (
     add_common_arguments,
     load_config,
+    refuse_search_config,
     run_command,
 )
 from detnas_mm.compat import init_distributed, setup_compat
@@ -51,6 +53,9 @@ def main() -> None:
     args = parse_args()
     setup_compat()
     config = load_config(args)
+    refuse_search_config(config)
+    if args.resume not in (None, 'auto') and not Path(args.resume).is_file():
+        raise FileNotFoundError(f'no checkpoint at {args.resume}')
     if args.amp:
         config.optim_wrapper.type = 'AmpOptimWrapper'
         config.optim_wrapper.setdefault('loss_scale', 'dynamic')

@@ -58,8 +58,9 @@ def build_calibration_loader(
         dataset.full_init()
     if not 1 <= num_images <= len(dataset):
         raise ValueError(
-            f'`num_images` for the BN statistics must be 1 to the '
-            f'{len(dataset)} images of the training set, got {num_images}'
+            f'`num_images` of BNRecalibrationHook in `custom_hooks` must be 1 '
+            f'to the {len(dataset)} images of the training set, got '
+            f'{num_images}'
         )
     rng = np.random.default_rng((seed, num_images))
     chosen = rng.choice(len(dataset), size=num_images, replace=False)

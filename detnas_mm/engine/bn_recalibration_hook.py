@@ -62,6 +62,11 @@ class BNRecalibrationHook(Hook):
                 self._dataloader_cfg(runner), self.num_images, self.seed
             )
 
+    def before_train(self, runner: Runner) -> None:
+        """Makes sure, before the long work, that validations can run."""
+        if runner.val_loop is not None:
+            self.prepare(runner)
+
     def before_val(self, runner: Runner) -> None:
         """Recomputes the statistics."""
         if not self.num_images:

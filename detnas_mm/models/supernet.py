@@ -132,8 +132,9 @@ class DetNASSupernet(BaseModule):
         """
         if self._path is None:
             raise RuntimeError(
-                'the supernet has no active path: call set_path(), or train '
-                'with SinglePathSamplingHook among the custom_hooks'
+                'the supernet has no active path: train with '
+                'SinglePathSamplingHook among the custom_hooks, score paths '
+                'by tools/search.py, or call set_path()'
             )
         return [
             choices[choice]

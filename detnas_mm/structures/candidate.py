@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 
-class Origin(str, Enum):
+class Origin(StrEnum):
     """How the search came upon a path."""
 
     RANDOM = 'random'
@@ -15,7 +15,7 @@ class Origin(str, Enum):
     GIVEN = 'given'
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """Whether the evaluation of a candidate gave a fitness."""
 
     COMPLETE = 'complete'

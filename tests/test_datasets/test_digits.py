@@ -315,7 +315,7 @@ class TestTool:
         assert 'crops: 20 train, 10 val' in built.stdout
         assert 'share no digit and no image' in built.stdout
         refused = run_tool(*few, '--seed', '5')
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         assert refused.stderr.count('\n') == 1
         assert 'seed=0 and not 5' in refused.stderr
         assert '--overwrite' in refused.stderr

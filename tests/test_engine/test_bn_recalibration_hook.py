@@ -65,7 +65,7 @@ def test_validation_runs_on_the_statistics_of_the_path(tmp_path):
 def test_without_images_the_running_statistics_are_used(tmp_path):
     """For comparison; no training images are needed then."""
     runner = validation_runner(tmp_path / 'a', BNRecalibrationHook(0))
-    del runner.cfg['train_dataloader']
+    runner.cfg.pop('train_dataloader')
     before = copies(runner.model.state_dict())
     seen = []
     runner.hooks[-1].before_val_iter = lambda runner, *_, **__: seen.append(

@@ -1,9 +1,9 @@
 """Build the embedded digits data set (see detnas_mm.datasets.digits)."""
 
 import argparse
-import sys
 import time
 
+from detnas_mm.command_line import run_command
 from detnas_mm.datasets.digits import (
     DigitsSettings,
     build_digits,
@@ -37,10 +37,7 @@ def main() -> None:
     args = vars(parse_args())
     out, overwrite = args.pop('out'), args.pop('overwrite')
     start = time.perf_counter()
-    try:
-        report = build_digits(out, DigitsSettings(**args), overwrite)
-    except ValueError as error:
-        sys.exit(f'error: {error}')
+    report = build_digits(out, DigitsSettings(**args), overwrite)
     seconds = time.perf_counter() - start
     done = f'built in {seconds:.0f} s' if report.built else 'already complete'
     print(f'{out}: {done}')
@@ -52,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -1,0 +1,93 @@
+"""train.py and test.py: what is wrong is said before the work starts."""
+
+import subprocess
+
+import pytest
+from command_lines import (
+    RECALIBRATION,
+    TRAINING,
+    config_file,
+    loading_options,
+    run_here,
+)
+from kit.digits_runs import ROOT
+
+SUPERNET = config_file('retinanet_detnas-supernet-tiny_fpn_digits')
+SEARCH = config_file('retinanet_detnas-search-tiny_fpn_digits')
+FINAL = config_file('retinanet_detnas-tiny_fpn_digits')
+PATH = ["model.backbone.path='0000000000'", 'model.backbone.init_cfg=None']
+
+
+@pytest.fixture
+def error_line(capsys, tmp_path):
+    """Runs a command that fails; returns its one line."""
+
+    def fail(tool, *args, options=()):
+        capsys.readouterr()
+        options = ['--cfg-options', *options] if options else []
+        with pytest.raises(SystemExit) as caught:
+            run_here(tool, *args, '--work-dir', tmp_path, *options)
+        assert caught.value.code == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+        assert line.startswith('error: ')
+        return line
+
+    return fail
+
+
+def test_option_without_effect(error_line):
+    options = ['data_root=/nowhere/']
+    line = error_line('train.py', FINAL, options=options)
+    assert 'data_root is a variable' in line
+    assert 'train_dataloader.dataset.data_root' in line
+
+
+def test_search_config_is_not_trained(error_line):
+    assert 'tools/search.py' in error_line('train.py', SEARCH)
+    assert 'tools/search.py' in error_line('test.py', SEARCH, 'x.pth')
+
+
+@pytest.mark.parametrize(
+    ('tool', 'args'),
+    [('train.py', ['--resume', 'nope.pth']), ('test.py', ['nope.pth'])],
+)
+def test_checkpoint_that_is_none(error_line, tool, args):
+    assert 'no checkpoint at nope.pth' in error_line(tool, FINAL, *args)
+
+
+def test_launcher_without_its_processes(error_line, monkeypatch):
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    line = error_line('train.py', FINAL, '--launcher', 'pytorch')
+    assert 'tools/dist_train.sh' in line
+
+
+def test_checkpoint_of_another_model(error_line, digits, supernet):
+    options = [*loading_options(digits, 'train', 'val', 'test'), *PATH]
+    line = error_line('test.py', FINAL, supernet, options=options)
+    assert 'does not fit' in line
+
+
+def test_supernet_has_no_score(error_line, digits, supernet):
+    options = loading_options(digits, 'train', 'val', 'test')
+    options.append('model.backbone.init_cfg=None')
+    line = error_line('test.py', SUPERNET, supernet, options=options)
+    assert 'tools/search.py' in line
+
+
+def test_too_few_training_images_for_the_bn_statistics(error_line, digits):
+    options = [*loading_options(digits, 'train', 'val', 'test'), *TRAINING]
+    options += ['model.backbone.init_cfg=None']
+    options += [option.replace('=8', '=99') for option in RECALIBRATION]
+    line = error_line('train.py', SUPERNET, options=options)
+    assert '`num_images` of BNRecalibrationHook' in line
+    assert 'got 99' in line
+
+
+@pytest.mark.parametrize('what', ['train', 'test', 'search'])
+@pytest.mark.parametrize('how', ['dist', 'slurm'])
+def test_scripts_say_how_they_are_used(how, what):
+    script = ROOT / 'tools' / f'{how}_{what}.sh'
+    done = subprocess.run(['bash', script], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith('Usage: ')
