@@ -124,6 +124,20 @@ def test_several_records_and_kinds_of_results(tmp_path, good, results):
     assert run_here(TOOL, '--scores', 's', good, *nets, *QUICK) == expected
 
 
+def test_scores_that_are_all_equal(tmp_path, results):
+    """Such as those of a supernet without BN recalibration."""
+    flat = write_record(tmp_path / 'flat', [0.0] * 8)
+    out = tmp_path / 'ranks.json'
+    printed = run_here(
+        TOOL, '--scores', 'flat', flat, '--results', results, '--out', out,
+        *QUICK,
+    )  # fmt: skip
+    assert 'flat: the same for all networks, ranks nothing' in printed
+    content = json.loads(out.read_text())
+    assert set(content['agreement']) == {'macs', 'params'}
+    assert content['networks'][PATHS[0]]['flat'] == 0
+
+
 @pytest.mark.parametrize(
     ('arguments', 'content', 'expected'),
     [

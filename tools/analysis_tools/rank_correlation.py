@@ -6,7 +6,7 @@ intervals, and the same for MACs and parameters alone: the baseline to beat.
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
         '--metric', help='metric of the results; by default the searched one'
     )
     parser.add_argument('--top-k', type=int, default=5)
-    parser.add_argument('--resamples', type=int, default=2000)
+    parser.add_argument('--resamples', type=int, default=1000)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, help='JSON file to write')
     return parser.parse_args()
@@ -127,17 +127,25 @@ def compare(
     k: int,
     bootstrap: Bootstrap,
 ) -> tuple[dict[str, RankAgreement], dict[str, Estimate]]:
-    """Compares each ranking with that of the results, and with MACs'."""
+    """Compares each ranking with that of the results, and with MACs'.
+
+    What gives all networks the same number ranks nothing, and is left out.
+    """
+    ranking = {
+        name: values
+        for name, values in predictors.items()
+        if len(set(values)) > 1
+    }
     agreement = {
         name: rank_agreement(values, results, k=k, bootstrap=bootstrap)
-        for name, values in predictors.items()
+        for name, values in ranking.items()
     }
     beyond_macs = {
         name: kendall_difference(
             values, predictors['macs'], results, bootstrap
         )
-        for name, values in predictors.items()
-        if name != 'macs'
+        for name, values in ranking.items()
+        if name != 'macs' and 'macs' in ranking
     }
     return agreement, beyond_macs
 
@@ -145,6 +153,7 @@ def compare(
 def print_table(
     agreement: Mapping[str, RankAgreement],
     beyond_macs: Mapping[str, Estimate],
+    names: Iterable[str],
     num_nets: int,
     k: int,
 ) -> None:
@@ -159,6 +168,8 @@ def print_table(
         cells.append(beyond_macs.get(name))
         table.add_row(name, *map(text, cells))
     Console().print(table)
+    for name in sorted(set(names) - set(agreement)):
+        print(f'{name}: the same for all networks, ranks nothing')
     print('in brackets: 95 % intervals of the bootstrap over the networks')
 
 
@@ -184,7 +195,7 @@ def main() -> None:
     values = [results[path] for path in paths]
     bootstrap = Bootstrap(resamples=args.resamples, seed=args.seed)
     agreement, beyond_macs = compare(predictors, values, args.top_k, bootstrap)
-    print_table(agreement, beyond_macs, len(paths), args.top_k)
+    print_table(agreement, beyond_macs, predictors, len(paths), args.top_k)
     if args.out:
         content = {
             'metric': metric,

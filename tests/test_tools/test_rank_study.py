@@ -1,0 +1,185 @@
+"""The study that trains nets and compares them with their scores."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from command_lines import run
+from digits_runs import ROOT
+from kit.records import candidate, header
+
+from detnas_mm.cost import backbone_macs
+from detnas_mm.structures import SEARCH_SPACES, SearchRecord
+
+TOOL = 'analysis_tools/rank_study.py'
+TINY = SEARCH_SPACES['tiny']
+
+
+@pytest.fixture(scope='module')
+def tool():
+    spec = importlib.util.spec_from_file_location(
+        'rank_study', ROOT / 'tools' / TOOL
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules['rank_study'] = module  # dataclasses look it up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules['rank_study']
+
+
+class FakeTools:
+    """Leaves what the tools leave, and remembers the commands."""
+
+    def __init__(self, fail=None):
+        self.commands = []
+        self.fail = fail
+
+    def __call__(self, command, log):
+        tool = Path(command[1]).name
+        if self.fail and self.fail in str(log):
+            raise RuntimeError(f'a step failed, see {log}')
+        self.commands.append((tool, command[2:]))
+        work_dir = Path(command[command.index('--work-dir') + 1])
+        work_dir.mkdir(parents=True)
+        if tool == 'train.py':
+            (work_dir / 'epoch_1.pth').touch()
+            (work_dir / 'epoch_2.pth').touch()
+        elif tool == 'test.py':
+            (work_dir / 'log').mkdir()
+            path = work_dir.name.removeprefix('test_')
+            result = {'coco/bbox_mAP': int(path) / 1e10}
+            (work_dir / 'log' / 'log.json').write_text(json.dumps(result))
+        else:
+            write_record(work_dir, paths_of(command))
+
+    def of(self, tool):
+        return [command for name, command in self.commands if name == tool]
+
+
+def paths_of(command):
+    start = command.index('--paths') + 1
+    return command[start : command.index('--work-dir')]
+
+
+def write_record(work_dir, paths):
+    file = work_dir / 'search_record.jsonl'
+    first = header(search_space=TINY.to_dict())
+    with SearchRecord.open(file, first) as record:
+        for index, path in enumerate(paths):
+            macs = backbone_macs(TINY, TINY.parse(path))
+            one = candidate(index, path=path, fitness=index, macs=macs)
+            record.append(one)
+
+
+@pytest.fixture
+def study(tool, tmp_path):
+    def make(**settings):
+        fake = FakeTools(**settings)
+        return tool.Study(tmp_path, 'retinanet', ['x.y=1'], fake), fake
+
+    return make
+
+
+def test_each_net_is_trained_from_nothing_and_tested(tool, study, tmp_path):
+    one, fake = study()
+    paths = ['0000000000', '0120312012']
+    scores, tests = tool.run_study(one, Path('supernet.pth'), paths, jobs=2)
+    assert list(scores) == ['recalibrated', 'running statistics']
+    assert tests == {path: tmp_path / f'test_{path}' for path in paths}
+    for path in paths:
+        own = [
+            command for command in fake.of('train.py')
+            if f"model.backbone.path='{path}'" in command
+        ]  # fmt: skip
+        assert [Path(command[0]).name for command in own] == [
+            'detnas-tiny_digits-cls.py',
+            'retinanet_detnas-tiny_fpn_digits.py',
+        ]
+        weights = tmp_path / f'pretrained_{path}' / 'epoch_2.pth'
+        assert f'model.backbone.init_cfg.checkpoint={weights}' in own[1]
+    for command in fake.of('test.py'):
+        assert command[1].endswith('epoch_2.pth')
+    assert all('x.y=1' in command for _, command in fake.commands)
+
+
+def test_scores_with_and_without_recalibration(tool, study):
+    one, fake = study()
+    paths = ['0000000000', '1111111111', '2222222222']
+    tool.run_study(one, Path('supernet.pth'), paths, jobs=1)
+    recalibrated, running = fake.of('search.py')
+    for command in (recalibrated, running):
+        assert command[1] == 'supernet.pth'
+        assert paths_of(command) == paths
+    assert not any('num_images' in text for text in recalibrated)
+    # The second hook of the config is the one that recalibrates.
+    assert 'custom_hooks.1.num_images=0' in running
+
+
+def test_nothing_is_done_twice(tool, study):
+    paths = ['0000000000', '1111111111', '2222222222']
+    one, fake = study()
+    tool.run_study(one, Path('supernet.pth'), paths[:2], jobs=1)
+    assert len(fake.commands) == 2 + 2 * 3
+    one, fake = study()
+    tool.run_study(one, Path('supernet.pth'), paths[:2], jobs=1)
+    assert not fake.commands
+    # More nets: the new one is trained, and all are scored again.
+    tool.run_study(one, Path('supernet.pth'), paths, jobs=1)
+    assert len(fake.commands) == 2 + 3
+
+
+def test_a_failed_step_is_repeated(tool, study):
+    paths = ['0000000000', '1111111111']
+    one, fake = study(fail='detector_0000000000')
+    with pytest.raises(RuntimeError, match='detector_0000000000.log'):
+        tool.run_study(one, Path('supernet.pth'), paths, jobs=1)
+    one, fake = study()
+    tool.run_study(one, Path('supernet.pth'), paths, jobs=1)
+    done_again = [
+        command for command in fake.of('train.py')
+        if "model.backbone.path='0000000000'" in command
+    ]  # fmt: skip
+    assert len(done_again) == 1
+    assert 'retinanet' in done_again[0][0]
+
+
+def test_nets_are_drawn_under_the_bound(tool):
+    few = tool.draw_paths(TINY, 6, 41e6, seed=0)
+    many = tool.draw_paths(TINY, 20, 41e6, seed=0)
+    assert many[:6] == few
+    assert len(set(many)) == 20
+    assert all(backbone_macs(TINY, TINY.parse(p)) <= 41e6 for p in many)
+    assert tool.draw_paths(TINY, 6, 41e6, seed=1) != few
+    with pytest.raises(ValueError, match='no path keeps the bounds'):
+        tool.draw_paths(TINY, 6, 1e6, seed=0)
+
+
+def test_table_of_a_study(tool, study, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '120')
+    one, _ = study()
+    paths = tool.draw_paths(TINY, 6, 42e6, seed=0)
+    scores, tests = tool.run_study(one, Path('supernet.pth'), paths, jobs=2)
+    tool.print_ranks(tmp_path, scores, tests, top_k=2)
+    printed = capfd.readouterr().out
+    for name in ('recalibrated', 'running statistics', 'macs'):
+        assert f'│ {name} ' in printed
+    ranks = json.loads((tmp_path / 'ranks.json').read_text())
+    assert set(ranks['networks']) == set(paths)
+
+
+@pytest.mark.slow
+def test_miniature_study(digits, supernet, tmp_path):
+    """Three nets of one epoch, by the real tools; two minutes on two cores."""
+    (tmp_path / 'data').mkdir()
+    shutil.copytree(digits, tmp_path / 'data' / 'digits')
+    log = run(
+        TOOL, '--checkpoint', supernet, '--nets', 3, '--top-k', 1,
+        '--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
+        'train_dataloader.batch_size=4', 'model.test_cfg.score_thr=0.0',
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert 'Ranking of 3 trained networks' in log
+    assert (tmp_path / 'work_dirs/rank_study/ranks.json').exists()

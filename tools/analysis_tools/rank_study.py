@@ -1,0 +1,237 @@
+"""Trains random nets by themselves and compares them with their scores.
+
+On the embedded digits, after tools/quickstart.sh, whose supernet scores the
+nets with and without BN recalibration. Each net is pre-trained, trained as a
+detector and tested as the quickstart does it. A second call goes on where the
+first one stopped, also with more --nets.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+
+from detnas_mm.command_line import run_command
+from detnas_mm.cost import Bounds, Constraint
+from detnas_mm.structures import SearchSpace, get_search_space
+from detnas_mm.structures.net_results import read_test_metrics
+
+TOOLS = Path(__file__).resolve().parents[1]
+CONFIGS = TOOLS.parent / 'configs' / 'digits'
+METRIC = 'coco/bbox_mAP'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--out', type=Path, default='work_dirs/rank_study')
+    parser.add_argument(
+        '--checkpoint',
+        type=Path,
+        help='checkpoint of the supernet; by default that of the quickstart',
+    )
+    parser.add_argument('--nets', type=int, default=16, help='nets to train')
+    parser.add_argument('--seed', type=int, default=0, help='draws the nets')
+    parser.add_argument(
+        '--max-macs', type=float, default=42e6, help='of a net, at 224x224'
+    )
+    parser.add_argument(
+        '--jobs', type=int, default=2, help='nets at a time, a thread each'
+    )
+    parser.add_argument('--detector', default='retinanet')
+    parser.add_argument('--top-k', type=int, default=5)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        help='settings of all trainings, tests and searches',
+    )
+    return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where a study keeps its files, and how it runs its steps.
+
+    Attributes:
+        out: The folder.
+        detector: Beginning of the names of the configs.
+        options: Settings of all configs.
+        run: Runs a command, with its output in a file.
+    """
+
+    out: Path
+    detector: str
+    options: Sequence[str]
+    run: Callable[[Sequence[str], Path], None]
+
+    def step(
+        self, name: str, tool: str, *arguments: object, options: Sequence[str]
+    ) -> Path:
+        """Runs a tool once, and returns its work dir."""
+        work_dir = self.out / name
+        done = self.out / f'{name}.done'
+        if not done.exists():
+            command = [sys.executable, TOOLS / tool, *arguments]
+            command += ['--work-dir', work_dir]
+            command += ['--cfg-options', *options, *self.options]
+            self.run([*map(str, command)], self.out / f'{name}.log')
+            done.touch()
+        return work_dir
+
+    def train_net(self, path: str) -> Path:
+        """Trains and tests a net, and returns the work dir of its test."""
+        of_path = f"model.backbone.path='{path}'"
+        classifier = CONFIGS / 'detnas-tiny_digits-cls.py'
+        pretrained = self.step(
+            f'pretrained_{path}', 'train.py', classifier, '--resume',
+            options=[of_path],
+        )  # fmt: skip
+        detector = CONFIGS / f'{self.detector}_detnas-tiny_fpn_digits.py'
+        weights = latest_checkpoint(pretrained)
+        trained = self.step(
+            f'detector_{path}', 'train.py', detector, '--resume',
+            options=[of_path, f'model.backbone.init_cfg.checkpoint={weights}'],
+        )  # fmt: skip
+        return self.step(
+            f'test_{path}', 'test.py', detector, latest_checkpoint(trained),
+            options=[of_path],
+        )  # fmt: skip
+
+    @property
+    def search_config(self) -> Path:
+        """The config that scores nets."""
+        return CONFIGS / f'{self.detector}_detnas-search-tiny_fpn_digits.py'
+
+    def score_nets(
+        self,
+        name: str,
+        checkpoint: Path,
+        paths: Sequence[str],
+        options: Sequence[str],
+    ) -> Path:
+        """Scores all nets with a supernet, and returns the work dir."""
+        return self.step(
+            f'scores_{name}_{len(paths)}', 'search.py', self.search_config,
+            checkpoint, '--resume', '--paths', *paths, options=options,
+        )  # fmt: skip
+
+
+def without_recalibration(config: Path) -> str:
+    """Returns the setting of a config that leaves BN statistics alone."""
+    hooks = [hook['type'] for hook in Config.fromfile(config).custom_hooks]
+    index = hooks.index('detnas_mm.BNRecalibrationHook')
+    return f'custom_hooks.{index}.num_images=0'
+
+
+def latest_checkpoint(work_dir: Path) -> Path:
+    found = sorted(work_dir.glob('epoch_*.pth'), key=os.path.getmtime)
+    if not found:
+        raise FileNotFoundError(f'no checkpoint epoch_*.pth in {work_dir}')
+    return found[-1]
+
+
+def run_logged(command: Sequence[str], log: Path) -> None:
+    """Runs a command with one thread; its output goes to a file."""
+    environment = os.environ | {'OMP_NUM_THREADS': '1'}
+    with log.open('w') as output:
+        status = subprocess.run(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment
+        ).returncode
+    if status:
+        lines = log.read_text().splitlines() or ['no output']
+        raise RuntimeError(f'a step failed, see {log}: {lines[-1]}')
+
+
+def draw_paths(
+    space: SearchSpace, count: int, max_macs: float, seed: int
+) -> list[str]:
+    """Draws different paths under a bound; more begin with the same ones."""
+    constraint = Constraint(space, Bounds(max_macs=max_macs))
+    constraint.require_legal_paths(count)
+    rng = np.random.default_rng(seed)
+    paths = {}
+    while len(paths) < count:
+        path = space.random_path(rng)
+        if constraint.is_legal(path):
+            paths[space.format(path)] = None
+    return list(paths)
+
+
+def run_study(
+    study: Study, checkpoint: Path, paths: Sequence[str], jobs: int
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Scores and trains all nets, some at a time.
+
+    Returns:
+        Work dirs of the scores by name, and those of the tests by path.
+    """
+
+    def train(path: str) -> Path:
+        folder = study.train_net(path)
+        print(f'{path}: {read_test_metrics(folder)[METRIC]:.3f}', flush=True)
+        return folder
+
+    kinds = {
+        'recalibrated': [],
+        'running statistics': [without_recalibration(study.search_config)],
+    }
+    with ThreadPoolExecutor(jobs) as pool:
+        scores = {
+            name: pool.submit(
+                study.score_nets, name.split()[0], checkpoint, paths, options
+            )
+            for name, options in kinds.items()
+        }
+        tests = {path: pool.submit(train, path) for path in paths}
+        try:
+            return (
+                {name: future.result() for name, future in scores.items()},
+                {path: future.result() for path, future in tests.items()},
+            )
+        finally:
+            # After a failure no other net is begun.
+            pool.shutdown(cancel_futures=True)
+
+
+def print_ranks(
+    out: Path, scores: dict[str, Path], tests: dict[str, Path], top_k: int
+) -> None:
+    command = [sys.executable, TOOLS / 'analysis_tools/rank_correlation.py']
+    for name, folder in scores.items():
+        command += ['--scores', name, folder]
+    for path, folder in tests.items():
+        command += ['--net', path, folder]
+    command += ['--top-k', top_k, '--out', out / 'ranks.json']
+    subprocess.run([*map(str, command)], check=True)
+    print(f'numbers: {out / "ranks.json"}')
+
+
+def main() -> None:
+    args = parse_args()
+    checkpoint = args.checkpoint
+    if checkpoint is None:
+        checkpoint = latest_checkpoint(Path('work_dirs/quickstart/supernet'))
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f'no checkpoint at {checkpoint}')
+    if args.nets < 3 or not 1 <= args.top_k < args.nets:
+        raise ValueError(
+            '--nets must be at least 3 and more than --top-k, got '
+            f'{args.nets} and {args.top_k}'
+        )
+    args.out.mkdir(parents=True, exist_ok=True)
+    space = get_search_space('tiny')
+    paths = draw_paths(space, args.nets, args.max_macs, args.seed)
+    study = Study(args.out, args.detector, args.cfg_options, run_logged)
+    scores, tests = run_study(study, checkpoint, paths, args.jobs)
+    print_ranks(args.out, scores, tests, args.top_k)
+
+
+if __name__ == '__main__':
+    run_command(main)
