@@ -12,3 +12,8 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )
 settings.load_profile('detnas')
+
+
+def pytest_addoption(parser):
+    """How often the slow test kills a search."""
+    parser.addoption('--kills', type=int, default=20)

@@ -1,9 +1,10 @@
 """What a search needs, checked before it evaluates anything."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
 
 from detnas_mm.models import load_state_dict, require_matching_keys
 
@@ -32,20 +33,31 @@ def require_new_record(path: Path, resume: bool, overwrite: bool) -> None:
         )
 
 
-def require_images(dataloader: DataLoader) -> None:
-    """Makes sure that the search split is not empty.
+@contextmanager
+def no_empty_split(name: str) -> Iterator[None]:
+    """Says which data set is empty, if one is that the block builds.
 
     Args:
-        dataloader: The data loader of the search split.
+        name: Its data loader in the config.
 
     Raises:
-        ValueError: If it is.
+        ValueError: If it is empty.
     """
-    if not len(dataloader.dataset):
-        raise ValueError(
-            'the search split is empty: the data set of `val_dataloader` has '
-            'no image'
-        )
+    try:
+        yield
+    except ValueError as error:
+        # What MMEngine's data sets stumble over.
+        if 'need at least one array' not in str(error):
+            raise
+        raise empty_split(name) from error
+
+
+def empty_split(name: str) -> ValueError:
+    """Returns the error that a data loader has no image."""
+    return ValueError(
+        f'the data set of `{name}` is empty: no image is in its ann_file and '
+        'folder, or all are filtered out'
+    )
 
 
 def find_bn_recalibration(runner: Runner) -> BNRecalibrationHook:

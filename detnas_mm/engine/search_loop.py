@@ -28,9 +28,10 @@ from detnas_mm.structures import Candidate, Path, SearchRecord
 
 from .search_algorithm import algorithm_settings, build_algorithm
 from .search_checks import (
+    empty_split,
     find_bn_recalibration,
     load_supernet,
-    require_images,
+    no_empty_split,
     require_new_record,
 )
 from .search_constraint import build_constraint, extend_to_detector
@@ -162,9 +163,12 @@ class EvolutionSearchLoop(BaseLoop):
         whole_detector = settings.pop('whole_detector', False)
         self._set_constraint(build_constraint(self.supernet, settings))
 
-        super().__init__(runner, dataloader)
-        require_images(self.dataloader)
-        recalibration.prepare(runner)
+        with no_empty_split('val_dataloader'):
+            super().__init__(runner, dataloader)
+        if not len(self.dataloader.dataset):
+            raise empty_split('val_dataloader')
+        with no_empty_split('train_dataloader'):
+            recalibration.prepare(runner)
         self.val_loop = ValLoop(runner, self.dataloader, evaluator, fp16)
         self.evaluator = self.val_loop.evaluator
         if whole_detector:

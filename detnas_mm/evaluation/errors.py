@@ -10,6 +10,8 @@ def describe(error: BaseException) -> str:
     the line that names the cause.
     """
     lines = str(error).strip().splitlines() or ['']
-    if _LOADER in lines[0]:
-        return lines[-1].strip()
-    return f'{type(error).__name__}: {lines[0]}'
+    if _LOADER not in lines[0]:
+        return f'{type(error).__name__}: {lines[0]}'
+    # What comes after the last line of the traceback, which are indented.
+    indented = [i for i, line in enumerate(lines[:-1]) if line[:1] == ' ']
+    return lines[max(indented, default=-1) + 1]

@@ -121,6 +121,10 @@ def judge(metrics: Mapping[str, object], metric: str) -> Evaluation:
         )
     if metric not in finite:
         return Evaluation(None, finite, error=f'{metric} is {numbers[metric]}')
+    if metric.startswith('coco/') and finite[metric] == -1:
+        # What COCO's evaluation gives where there is nothing to find.
+        return Evaluation(None, finite, error=f'{metric} is -1: the search '
+                          'split has no such object')  # fmt: skip
     return Evaluation(finite[metric], finite)
 
 

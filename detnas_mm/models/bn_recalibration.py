@@ -4,7 +4,8 @@ A supernet's running statistics are a mixture over paths and fit none of
 them. Before a path is evaluated, they are recomputed from training images.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -108,7 +109,8 @@ def recalibrate_bn(model: BaseModel, batches: Iterable[dict]) -> int:
         The number of images.
 
     Raises:
-        ValueError: If there is no image.
+        ValueError: If there is no image, or a loss is not finite: so are
+            then the statistics.
     """
     model.train()
     layers = active_batch_norms(model).values()
@@ -117,7 +119,7 @@ def recalibrate_bn(model: BaseModel, batches: Iterable[dict]) -> int:
         for batch in batches:
             data = model.data_preprocessor(batch, True)
             counts.append(len(data['inputs']))
-            model(**data, mode='loss')
+            _require_finite(model(**data, mode='loss') or {})
     if not sum(counts):
         raise ValueError('BN recalibration needs at least one image, got none')
     for average in averages:
@@ -158,3 +160,20 @@ def _statistics_of_each_batch(averages: list[_Average]) -> Iterator[list]:
             average.layer.momentum = momentum
         for handle in handles:
             handle.remove()
+
+
+def _require_finite(losses: Mapping[str, Tensor | Sequence[Tensor]]) -> None:
+    """Makes sure that a path computes numbers; asks the device only once."""
+    sums = {
+        name: sum(one.double().sum() for one in values)
+        for name, values in losses.items()
+        if 'loss' in name
+        for values in [[values] if torch.is_tensor(values) else values]
+    }
+    if not math.isfinite(sum(sums.values())):
+        values = {name: float(value) for name, value in sums.items()}
+        wrong = [name for name in values if not math.isfinite(values[name])]
+        raise ValueError(
+            f'{wrong[0]} is {values[wrong[0]]} on the images of the BN '
+            'statistics'
+        )

@@ -13,12 +13,20 @@ def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
     to disk and renamed. Text is written as UTF-8.
 
     Raises:
-        OSError: If the folder cannot be written; the old file is then as it
-            was.
+        OSError: If it cannot be written, with the reason; the old file is
+            then as it was.
     """
     path = Path(path)
     if isinstance(content, str):
         content = content.encode()
+    try:
+        _replace(path, content)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, f'cannot write {path}: {reason}') from error
+
+
+def _replace(path: Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(
         dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp'
     )

@@ -81,7 +81,14 @@ def toy_checkpoint(file, seed=0):
     return file
 
 
-def toy_runner(work_dir, scorer=None, hooks=None, checkpoint=None, **search):
+def toy_runner(
+    work_dir,
+    scorer=None,
+    hooks=None,
+    checkpoint=None,
+    num_workers=0,
+    **search,
+):
     """The Runner of a search of 3 generations of 4 paths."""
     work_dir.mkdir(exist_ok=True)
     if checkpoint is None:
@@ -89,13 +96,14 @@ def toy_runner(work_dir, scorer=None, hooks=None, checkpoint=None, **search):
     if hooks is None:
         hooks = [BNRecalibrationHook(num_images=8)]
     settings = dict(metric=METRIC, generations=3, population=4, parents=2)
+    loader = loader_config() | dict(num_workers=num_workers)
     number = next(_run_number)
     return Runner(
         ToyClassifier(supernet(FOUR_BLOCKS, seed=1)),
         work_dir=str(work_dir),
-        cfg=dict(train_dataloader=loader_config(), load_from=str(checkpoint)),
+        cfg=dict(train_dataloader=loader, load_from=str(checkpoint)),
         load_from=str(checkpoint),
-        val_dataloader=loader_config(),
+        val_dataloader=loader,
         val_evaluator=Evaluator(scorer or ToyMetric()),
         val_cfg=dict(
             type='detnas_mm.EvolutionSearchLoop', **(settings | search)

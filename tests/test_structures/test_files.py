@@ -1,5 +1,6 @@
 """Files that are written completely or not at all."""
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -8,6 +9,7 @@ import pytest
 
 from detnas_mm.structures.files import (
     file_digest,
+    require_writable,
     text_digest,
     write_atomically,
 )
@@ -38,7 +40,7 @@ def test_old_file_survives_a_failure(tmp_path, monkeypatch, call):
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(OSError, match='No space'):
+    with pytest.raises(OSError, match=f'cannot write {file}: No space'):
         write_atomically(file, 'new')
     assert file.read_text() == 'old'
     assert os.listdir(tmp_path) == ['best.json']
@@ -92,3 +94,46 @@ def test_digests(tmp_path):
     (tmp_path / 'weights').write_bytes(content)
     expected = hashlib.sha256(content).hexdigest()
     assert file_digest(tmp_path / 'weights') == expected
+
+
+@contextlib.contextmanager
+def ordinary_user():
+    """Root may write everywhere."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_that_can_be_written_is_made(tmp_path):
+    folder = tmp_path / 'work_dirs' / 'search'
+    require_writable(folder)
+    require_writable(folder)
+    assert os.listdir(folder) == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    folder = tmp_path / 'search'
+    folder.mkdir()
+    folder.chmod(0o500)
+    for one in (folder, folder / 'deeper'):
+        with (
+            ordinary_user(),
+            pytest.raises(OSError, match='cannot write to') as error,
+        ):
+            require_writable(one)
+        assert str(one) in str(error.value)
+        assert '--work-dir' in str(error.value)
+        assert '\n' not in str(error.value)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    file = tmp_path / 'file'
+    file.write_text('')
+    for one in (file, file / 'search'):
+        with pytest.raises(OSError, match='cannot write to'):
+            require_writable(one)
