@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from detnas_mm.structures import SearchSpace
 
 from .architecture import ChoiceStyle, Segment, choice_styles, layout
-from .data import TOP, ChoiceShares, CostScores, Progress, Reference, Timing
+from .data import ChoiceShares, CostScores, Progress, Reference, Timing
 from .theme import DASHES, INK, MARKERS, MUTED, SERIES, Size, style
 
 # Dark to bright, and never too dark to be seen on a dark page.
@@ -47,13 +47,13 @@ def _look(number: int) -> dict:
 
 
 def draw_progress(data: Progress, score_label: str, size: Size) -> Figure:
-    """Draws best and top-50 mean so far over the generations."""
+    """Draws best and mean of the top so far over the generations."""
     with style():
         figure, axes = _axes(size)
         for number, (values, label) in enumerate(
             (
                 (data.best, 'best so far'),
-                (data.top_mean, f'mean of the top {TOP} so far'),
+                (data.top_mean, f'mean of the top {data.top} so far'),
             )
         ):
             axes.plot(data.generation, values, label=label, **_look(number))

@@ -18,7 +18,8 @@ from detnas_mm.structures import (
     pareto_front,
 )
 
-# The paper's Figure 2 shows the top 50 of all paths evaluated so far.
+# The paper's Figure 2 shows the top 50 of all paths evaluated so far, which
+# is as many as a generation has.
 TOP = 50
 # Metrics that are percentages; those of COCO and VOC are from 0 to 1.
 _PERCENT = 'accuracy/'
@@ -73,6 +74,13 @@ class Search:
         return best_candidate(list(self.candidates))
 
     @property
+    def top(self) -> int:
+        """How many of the fittest are averaged: as many as a generation."""
+        population = self.header.algorithm.get('population')
+        is_number = isinstance(population, int) and population > 0
+        return population if is_number else TOP
+
+    @property
     def input_size(self) -> str:
         """Height and width at which MACs were counted."""
         size = self.header.constraint.get('input_size', ())
@@ -115,13 +123,15 @@ class Progress:
         generation: Numbers of the generations, from 0.
         evaluated: Candidates evaluated up to the end of each.
         best: Best fitness so far.
-        top_mean: Mean fitness of the fittest :data:`TOP` so far.
+        top: How many of the fittest are averaged.
+        top_mean: Mean fitness of the fittest so far.
         top_worst: Fitness of the last of those.
     """
 
     generation: tuple[int, ...]
     evaluated: tuple[int, ...]
     best: tuple[float, ...]
+    top: int
     top_mean: tuple[float, ...]
     top_worst: tuple[float, ...]
 
@@ -146,7 +156,8 @@ def progress(candidates: Sequence[Candidate], top: int = TOP) -> Progress:
                 (generation, len(so_far), scores[0], mean, fittest[-1])
             )
     columns = tuple(zip(*rows, strict=True)) or ((),) * 5
-    return Progress(*columns)
+    generations, evaluated, best, top_mean, top_worst = columns
+    return Progress(generations, evaluated, best, top, top_mean, top_worst)
 
 
 @dataclass(frozen=True)

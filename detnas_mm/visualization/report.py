@@ -124,7 +124,7 @@ def pictures_of(search: Search, prefix: str) -> dict[str, Picture]:
         'progress': (
             f'{search.score_label} over the generations.',
             lambda size: draw_progress(
-                progress(candidates), search.score_label, size
+                progress(candidates, search.top), search.score_label, size
             ),
         ),
         'cost': (
@@ -198,7 +198,7 @@ def comparison_of(searches: Sequence[Search]) -> dict[str, Picture]:
         f'{started[0].score_label} of {len(started)} searches over the '
         'candidates evaluated.',
         lambda size: draw_comparison(
-            [(one.name, progress(one.candidates)) for one in started],
+            [(one.name, progress(one.candidates, one.top)) for one in started],
             started[0].score_label,
             size,
         ),
