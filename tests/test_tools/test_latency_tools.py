@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from command_lines import run_here
-from digits_runs import CONFIGS
+from kit.digits_runs import CONFIGS
 
 from detnas_mm.cost import LatencyTable
 from detnas_mm.engine.latency_measurement import prediction_error

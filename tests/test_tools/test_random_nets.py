@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from command_lines import run_here
-from digits_runs import ROOT
+from kit.digits_runs import ROOT
 from mmengine.config import Config
 
 from detnas_mm.cost import backbone_macs

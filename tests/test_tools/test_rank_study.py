@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_lines import run
-from digits_runs import ROOT
+from kit.digits_runs import ROOT
 from kit.records import candidate, header
 
 from detnas_mm.cost import backbone_macs

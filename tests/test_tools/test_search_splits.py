@@ -6,7 +6,7 @@ import runpy
 import sys
 
 import pytest
-from digits_runs import ROOT
+from kit.digits_runs import ROOT
 from kit.stand_ins import write_coco, write_imagenet, write_voc
 
 TOOLS = ROOT / 'tools' / 'dataset_converters'
