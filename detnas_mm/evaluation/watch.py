@@ -104,6 +104,7 @@ class Watch:
         finally:
             with self._guard:
                 self._busy_since = None
+        self.check()
 
     def check(self) -> None:
         """Raises the error that was found, if there is one."""

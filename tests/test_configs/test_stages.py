@@ -1,5 +1,7 @@
 """From one stage to the next: what is decayed, and what is loaded."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from kit.digits_runs import load_config, train_config
@@ -15,7 +17,7 @@ STAGE_2 = 'digits/retinanet_detnas-supernet-tiny_fpn_digits'
 def classifier(config):
     init_default_scope('mmpretrain')
     model = ConfigDict(config.model)
-    model.data_preprocessor = config.data_preprocessor
+    model.data_preprocessor = deepcopy(config.data_preprocessor)
     return MODELS.build(model)
 
 

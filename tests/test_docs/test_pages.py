@@ -55,6 +55,9 @@ def test_files_that_are_named_exist():
         text = page.read_text()
         pattern = r'\b(?:configs|tools|demo|docs)/[\w./-]+\.(?:py|sh|md|ipynb)'
         named |= set(re.findall(pattern, text))
+    # What the reader writes in the examples.
+    own = ('configs/mine/', 'configs/my_net/')
+    named = {name for name in named if not name.startswith(own)}
     assert len(named) > 20
     assert not [name for name in named if not (ROOT / name).exists()]
 

@@ -66,6 +66,8 @@ def test_without_images_the_running_statistics_are_used(tmp_path):
     """For comparison; no training images are needed then."""
     runner = validation_runner(tmp_path / 'a', BNRecalibrationHook(0))
     runner.cfg.pop('train_dataloader')
+    # Loads the weights.
+    scores(runner, PATHS[:1])
     before = copies(runner.model.state_dict())
     seen = []
     runner.hooks[-1].before_val_iter = lambda runner, *_, **__: seen.append(

@@ -102,7 +102,7 @@ def test_death_of_rank_0_ends_the_others():
 
 def test_an_evaluation_that_hangs_ends_the_search():
     def hang(path):
-        time.sleep(8 if path == PATHS[1] else 0.01)
+        time.sleep(3.5 if path == PATHS[1] else 0.01)
         return {'score': 1.0}
 
     with pytest.raises(JobError, match='more than 1 s') as error:

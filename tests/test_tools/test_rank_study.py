@@ -2,12 +2,13 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
-from command_lines import run
+from command_lines import run_here
 from kit.digits_runs import ROOT
 from kit.records import candidate, header
 
@@ -171,15 +172,19 @@ def test_table_of_a_study(tool, study, tmp_path, capfd, monkeypatch):
 
 
 @pytest.mark.slow
-def test_miniature_study(digits, supernet, tmp_path):
-    """Three nets of one epoch, by the real tools; two minutes on two cores."""
+def test_miniature_study(digits, supernet, tmp_path, monkeypatch, capfd):
+    """Three nets of one epoch, by the real tools; a minute of two cores."""
     (tmp_path / 'data').mkdir()
     shutil.copytree(digits, tmp_path / 'data' / 'digits')
-    log = run(
+    monkeypatch.chdir(tmp_path)
+    results = run_here(
         TOOL, '--checkpoint', supernet, '--nets', 3, '--top-k', 1,
+        '--bn-images', 8,
         '--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
         'train_dataloader.batch_size=4', 'model.test_cfg.score_thr=0.0',
-        cwd=tmp_path,
     )  # fmt: skip
-    assert 'Ranking of 3 trained networks' in log
-    assert (tmp_path / 'work_dirs/rank_study/ranks.json').exists()
+    assert len(re.findall(r'^[0-3]{10}: 0.\d{3}$', results, re.M)) == 3
+    assert 'Ranking of 3 trained networks' in capfd.readouterr().out
+    ranks = json.loads(Path('work_dirs/rank_study/ranks.json').read_text())
+    (one, *_) = ranks['networks'].values()
+    assert one['recalibrated'] != one['running statistics']

@@ -130,7 +130,15 @@ def compare(
     """Compares each ranking with that of the results, and with MACs'.
 
     What gives all networks the same number ranks nothing, and is left out.
+
+    Raises:
+        ValueError: If there are fewer than three networks.
     """
+    if len(results) < 3:
+        raise ValueError(
+            'a ranking needs the results of at least 3 networks, got '
+            f'{len(results)}'
+        )
     ranking = {
         name: values
         for name, values in predictors.items()

@@ -44,6 +44,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--jobs', type=int, default=2, help='nets at a time, a thread each'
     )
+    parser.add_argument(
+        '--bn-images',
+        type=int,
+        help='images of the BN recalibration; by default as in the config',
+    )
     parser.add_argument('--detector', default='retinanet')
     parser.add_argument('--top-k', type=int, default=5)
     parser.add_argument(
@@ -64,12 +69,14 @@ class Study:
         detector: Beginning of the names of the configs.
         options: Settings of all configs.
         run: Runs a command, with its output in a file.
+        bn_images: Images of the BN recalibration; ``None`` is the config's.
     """
 
     out: Path
     detector: str
     options: Sequence[str]
     run: Callable[[Sequence[str], Path], None]
+    bn_images: int | None = None
 
     def step(
         self, name: str, tool: str, *arguments: object, options: Sequence[str]
@@ -123,11 +130,11 @@ class Study:
         )  # fmt: skip
 
 
-def without_recalibration(config: Path) -> str:
-    """Returns the setting of a config that leaves BN statistics alone."""
+def recalibration_setting(config: Path) -> str:
+    """Returns the name of the setting of a config: images for BN."""
     hooks = [hook['type'] for hook in Config.fromfile(config).custom_hooks]
     index = hooks.index('detnas_mm.BNRecalibrationHook')
-    return f'custom_hooks.{index}.num_images=0'
+    return f'custom_hooks.{index}.num_images'
 
 
 def latest_checkpoint(work_dir: Path) -> Path:
@@ -178,9 +185,11 @@ def run_study(
         print(f'{path}: {read_test_metrics(folder)[METRIC]:.3f}', flush=True)
         return folder
 
+    setting = recalibration_setting(study.search_config)
+    images = study.bn_images
     kinds = {
-        'recalibrated': [],
-        'running statistics': [without_recalibration(study.search_config)],
+        'recalibrated': [f'{setting}={images}'] if images else [],
+        'running statistics': [f'{setting}=0'],
     }
     with ThreadPoolExecutor(jobs) as pool:
         scores = {
@@ -228,7 +237,9 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     space = get_search_space('tiny')
     paths = draw_paths(space, args.nets, args.max_macs, args.seed)
-    study = Study(args.out, args.detector, args.cfg_options, run_logged)
+    study = Study(
+        args.out, args.detector, args.cfg_options, run_logged, args.bn_images
+    )
     scores, tests = run_study(study, checkpoint, paths, args.jobs)
     print_ranks(args.out, scores, tests, args.top_k)
 

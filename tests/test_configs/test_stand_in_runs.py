@@ -1,0 +1,66 @@
+"""Configs train or search two iterations from their real files.
+
+One of each kind runs by default, one of each width of backbone with ``pytest
+-m slow``. test_reproduction.py shows that all others would run the same.
+"""
+
+import gc
+import shutil
+from math import isfinite
+
+import pytest
+from stand_in_runs import RUNS, SLOW_RUNS, read_config, run, write_data
+
+METRICS = {
+    'coco': 'coco/bbox_mAP',
+    'voc0712': 'pascal_voc/mAP',
+    'in1k': 'accuracy/top1',
+}
+ALL_RUNS = [
+    *RUNS,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_RUNS),
+]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def workplace(tmp_path_factory):
+    """A folder with data/ and work_dirs/, in which all runs take place."""
+    folder = tmp_path_factory.mktemp('workplace')
+    with pytest.MonkeyPatch.context() as patch:
+        write_data(folder)
+        patch.chdir(folder)
+        # Each data set of a run collects garbage.
+        gc.collect()
+        gc.freeze()
+        yield folder
+        gc.unfreeze()
+    shutil.rmtree(folder)
+
+
+def check_search(name, candidates):
+    settings = read_config(name).val_cfg
+    assert len(candidates) == 2
+    for candidate in candidates:
+        assert candidate['status'] == 'complete', candidate['error']
+        assert candidate['fitness'] == candidate['metrics'][settings.metric]
+        assert candidate['macs'] <= settings.constraint.max_macs
+
+
+def check_training(name, scalars):
+    assert 'train/loss' in scalars
+    metric = METRICS[name.rpartition('_')[2]]
+    # After two iterations a deep net may predict no box, of which CocoMetric
+    # makes no metric; a supernet's BN is recalibrated.
+    if 'supernet' in name or not name.endswith('coco'):
+        assert f'val/{metric}' in scalars
+    for key, values in scalars.items():
+        assert all(isfinite(value) for value in values), key
+
+
+@pytest.mark.parametrize('name', ALL_RUNS)
+def test_runs(name):
+    result = run(name)
+    if '-search-' in name:
+        check_search(name, result)
+    else:
+        check_training(name, result)
