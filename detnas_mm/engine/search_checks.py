@@ -91,5 +91,11 @@ def load_supernet(runner: Runner) -> None:
         )
     model = unwrap(runner.model)
     state_dict = load_state_dict(checkpoint)
-    require_matching_keys(model, state_dict, str(checkpoint))
+    try:
+        require_matching_keys(model, state_dict, str(checkpoint))
+    except ValueError as error:
+        raise ValueError(
+            f'{error}; a search takes the checkpoint of stage 2, of this '
+            'detector with this supernet'
+        ) from error
     model.load_state_dict(state_dict)

@@ -1,11 +1,7 @@
 """The search as a loop of MMEngine's Runner (Section 3.4, Algorithm 2)."""
 
-import contextlib
-import io
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
-from unittest import mock
 
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, ValLoop
@@ -26,6 +22,7 @@ from detnas_mm.models import find_supernet
 from detnas_mm.registry import LOOPS
 from detnas_mm.structures import Candidate, Path, SearchRecord
 
+from .quiet import quiet
 from .search_algorithm import algorithm_settings, build_algorithm
 from .search_checks import (
     empty_split,
@@ -262,7 +259,7 @@ class EvolutionSearchLoop(BaseLoop):
         with (
             self.supernet.activate(path),
             unrounded(metrics),
-            _quiet(self.runner),
+            quiet(self.runner),
         ):
             return self.val_loop.run()
 
@@ -289,20 +286,3 @@ class EvolutionSearchLoop(BaseLoop):
                 'imports', ()
             ),
         )
-
-
-@contextlib.contextmanager
-def _quiet(runner: Runner) -> Iterator[None]:
-    """Keeps the evaluator's output of each candidate out of the log.
-
-    To MMEngine's hooks all validations are those of epoch 0; what the
-    visualizer gets comes from :class:`SearchProgress`.
-    """
-    level = runner.logger.level
-    runner.logger.setLevel(logging.WARNING)
-    ignored = mock.patch.object(runner.visualizer, 'add_scalars')
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), ignored:
-            yield
-    finally:
-        runner.logger.setLevel(level)

@@ -74,6 +74,11 @@ class Search:
         return best_candidate(list(self.candidates))
 
     @property
+    def has_latency(self) -> bool:
+        """Whether the search predicted latencies."""
+        return any(one.latency is not None for one in self.candidates)
+
+    @property
     def top(self) -> int:
         """How many of the fittest are averaged: as many as a generation."""
         population = self.header.algorithm.get('population')

@@ -128,6 +128,7 @@ def test_checkpoint_of_a_searched_backbone(tmp_path):
     message = refusal(tmp_path, checkpoint=file)
     assert 'missing' in message
     assert 'left over' in message
+    assert 'checkpoint of stage 2' in message
 
 
 def test_checkpoint_that_does_not_exist(tmp_path):

@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -115,6 +116,13 @@ def test_paths_of_the_front_can_be_copied(html, search):
     copied = Page(html).values('data-text')
     front = pareto_front(search.candidates)
     assert [one.path for one in front] == copied[2 : 2 + len(front)]
+
+
+def test_latency_is_shown_where_there_is_one(html, tmp_path):
+    assert '<th>latency' not in html
+    fast = [replace(one, latency=1.234) for one in synthetic_candidates()[:1]]
+    shown, _ = report(tmp_path, synthetic_search(candidates=fast))
+    assert '>1.23 ms<' in shown
 
 
 @pytest.mark.filterwarnings('ignore:Glyph 1')
