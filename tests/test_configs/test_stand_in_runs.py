@@ -5,7 +5,6 @@ One of each kind runs by default, one of each width of backbone with ``pytest
 """
 
 import gc
-import shutil
 from math import isfinite
 
 import pytest
@@ -34,7 +33,6 @@ def workplace(tmp_path_factory):
         gc.freeze()
         yield folder
         gc.unfreeze()
-    shutil.rmtree(folder)
 
 
 def check_search(name, candidates):
