@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from kit.stand_in_runs import FOLDERS, find_config, names_of, read_config
 from mmdet.models.backbones import ResNet
 from mmengine.registry import MODELS, DefaultScope
-from stand_in_runs import FOLDERS, find_config, names_of, read_config
 from torch import nn
 from torchvision.models import get_model_weights
 

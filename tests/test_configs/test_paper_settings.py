@@ -3,7 +3,7 @@
 from inspect import signature
 
 import pytest
-from stand_in_runs import FOLDERS, names_of, read_config
+from kit.stand_in_runs import FOLDERS, names_of, read_config
 
 from detnas_mm import EvolutionSearchLoop
 from detnas_mm.cost import backbone_macs

@@ -8,7 +8,7 @@ import gc
 from math import isfinite
 
 import pytest
-from stand_in_runs import RUNS, SLOW_RUNS, read_config, run, write_data
+from kit.stand_in_runs import RUNS, SLOW_RUNS, read_config, run, write_data
 
 METRICS = {
     'coco': 'coco/bbox_mAP',
