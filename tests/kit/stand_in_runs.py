@@ -20,10 +20,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from kit.digits_runs import CONFIGS, ROOT, read_candidates
+from kit.configs import find_config, read_config
+from kit.digits_runs import ROOT, read_candidates
 from kit.stand_ins import write_coco, write_imagenet, write_voc
 
-FOLDERS = ('baselines', 'detnas')
 # A config for each detector, class of backbone, data set and stage.
 RUNS = (
     'detnas/detnas-supernet-small_8xb128_in1k',
@@ -81,26 +81,6 @@ VOC_COUNTS = {
     ('2007', 'test'): 2,
 }
 _number = count()
-
-
-def names_of(*folders: str) -> list[str]:
-    return sorted(
-        f'{file.parent.name}/{file.stem}'
-        for folder in folders
-        for file in (CONFIGS / folder).glob('*.py')
-    )
-
-
-@functools.cache
-def read_config(name: str) -> Config:
-    """A config as it is, read once: copy it to change it."""
-    return Config.fromfile(CONFIGS / f'{name}.py')
-
-
-def find_config(stem: str) -> str:
-    """The config that leaves ``work_dirs/<stem>``."""
-    (name,) = (n for n in names_of(*FOLDERS) if n.split('/')[1] == stem)
-    return name
 
 
 def write_data(folder: Path) -> None:
@@ -239,15 +219,20 @@ def checkpoint(name: str) -> str:
     last = f'iter_{config.train_cfg.max_iters}.pth'
     file = Path('work_dirs') / name.split('/')[1] / last
     if not file.exists():
-        init_default_scope(config.default_scope)
-        model = deepcopy(config.model)
-        if model.type == 'ImageClassifier':
-            model.data_preprocessor = deepcopy(config.data_preprocessor)
         prepare(config)
-        model.backbone.init_cfg = None
-        _shrink_detector(model)
-        built = MODELS.build(model)
-        built.init_weights()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(dict(state_dict=built.state_dict()), file)
+        write_weights(config, file)
     return str(file)
+
+
+def write_weights(config: Config, file: Path) -> None:
+    """Writes the weights that a training starts with, drawn anew."""
+    init_default_scope(config.default_scope)
+    model = deepcopy(config.model)
+    if model.type == 'ImageClassifier':
+        model.data_preprocessor = deepcopy(config.data_preprocessor)
+    model.backbone.init_cfg = None
+    _shrink_detector(model)
+    built = MODELS.build(model)
+    built.init_weights()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(state_dict=built.state_dict()), file)

@@ -3,15 +3,11 @@
 from inspect import signature
 
 import pytest
-from kit.stand_in_runs import FOLDERS, names_of, read_config
+from kit.configs import DETECTORS, NAMES, SEARCHES, read_config
 
 from detnas_mm import EvolutionSearchLoop
 from detnas_mm.cost import backbone_macs
 from detnas_mm.models.searched import resolve_architecture
-
-NAMES = names_of(*FOLDERS)
-DETECTORS = [name for name in NAMES if '_fpn_' in name]
-SEARCHES = [name for name in NAMES if '-search-' in name]
 
 
 @pytest.mark.parametrize('name', [n for n in NAMES if '_in1k' in n])

@@ -9,12 +9,17 @@ import re
 import subprocess
 from pathlib import Path
 
+import modelindex
 import pytest
+import yaml
+from kit.configs import NAMES, names_of, read_config
 from kit.digits_runs import ROOT
-from kit.stand_in_runs import FOLDERS, RUNS, SLOW_RUNS, names_of, read_config
+from kit.stand_in_runs import RUNS, SLOW_RUNS
+
+from detnas_mm.cost import backbone_macs, backbone_params
+from detnas_mm.models.searched import resolve_architecture
 
 PAGE = ROOT / 'docs' / 'reproduce.md'
-NAMES = names_of(*FOLDERS)
 SETTINGS = ('_cfg', '_dataloader', '_evaluator', '_wrapper')
 
 
@@ -135,6 +140,9 @@ def test_commands_of_the_page_name_files_that_exist(tmp_path):
     lines = done.stdout.splitlines()
     assert len(lines) > 100
     for line in lines:
+        if '/random' in line:
+            # Written by the command before: see test_random_nets.py.
+            continue
         for file in re.findall(r'(?:configs|tools)/\S+\.(?:py|sh)', line):
             assert (ROOT / file).is_file(), line
         for checkpoint in re.findall(r'work_dirs/\S+\.pth', line):
@@ -156,3 +164,77 @@ def test_page_says_which_runs_stand_for_a_row():
 def test_page_claims_no_result_of_ours():
     """Until one is measured, with what and how."""
     assert {cells[3] for cells in rows()} == {'not measured'}
+
+
+def metafiles():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    for file in index['Import']:
+        yield yaml.safe_load((ROOT / file).read_text())
+
+
+def models_of_metafiles():
+    return [model for file in metafiles() for model in file['Models']]
+
+
+def test_metafiles_are_those_of_openmmlab():
+    """As its package manager reads them, with what they refer to."""
+    index = modelindex.load(str(ROOT / 'model-index.yml'))
+    index.check(silent=True)
+    assert not index.check_errors
+    for file in metafiles():
+        names = {collection['Name'] for collection in file['Collections']}
+        for collection in file['Collections']:
+            assert (ROOT / collection['README']).is_file()
+        for model in file['Models']:
+            assert model['In Collection'] in names
+            assert (ROOT / model['Config']).is_file()
+            assert Path(model['Config']).stem == model['Name']
+            assert 'Weights' not in model
+
+
+def test_numbers_of_metafiles_are_marked_as_the_papers():
+    for model in models_of_metafiles():
+        source = model['Metadata'].get('Source of Results', '')
+        results = model.get('Results', [])
+        assert source.startswith('paper') == bool(results)
+        for result in results:
+            assert all('(paper)' in metric for metric in result['Metrics'])
+
+
+@pytest.mark.parametrize(
+    'model', models_of_metafiles(), ids=lambda model: model['Name']
+)
+def test_costs_and_schedules_of_metafiles(model):
+    name = model['Config'].removeprefix('configs/').removesuffix('.py')
+    config, metadata = read_config(name), model['Metadata']
+    assert metadata['Iterations'] == config.train_cfg.max_iters
+    assert metadata['Batch Size'] == 8 * config.train_dataloader.batch_size
+    backbone = config.model.backbone
+    if backbone.type == 'ResNet':
+        return
+    net = resolve_architecture(backbone.path, backbone.get('search_space'))
+    space, path = net.search_space, net.path
+    if '_fpn_' in name:
+        assert metadata['Backbone FLOPs'] == backbone_macs(space, path)
+        assert metadata['Backbone Parameters'] == backbone_params(space, path)
+        return
+    # With 1x1 convolution to 1024 channels at 7x7, and 1000 classes.
+    channels = space.stage_channels[-1]
+    neck = (channels + 1) * 1024 + 2 * 1024
+    macs = backbone_macs(space, path) + channels * 1024 * 49 + 1024 * 1000
+    params = backbone_params(space, path) + neck + 1025 * 1000
+    assert (metadata['FLOPs'], metadata['Parameters']) == (macs, params)
+
+
+@pytest.mark.parametrize('page', ['baselines', 'detnas', 'reproduce'])
+def test_costs_on_the_pages_are_those_of_the_metafiles(page):
+    file = PAGE if page == 'reproduce' else ROOT / f'configs/{page}/README.md'
+    written = set(re.findall(r'\d{1,3}(?:,\d{3}){2,}', file.read_text()))
+    counted = {
+        f'{model["Metadata"][key]:,}'
+        for model in models_of_metafiles()
+        for key in ('Backbone FLOPs', 'Backbone Parameters')
+        if key in model['Metadata']
+    }
+    # The number of ImageNet's training images.
+    assert written - counted <= {'1,231,167'}

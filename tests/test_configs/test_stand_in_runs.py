@@ -8,7 +8,8 @@ import gc
 from math import isfinite
 
 import pytest
-from kit.stand_in_runs import RUNS, SLOW_RUNS, read_config, run, write_data
+from kit.configs import read_config
+from kit.stand_in_runs import RUNS, SLOW_RUNS, run, write_data
 
 METRICS = {
     'coco': 'coco/bbox_mAP',

@@ -1,0 +1,24 @@
+# What the search found, trained on all training images.
+_base_ = './retinanet_detnas-supernet-small_fpn_mine.py'
+
+search = 'work_dirs/retinanet_detnas-search-small_fpn_mine'
+pretrained = 'work_dirs/detnas-small_8xb128_in1k/iter_300000.pth'
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='detnas_mm.DetNASNet',
+        path=search + '/best.json',
+        norm_cfg=_base_.norm_cfg,
+        init_cfg=dict(
+            type='Pretrained', checkpoint=pretrained, prefix='backbone.'
+        ),
+    )
+)
+train_dataloader = dict(
+    dataset=dict(ann_file='annotations/instances_train.json')
+)
+val_dataloader = _base_.test_dataloader
+val_evaluator = _base_.test_evaluator
+# One path: nothing to sample, and all blocks get gradients.
+custom_hooks = []
+find_unused_parameters = False
