@@ -152,6 +152,19 @@ def test_commands_of_the_page_name_files_that_exist(tmp_path):
             assert Path(checkpoint).stem == f'iter_{iterations}', line
 
 
+def test_iterations_of_the_commands_are_those_of_the_configs():
+    text = PAGE.read_text()
+    trained = re.findall(r'`(?:train|evaluate) (\S+) (\d+)`', text)
+    searched = re.findall(r'`search \S+ (\S+) (\d+)', text)
+    assert len(trained) > 100
+    assert len(searched) > 10
+    for name, iterations in trained + searched:
+        # The random nets have configs like those of a searched one.
+        name = re.sub(r'^random/', 'detnas/', name)
+        name = re.sub(r'random-small-\d+', 'detnas-small', name)
+        assert read_config(name).train_cfg.max_iters == int(iterations)
+
+
 def test_page_says_which_runs_stand_for_a_row():
     for cells in rows():
         named = re.findall(r'(?:detnas|baselines)/[\w.-]+', cells[1])
