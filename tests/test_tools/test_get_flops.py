@@ -86,6 +86,12 @@ def test_parts_of_retinanet():
     )
 
 
+def test_parts_of_a_classifier():
+    config = CONFIGS / 'detnas/detnas-small_8xb128_in1k.py'
+    found = rows(config, '--path', 'detnas_fpn_300m')
+    assert found['all', '224x224'][0] == PUBLISHED['detnas_fpn_300m'][2]
+
+
 def test_size_of_the_image_can_be_given():
     found = rows(RETINANET, '--path', 'detnas_fpn_300m', '--shape', 400, 672)
     whole = rows(RETINANET, '--path', 'detnas_fpn_300m')

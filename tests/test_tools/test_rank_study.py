@@ -17,6 +17,13 @@ from detnas_mm.structures import SEARCH_SPACES, SearchRecord
 
 TOOL = 'analysis_tools/rank_study.py'
 TINY = SEARCH_SPACES['tiny']
+ONE_EPOCH = (
+    'train_cfg.max_epochs=1',
+    'train_cfg.val_interval=1',
+    'train_dataloader.batch_size=4',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+)
 
 
 @pytest.fixture(scope='module')
@@ -79,7 +86,7 @@ def write_record(work_dir, paths):
 def study(tool, tmp_path):
     def make(**settings):
         fake = FakeTools(**settings)
-        return tool.Study(tmp_path, 'retinanet', ['x.y=1'], fake), fake
+        return tool.Study(tmp_path, 'retinanet', ['c=1'], ['d=1'], fake), fake
 
     return make
 
@@ -103,7 +110,9 @@ def test_each_net_is_trained_from_nothing_and_tested(tool, study, tmp_path):
         assert f'model.backbone.init_cfg.checkpoint={weights}' in own[1]
     for command in fake.of('test.py'):
         assert command[1].endswith('epoch_2.pth')
-    assert all('x.y=1' in command for _, command in fake.commands)
+    for _, command in fake.commands:
+        setting = 'c=1' if 'digits-cls' in command[0] else 'd=1'
+        assert setting in command
 
 
 def test_scores_with_and_without_recalibration(tool, study):
@@ -179,9 +188,8 @@ def test_miniature_study(digits, supernet, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     results = run_here(
         TOOL, '--checkpoint', supernet, '--nets', 3, '--top-k', 1,
-        '--bn-images', 8,
-        '--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
-        'train_dataloader.batch_size=4', 'model.test_cfg.score_thr=0.0',
+        '--bn-images', 8, '--classifier-options', *ONE_EPOCH,
+        '--detector-options', *ONE_EPOCH, 'model.test_cfg.score_thr=0.0',
     )  # fmt: skip
     assert len(re.findall(r'^[0-3]{10}: 0.\d{3}$', results, re.M)) == 3
     assert 'Ranking of 3 trained networks' in capfd.readouterr().out

@@ -51,12 +51,14 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--detector', default='retinanet')
     parser.add_argument('--top-k', type=int, default=5)
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        help='settings of all trainings, tests and searches',
-    )
+    for stage in ('classifier', 'detector'):
+        parser.add_argument(
+            f'--{stage}-options',
+            nargs='+',
+            default=[],
+            metavar='KEY=VALUE',
+            help=f'settings of the configs of the {stage}',
+        )
     return parser.parse_args()
 
 
@@ -67,14 +69,16 @@ class Study:
     Attributes:
         out: The folder.
         detector: Beginning of the names of the configs.
-        options: Settings of all configs.
+        classifier_options: Settings of the pre-training.
+        detector_options: Settings of training, test and search.
         run: Runs a command, with its output in a file.
         bn_images: Images of the BN recalibration; ``None`` is the config's.
     """
 
     out: Path
     detector: str
-    options: Sequence[str]
+    classifier_options: Sequence[str]
+    detector_options: Sequence[str]
     run: Callable[[Sequence[str], Path], None]
     bn_images: int | None = None
 
@@ -87,7 +91,8 @@ class Study:
         if not done.exists():
             command = [sys.executable, TOOLS / tool, *arguments]
             command += ['--work-dir', work_dir]
-            command += ['--cfg-options', *options, *self.options]
+            if options:
+                command += ['--cfg-options', *options]
             self.run([*map(str, command)], self.out / f'{name}.log')
             done.touch()
         return work_dir
@@ -98,17 +103,20 @@ class Study:
         classifier = CONFIGS / 'detnas-tiny_digits-cls.py'
         pretrained = self.step(
             f'pretrained_{path}', 'train.py', classifier, '--resume',
-            options=[of_path],
+            options=[of_path, *self.classifier_options],
         )  # fmt: skip
         detector = CONFIGS / f'{self.detector}_detnas-tiny_fpn_digits.py'
         weights = latest_checkpoint(pretrained)
         trained = self.step(
             f'detector_{path}', 'train.py', detector, '--resume',
-            options=[of_path, f'model.backbone.init_cfg.checkpoint={weights}'],
+            options=[
+                of_path, f'model.backbone.init_cfg.checkpoint={weights}',
+                *self.detector_options,
+            ],
         )  # fmt: skip
         return self.step(
             f'test_{path}', 'test.py', detector, latest_checkpoint(trained),
-            options=[of_path],
+            options=[of_path, *self.detector_options],
         )  # fmt: skip
 
     @property
@@ -126,7 +134,8 @@ class Study:
         """Scores all nets with a supernet, and returns the work dir."""
         return self.step(
             f'scores_{name}_{len(paths)}', 'search.py', self.search_config,
-            checkpoint, '--resume', '--paths', *paths, options=options,
+            checkpoint, '--resume', '--paths', *paths,
+            options=[*options, *self.detector_options],
         )  # fmt: skip
 
 
@@ -238,7 +247,12 @@ def main() -> None:
     space = get_search_space('tiny')
     paths = draw_paths(space, args.nets, args.max_macs, args.seed)
     study = Study(
-        args.out, args.detector, args.cfg_options, run_logged, args.bn_images
+        args.out,
+        args.detector,
+        args.classifier_options,
+        args.detector_options,
+        run_logged,
+        args.bn_images,
     )
     scores, tests = run_study(study, checkpoint, paths, args.jobs)
     print_ranks(args.out, scores, tests, args.top_k)
