@@ -1,0 +1,196 @@
+"""Workers of Ray that die, hang, cannot be built, come and go."""
+
+import logging
+import sys
+import threading
+import time
+
+import pytest
+from kit.scoring import (
+    PATHS,
+    Faulty,
+    Slow,
+    attempts,
+    cannot_be_built,
+    facts,
+    local_evaluator,
+)
+
+from detnas_mm.evaluation import RayEvaluator, RaySettings
+from detnas_mm.evaluation import ray as module
+
+SOME = PATHS[:6]
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch):
+    """Does not wait before a worker is built again."""
+    monkeypatch.setattr(module, '_REBUILD_SECONDS', 0.0)
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / 'log'
+
+
+@pytest.fixture(scope='module')
+def expected():
+    return facts(local_evaluator().evaluate(SOME))
+
+
+def evaluate(build, **settings):
+    settings = dict(workers=2) | settings
+    with RayEvaluator(build, RaySettings(**settings)) as evaluator:
+        return list(evaluator.evaluate(SOME))
+
+
+@pytest.mark.parametrize(
+    ('fault', 'settings'), [('die', {}), ('hang', dict(candidate_timeout=20))]
+)
+def test_worker_lost_over_a_candidate_is_replaced(
+    ray_cluster, log, expected, caplog, fault, settings
+):
+    caplog.set_level(logging.WARNING)
+    build = Faulty(str(log), SOME[3], fault, times=1)
+    assert facts(evaluate(build, **settings)) == expected
+    assert attempts(log) == sorted([*SOME, SOME[3]])
+    reason = {'die': 'died', 'hang': 'took longer than 20 s'}[fault]
+    (warning,) = caplog.messages
+    assert reason in warning
+    assert 'another one takes its place' in warning
+
+
+@pytest.mark.slow
+def test_candidate_that_kills_every_worker_fails(ray_cluster, log, expected):
+    """Out of memory, say: the others are evaluated all the same."""
+    build = Faulty(str(log), SOME[3], 'die', times=99)
+    evaluations = evaluate(build)
+    assert '3 workers in a row: the last died' in evaluations[3].error
+    assert facts(evaluations[:3]) == expected[:3]
+    assert facts(evaluations[4:]) == expected[4:]
+    assert attempts(log).count(SOME[3]) == 3
+
+
+def test_workers_that_cannot_be_built_end_the_search(ray_cluster):
+    """Not by waiting for ever, and not by the first one."""
+    with pytest.raises(RuntimeError, match='3 workers in a row') as error:
+        evaluate(cannot_be_built, workers=1)
+    assert 'FileNotFoundError: no checkpoint at supernet.pth' in str(
+        error.value
+    )
+    assert '\n' not in str(error.value)
+
+
+@pytest.fixture
+def nodes(ray):
+    """A cluster whose nodes come and go; its head has no room."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args=dict(num_cpus=0, num_gpus=0, include_dashboard=False),
+    )
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_nodes_come_and_go(nodes, log, caplog, monkeypatch):
+    """Without any worker the search waits; nodes that join are used."""
+    monkeypatch.setattr(module, '_MESSAGE_SECONDS', 2.0)
+    caplog.set_level(logging.WARNING)
+    settings = RaySettings(address=nodes.address)
+    evaluations = []
+
+    def wait_for(condition):
+        end = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+    def workers():
+        return set(log.read_text().split()) if log.exists() else set()
+
+    def search():
+        with RayEvaluator(Slow(str(log), 4.0), settings) as evaluator:
+            evaluations.extend(evaluator.evaluate(SOME))
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    wait_for(lambda: 'No worker is there' in caplog.text)
+    first = nodes.add_node(num_cpus=1)
+    wait_for(lambda: len(workers()) == 1)
+    second = nodes.add_node(num_cpus=1)
+    wait_for(lambda: len(workers()) == 2)
+    caplog.clear()
+    nodes.remove_node(first)
+    nodes.remove_node(second)
+    wait_for(lambda: 'No worker is there' in caplog.text)
+    assert 'died' in caplog.text
+    nodes.add_node(num_cpus=1)
+    thread.join(180)
+    assert facts(evaluations) == facts(local_evaluator().evaluate(SOME))
+    assert len(workers()) == 3
+
+
+def test_cluster_that_is_not_there_is_named(ray):
+    settings = RaySettings(address='127.0.0.1:1')
+    with pytest.raises(
+        ConnectionError, match='no Ray cluster at 127'
+    ) as error:
+        RayEvaluator(local_evaluator, settings)
+    assert 'ray start --head' in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+def test_ray_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'ray', None)
+    with pytest.raises(ValueError, match='pip install'):
+        RayEvaluator(local_evaluator)
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(workers=0),
+        dict(cpus_per_worker=0),
+        dict(gpus_per_worker=-1),
+        dict(candidate_timeout=0),
+        dict(chunk=0),
+    ],
+)
+def test_settings_out_of_their_range_are_refused(settings):
+    (name,) = settings
+    with pytest.raises(ValueError, match=f'`{name}` must be'):
+        RaySettings(**settings)
+
+
+class FakeRay:
+    """A cluster as the library describes it."""
+
+    def __init__(self, **resources):
+        self.resources = resources
+
+    def cluster_resources(self):
+        return self.resources
+
+
+@pytest.mark.parametrize(
+    ('resources', 'settings', 'room', 'gpus'),
+    [
+        (dict(CPU=16.0, GPU=8.0), {}, 8, 1),
+        (dict(CPU=4.0, GPU=8.0), {}, 4, 1),
+        (dict(CPU=16.0, GPU=8.0), dict(gpus_per_worker=0.5), 16, 0.5),
+        (dict(CPU=16.0, GPU=8.0), dict(workers=3), 3, 1),
+        (dict(CPU=16.0, GPU=8.0), dict(gpus_per_worker=0), 16, 0),
+        (dict(CPU=16.0), dict(cpus_per_worker=5), 3, 0),
+        (dict(CPU=16.0), dict(gpus_per_worker=1), 0, 1),
+        ({}, {}, 0, 0),
+    ],
+)
+def test_a_worker_for_each_gpu_or_some_cores(resources, settings, room, gpus):
+    settings = RaySettings(**settings)
+    found, options = module.cluster_room(FakeRay(**resources), settings)
+    assert found == room
+    assert options == dict(num_gpus=gpus, num_cpus=settings.cpus_per_worker)
