@@ -29,6 +29,7 @@ def start(ray, tries=3):
     for last in [False] * (tries - 1) + [True]:
         try:
             ray.init(
+                address='local',
                 num_cpus=4,
                 num_gpus=0,
                 include_dashboard=False,
