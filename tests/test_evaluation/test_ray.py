@@ -8,7 +8,7 @@ import pytest
 from kit.scoring import (
     PATHS,
     Faulty,
-    Slow,
+    Waiting,
     attempts,
     cannot_be_built,
     facts,
@@ -112,7 +112,8 @@ def test_nodes_come_and_go(nodes, log, caplog, monkeypatch):
         return set(log.read_text().split()) if log.exists() else set()
 
     def search():
-        with RayEvaluator(Slow(str(log), 4.0), settings) as evaluator:
+        build = Waiting(str(log), f'{log}.release')
+        with RayEvaluator(build, settings) as evaluator:
             evaluations.extend(evaluator.evaluate(SOME))
 
     thread = threading.Thread(target=search)
@@ -127,6 +128,7 @@ def test_nodes_come_and_go(nodes, log, caplog, monkeypatch):
     nodes.remove_node(second)
     wait_for(lambda: 'No worker is there' in caplog.text)
     assert 'died' in caplog.text
+    log.with_suffix('.release').touch()
     nodes.add_node(num_cpus=1)
     thread.join(180)
     assert facts(evaluations) == facts(local_evaluator().evaluate(SOME))
