@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,12 @@ class Interrupted(KeyboardInterrupt):
 
     Args:
         signum: The signal.
+        hint: What the user should know.
     """
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(f'stopped by {signal.Signals(signum).name}')
+    def __init__(self, signum: int, hint: str = '') -> None:
+        message = f'stopped by {signal.Signals(signum).name}'
+        super().__init__('; '.join(filter(None, [message, hint])))
         self.signum = signum
 
     @property
@@ -28,7 +31,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def stop_on_signals(grace: float = 10.0) -> Iterator[None]:
+def stop_on_signals(hint: str = '', grace: float = 10.0) -> Iterator[None]:
     """Lets SIGINT and SIGTERM raise :class:`Interrupted` in a ``with`` block.
 
     Only the first signal counts: launchers send several. If the block does
@@ -37,6 +40,7 @@ def stop_on_signals(grace: float = 10.0) -> Iterator[None]:
     on disk at any time.
 
     Args:
+        hint: What the user should know; part of the exception's message.
         grace: Seconds that the block has to end.
     """
     timers: list[threading.Timer] = []
@@ -44,11 +48,12 @@ def stop_on_signals(grace: float = 10.0) -> Iterator[None]:
     def stop(signum: int, _: FrameType | None) -> None:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
-        timer = threading.Timer(grace, os._exit, [128 + signum])
+        interrupted = Interrupted(signum, hint)
+        timer = threading.Timer(grace, _give_up, [interrupted])
         timer.daemon = True
         timer.start()
         timers.append(timer)
-        raise Interrupted(signum)
+        raise interrupted
 
     before = {each: signal.signal(each, stop) for each in _SIGNALS}
     try:
@@ -58,6 +63,11 @@ def stop_on_signals(grace: float = 10.0) -> Iterator[None]:
             timer.cancel()
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def _give_up(interrupted: Interrupted) -> None:
+    print(f'\n{interrupted}', file=sys.stderr, flush=True)
+    os._exit(interrupted.exit_code)
 
 
 def interrupt_main_thread() -> None:

@@ -18,7 +18,7 @@ from detnas_mm.interrupts import (
 
 def interruption(action):
     """What an action raises while signals are heeded."""
-    with pytest.raises(Interrupted) as caught, stop_on_signals():
+    with pytest.raises(Interrupted) as caught, stop_on_signals('a hint'):
         action()
     return caught.value
 
@@ -37,7 +37,7 @@ def test_a_signal_interrupts_what_runs(signum, code, name):
     threading.Timer(0.2, os.kill, [os.getpid(), signum]).start()
     interrupted = interruption(wait)
     assert time.monotonic() - start < 20
-    assert name in str(interrupted)
+    assert str(interrupted) == f'stopped by {name}; a hint'
     assert interrupted.exit_code == code
     # No failure of a candidate: `except Exception` lets it through.
     assert not isinstance(interrupted, Exception)
@@ -65,7 +65,7 @@ def test_what_swallows_the_exception_is_ended():
     program = """
 import os, signal, time
 from detnas_mm.interrupts import stop_on_signals
-with stop_on_signals(grace=0.5):
+with stop_on_signals('go on by --resume', grace=0.5):
     try:
         os.kill(os.getpid(), signal.SIGTERM)
     except BaseException:
@@ -76,6 +76,7 @@ with stop_on_signals(grace=0.5):
         [sys.executable, '-c', program], capture_output=True, timeout=50
     )
     assert done.stdout == b'swallowed\n'
+    assert done.stderr == b'\nstopped by SIGTERM; go on by --resume\n'
     assert done.returncode == 143
 
 

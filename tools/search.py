@@ -109,17 +109,17 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
 
 def search(config: Config, rank: int) -> None:
     """Searches until it is done or a signal comes."""
+    hint = (
+        f'what is evaluated is in {config.work_dir}: go on by the same '
+        'command with --resume'
+    )
     try:
-        with stop_on_signals():
+        with stop_on_signals(hint):
             require_writable(config.work_dir)
             Runner.from_cfg(config).val()
     except Interrupted as interrupted:
         if rank == 0:
-            print(
-                f'\n{interrupted}; what is evaluated is in {config.work_dir}:'
-                ' go on by the same command with --resume',
-                file=sys.stderr,
-            )
+            print(f'\n{interrupted}', file=sys.stderr)
         sys.exit(interrupted.exit_code)
 
 

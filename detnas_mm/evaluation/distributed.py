@@ -31,7 +31,7 @@ from .watch import (
 )
 
 _GOODBYES = 'goodbyes'
-# How long the others may take to end; less if one of them is dead.
+# How long the others may take to end.
 _GOODBYE_SECONDS = 10
 _SHORT_GOODBYE_SECONDS = 2
 
@@ -136,18 +136,22 @@ class DistributedEvaluator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self.close(in_haste=error is not None)
         # It was the watch that interrupted the evaluation.
         if isinstance(error, KeyboardInterrupt) and self._watch.error:
             raise self._watch.error from None
 
-    def close(self) -> None:
-        """Keeps what others have finished, and lets them end."""
+    def close(self, in_haste: bool = False) -> None:
+        """Keeps what others have finished, and lets them end.
+
+        Args:
+            in_haste: Whether not to wait for them for long: they may be
+                dead, or stopped as well.
+        """
         self._watch.end()
         self.store.set(STOP, '1')
         # Rank 0 may be the one that keeps the store.
-        lost = self._watch.error is not None
-        patience = _SHORT_GOODBYE_SECONDS if lost else _GOODBYE_SECONDS
+        patience = _SHORT_GOODBYE_SECONDS if in_haste else _GOODBYE_SECONDS
         end = time.monotonic() + patience
         while time.monotonic() < end:
             if self.store.add(_GOODBYES, 0) >= self.num_others:

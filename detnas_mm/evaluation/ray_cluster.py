@@ -1,7 +1,9 @@
 """A Ray cluster, and what a worker of a search takes of it."""
 
 import logging
+import os
 import signal
+import socket
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +16,9 @@ class RaySettings:
     """How Ray evaluates.
 
     Attributes:
-        address: Address of the cluster; ``None`` for the one that
-            ``RAY_ADDRESS`` names, else one on this machine alone.
+        address: Address of the cluster, or ``'auto'`` for the one that this
+            machine belongs to. Defaults to the one that ``RAY_ADDRESS``
+            names, else to one of this machine and search alone.
         workers: Most workers at a time; ``None`` for as many as the cluster
             has room for.
         gpus_per_worker: GPUs of a worker. Defaults to one where the cluster
@@ -70,16 +73,18 @@ def start_ray(ray: Any, address: str | None) -> None:
     Raises:
         ConnectionError: If there is no cluster at the address.
     """
+    address = address or os.environ.get('RAY_ADDRESS') or 'local'
     handler = signal.getsignal(signal.SIGTERM)
     try:
+        _require_listener(address)
         ray.init(
             address=address,
             logging_level=logging.ERROR,
             log_to_driver=False,
             # A cluster has its own settings.
-            **({} if address else {'include_dashboard': False}),
+            **({'include_dashboard': False} if address == 'local' else {}),
         )
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise ConnectionError(
             f'no Ray cluster at {address}: {describe(error)}; start one by '
             'ray start --head, or leave the address out'
@@ -87,6 +92,13 @@ def start_ray(ray: Any, address: str | None) -> None:
     if threading.current_thread() is threading.main_thread():
         # Ray has a handler of its own.
         signal.signal(signal.SIGTERM, handler)
+
+
+def _require_listener(address: str) -> None:
+    """Makes sure that somebody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition('/')[2].rpartition(':')
+    if port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def cluster_room(

@@ -1,7 +1,9 @@
 """Scores of paths without a model, for tests of executors."""
 
 import os
+import signal
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -42,3 +44,59 @@ def attempts(log):
 def facts(evaluations):
     """What does not depend on time."""
     return [(one.fitness, one.metrics, one.error) for one in evaluations]
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """Evaluates paths in a process that dies or hangs over one of them.
+
+    Attributes:
+        log: Where each attempt is noted.
+        path: The path.
+        fault: ``'die'`` or ``'hang'``.
+        times: At how many attempts.
+    """
+
+    log: str
+    path: tuple
+    fault: str
+    times: int
+
+    def __call__(self):
+        return LocalEvaluator(self.score, 'score')
+
+    def score(self, path):
+        result = score(path, self.log)
+        if path == self.path and attempts(self.log).count(path) <= self.times:
+            if self.fault == 'die':
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(600)
+        return result
+
+
+def cannot_be_built():
+    """Where a worker has no checkpoint, say."""
+    raise FileNotFoundError('no checkpoint at supernet.pth\nfar away')
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Notes who evaluates, and does not end until there is a file.
+
+    Attributes:
+        log: Where the processes are noted.
+        release: The file.
+    """
+
+    log: str
+    release: str
+
+    def __call__(self):
+        return LocalEvaluator(self.score, 'score')
+
+    def score(self, path):
+        with open(self.log, 'a') as file:
+            file.write(f'{os.getpid()}\n')
+        while not os.path.exists(self.release):
+            time.sleep(0.05)
+        return score(path)

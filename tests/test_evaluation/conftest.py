@@ -7,19 +7,21 @@ import pytest
 
 
 @pytest.fixture(scope='session')
-def ray_cluster():
-    """Ray on this machine, for all tests of a session: it starts slowly."""
-    ray = pytest.importorskip('ray')
-    tests = str(Path(__file__).parents[1])
-    before = os.environ.get('PYTHONPATH')
-    os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [tests, before]))
+def ray():
+    """Ray, whose workers can import the kit."""
+    module = pytest.importorskip('ray')
+    with pytest.MonkeyPatch.context() as patch:
+        tests = str(Path(__file__).parents[1])
+        patch.setenv('PYTHONPATH', tests, prepend=os.pathsep)
+        yield module
+
+
+@pytest.fixture(scope='module')
+def ray_cluster(ray):
+    """A cluster on this machine, for all tests of a module."""
     start(ray)
     yield ray
     ray.shutdown()
-    if before is None:
-        del os.environ['PYTHONPATH']
-    else:
-        os.environ['PYTHONPATH'] = before
 
 
 def start(ray, tries=3):

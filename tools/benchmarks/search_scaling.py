@@ -1,0 +1,155 @@
+"""Measures how many candidates an hour several workers evaluate.
+
+Each run is a search by `tools/search.py` with its own work dir. The clock
+runs from the time when each worker has had a candidate until the last one is
+recorded, so that the start of the processes does not count. Arguments that
+are not known here go to `tools/search.py`, such as
+`--cfg-options val_cfg.generations=4`.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from detnas_mm.command_line import run_command
+from detnas_mm.structures import SearchRecord
+
+SEARCH = Path(__file__).parents[1] / 'search.py'
+_PORT = 29741
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What a run achieved.
+
+    Attributes:
+        per_hour: Candidates an hour.
+        seconds: Mean duration of an evaluation.
+        cpu: CPU seconds of all processes for each candidate, their start
+            included.
+    """
+
+    per_hour: float
+    seconds: float
+    cpu: float
+
+
+def parse_args() -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument('config', help='config of the search')
+    parser.add_argument('checkpoint', help='checkpoint of the supernet')
+    parser.add_argument(
+        '--workers', type=int, nargs='+', default=[1, 2], help='how many'
+    )
+    parser.add_argument(
+        '--executors',
+        nargs='+',
+        choices=['distributed', 'ray'],
+        default=['distributed', 'ray'],
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('work_dirs/search_scaling'),
+        help='folder of the work dirs of the searches',
+    )
+    return parser.parse_known_args()
+
+
+def build_command(
+    args: argparse.Namespace,
+    executor: str,
+    workers: int,
+    work_dir: Path,
+    rest: list[str],
+) -> list[str]:
+    """Returns the command line of one run."""
+    command = [sys.executable]
+    if executor == 'distributed':
+        command += ['-m', 'torch.distributed.run', f'--master_port={_PORT}']
+        command += [f'--nproc_per_node={workers}']
+    command += [str(SEARCH), args.config, args.checkpoint, '--overwrite']
+    command += ['--work-dir', str(work_dir)]
+    if executor == 'distributed':
+        command += ['--launcher', 'pytorch']
+    options = list(rest)
+    if executor == 'ray':
+        command += ['--executor', 'ray']
+        if '--cfg-options' not in options:
+            options.append('--cfg-options')
+        options.append(f'val_cfg.executor.workers={workers}')
+    return [*command, *options]
+
+
+def num_recorded(record: Path) -> int:
+    """Returns how many candidates a record has, 0 if there is none."""
+    if not record.exists():
+        return 0
+    return max(0, record.read_bytes().count(b'\n') - 1)
+
+
+def run(command: list[str], work_dir: Path, workers: int) -> Throughput:
+    """Runs a search; watches its record grow."""
+    record = work_dir / 'search_record.jsonl'
+    record.unlink(missing_ok=True)
+    seen: list[float] = []
+    before = os.times()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            new = num_recorded(record) - len(seen)
+            seen += [time.monotonic()] * new
+            time.sleep(0.01)
+    if process.returncode:
+        raise RuntimeError(
+            f'{" ".join(command)} ended with code {process.returncode}; run '
+            'it by itself to see why'
+        )
+    after = os.times()
+    candidates = SearchRecord.read(record).candidates
+    cpu = (
+        after.children_user
+        + after.children_system
+        - before.children_user
+        - before.children_system
+    )
+    first = workers - 1
+    return Throughput(
+        per_hour=3600 * (len(seen) - 1 - first) / (seen[-1] - seen[first]),
+        seconds=sum(one.seconds for one in candidates) / len(candidates),
+        cpu=cpu / len(candidates),
+    )
+
+
+def main() -> None:
+    args, rest = parse_args()
+    table = Table(title=f'Candidates an hour, {os.cpu_count()} CPU cores')
+    for column in ('executor', 'workers', 'an hour', 'of the ideal',
+                   's each', 'CPU s each'):  # fmt: skip
+        table.add_column(column, justify='right')
+    for executor in args.executors:
+        alone = None
+        for workers in args.workers:
+            work_dir = args.out / f'{executor}_{workers}'
+            command = build_command(args, executor, workers, work_dir, rest)
+            result = run(command, work_dir, workers)
+            alone = alone or result.per_hour / workers
+            table.add_row(
+                executor,
+                str(workers),
+                f'{result.per_hour:.0f}',
+                f'{result.per_hour / (alone * workers):.0%}',
+                f'{result.seconds:.2f}',
+                f'{result.cpu:.2f}',
+            )
+    Console().print(table)
+
+
+if __name__ == '__main__':
+    run_command(main)
