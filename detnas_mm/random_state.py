@@ -21,10 +21,15 @@ def fixed_random_state(seed: Sequence[int]) -> Iterator[None]:
     words = np.random.SeedSequence(list(seed)).generate_state(2)
     python_state = random.getstate()
     numpy_state = np.random.get_state()
-    with torch.random.fork_rng(devices=_cuda_devices()):
+    devices = _cuda_devices()
+    with torch.random.fork_rng(devices=devices):
         random.seed(int(words[0]))
         np.random.seed(words[0])
-        torch.manual_seed(int(words[1]))
+        # torch.manual_seed() also notes, by a costly trace of the stack,
+        # what to do once CUDA is initialised.
+        torch.default_generator.manual_seed(int(words[1]))
+        if devices:
+            torch.cuda.manual_seed(int(words[1]))
         try:
             yield
         finally:

@@ -15,6 +15,9 @@ from mmengine.registry import HOOKS as MMENGINE_HOOKS  # noqa: E402
 from mmengine.registry import LOOPS as MMENGINE_LOOPS  # noqa: E402
 from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
 from mmengine.registry import (  # noqa: E402
+    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+)
+from mmengine.registry import (  # noqa: E402
     WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS,
 )
 from mmengine.registry import Registry  # noqa: E402
@@ -40,6 +43,12 @@ HOOKS = Registry(
 LOOPS = Registry(
     'loop',
     parent=MMENGINE_LOOPS,
+    scope='detnas_mm',
+    locations=['detnas_mm.engine'],
+)
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
     scope='detnas_mm',
     locations=['detnas_mm.engine'],
 )

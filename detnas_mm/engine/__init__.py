@@ -2,6 +2,7 @@
 
 from .bn_recalibration_hook import BNRecalibrationHook
 from .channels_last_hook import ChannelsLastHook
+from .parameter_groups import MergedGroupsConstructor
 from .path_sampling_hook import SinglePathSamplingHook
 from .search_loop import EvolutionSearchLoop
 
@@ -9,5 +10,6 @@ __all__ = [
     'BNRecalibrationHook',
     'ChannelsLastHook',
     'EvolutionSearchLoop',
+    'MergedGroupsConstructor',
     'SinglePathSamplingHook',
 ]

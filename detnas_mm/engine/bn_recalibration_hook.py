@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 
 from mmengine.hooks import Hook
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from detnas_mm.datasets.calibration import build_calibration_loader
+from detnas_mm.datasets.kept_batches import KeptBatches, MemoryBudget
 from detnas_mm.models import (
-    recalibrate_bn,
+    BNRecalibration,
     restore_bn_statistics,
     save_bn_statistics,
 )
-from detnas_mm.random_state import fixed_random_state
 from detnas_mm.registry import HOOKS
 
 from .unwrap import unwrap
@@ -48,19 +49,31 @@ class BNRecalibrationHook(Hook):
         self.num_images = num_images
         self.seed = seed
         self.dataloader = dataloader
-        self._loader: DataLoader | None = None
+        self.batches: DataLoader | KeptBatches | None = None
         self._saved: dict[str, Tensor] | None = None
 
-    def prepare(self, runner: Runner) -> None:
+    def prepare(
+        self, runner: Runner, budget: MemoryBudget | None = None
+    ) -> None:
         """Builds the data loader, where that was not done yet.
+
+        Args:
+            runner: The runner.
+            budget: Memory in which the images are kept, if they fit.
 
         Raises:
             ValueError: If there are not enough training images.
         """
-        if self.num_images and self._loader is None:
-            self._loader = build_calibration_loader(
+        if self.num_images and self.batches is None:
+            self.batches = build_calibration_loader(
                 self._dataloader_cfg(runner), self.num_images, self.seed
             )
+        if self.batches is not None and budget is not None:
+            self.batches = KeptBatches(self.batches, budget)
+
+    def start(self, model: BaseModel) -> BNRecalibration:
+        """Returns what recomputes the statistics of the active path."""
+        return BNRecalibration(model, (self.seed, self.num_images))
 
     def before_train(self, runner: Runner) -> None:
         """Makes sure, before the long work, that validations can run."""
@@ -77,8 +90,9 @@ class BNRecalibrationHook(Hook):
             restore_bn_statistics(model, self._saved)
         self._saved = save_bn_statistics(model)
         self.prepare(runner)
-        with fixed_random_state((self.seed, self.num_images)):
-            recalibrate_bn(model, self._loader)
+        recalibration = self.start(model)
+        recalibration.add(self.batches)
+        recalibration.statistics().write()
 
     def after_val(self, runner: Runner) -> None:
         """Restores the statistics from before the validation."""

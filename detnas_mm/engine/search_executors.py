@@ -28,7 +28,7 @@ from detnas_mm.evaluation import (
 
 
 def executor_settings(
-    executor: Mapping | None, launcher: str
+    executor: Mapping | None, launcher: str, chunk: int = 1
 ) -> JobLimits | RaySettings | None:
     """Reads the settings of the executor.
 
@@ -38,6 +38,8 @@ def executor_settings(
             those of :class:`JobLimits`. Defaults to this process alone, or
             to the processes of a launcher.
         launcher: How the processes of the search were started.
+        chunk: How many paths a process or worker takes at a time, unless
+            ``executor`` says so.
 
     Returns:
         The settings; ``None`` for this process alone.
@@ -60,7 +62,7 @@ def executor_settings(
         return None
     cls = RaySettings if kind == 'ray' else JobLimits
     try:
-        read = cls(**settings)
+        read = cls(**{'chunk': chunk, **settings})
     except TypeError as error:
         raise ValueError(
             f'the executor {kind} has the settings '

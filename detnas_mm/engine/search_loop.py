@@ -16,13 +16,12 @@ from detnas_mm.evaluation import (
     connect,
     job_rank,
     serve,
-    unrounded,
 )
 from detnas_mm.models import find_supernet
 from detnas_mm.registry import LOOPS
-from detnas_mm.structures import Candidate, Path, SearchRecord
+from detnas_mm.structures import Candidate, SearchRecord
 
-from .quiet import quiet
+from .candidate_validation import CandidateValidation
 from .search_algorithm import algorithm_settings, build_algorithm
 from .search_checks import (
     empty_split,
@@ -86,6 +85,11 @@ class EvolutionSearchLoop(BaseLoop):
             :func:`detnas_mm.engine.search_executors.executor_settings`.
         worker: Whether this process only evaluates, for a search elsewhere.
         fp16: Whether to run the detector under autocast.
+        chunk: How many candidates share each batch of images, which is read
+            once for all of them. They are recorded together.
+        cache_gb: Memory of each process for decoded images, in GB; if those
+            for the BN statistics or those of the search split fit, they are
+            read from the disk only once.
 
     Raises:
         ValueError: If a setting is out of its range, too few paths keep the
@@ -121,12 +125,14 @@ class EvolutionSearchLoop(BaseLoop):
         executor: Mapping | None = None,
         worker: bool = False,
         fp16: bool = False,
+        chunk: int = 1,
+        cache_gb: float = 2.0,
     ) -> None:
         if generations < 1:
             raise ValueError(
                 f'`generations` must be at least 1, got {generations}'
             )
-        self.executor = executor_settings(executor, launcher)
+        self.executor = executor_settings(executor, launcher, chunk)
         rank = job_rank(launcher)
         # First of all: should rank 0 refuse to search, the others notice.
         self.job = None if launcher == 'none' else connect()
@@ -164,10 +170,15 @@ class EvolutionSearchLoop(BaseLoop):
             super().__init__(runner, dataloader)
         if not len(self.dataloader.dataset):
             raise empty_split('val_dataloader')
+        self.chunk = chunk
         with no_empty_split('train_dataloader'):
             recalibration.prepare(runner)
-        self.val_loop = ValLoop(runner, self.dataloader, evaluator, fp16)
-        self.evaluator = self.val_loop.evaluator
+        self.validation = CandidateValidation(
+            runner,
+            ValLoop(runner, self.dataloader, evaluator, fp16),
+            recalibration,
+            cache_bytes=int(cache_gb * 1e9),
+        )
         if whole_detector:
             self._set_constraint(
                 extend_to_detector(
@@ -188,7 +199,9 @@ class EvolutionSearchLoop(BaseLoop):
 
     def local_evaluator(self) -> LocalEvaluator:
         """Returns what evaluates candidates in this process."""
-        return LocalEvaluator(self._score, self.metric)
+        return LocalEvaluator(
+            self.validation.score, self.metric, chunk=self.chunk
+        )
 
     def _search(self) -> dict:
         header = build_search_header(
@@ -249,19 +262,6 @@ class EvolutionSearchLoop(BaseLoop):
             lookahead=self.lookahead,
             max_failures=self.max_failures,
         ).run()
-
-    def _score(self, path: Path) -> dict[str, float]:
-        """Validates the detector with a path."""
-        metrics = self.evaluator.metrics
-        for metric in metrics:
-            # A validation that broke off leaves its results behind.
-            metric.results.clear()
-        with (
-            self.supernet.activate(path),
-            unrounded(metrics),
-            quiet(self.runner),
-        ):
-            return self.val_loop.run()
 
     def _set_constraint(self, constraint: Constraint) -> None:
         self.constraint = constraint

@@ -1,6 +1,7 @@
 """Candidates in, evaluations out."""
 
 from .distributed import DistributedEvaluator, serve
+from .faster_coco import faster_coco
 from .in_process import InProcessEvaluator
 from .job import Job, connect, job_rank
 from .journal import Journal
@@ -8,8 +9,10 @@ from .local import (
     CandidateEvaluator,
     Evaluation,
     LocalEvaluator,
+    Outcome,
     UnknownMetricError,
     judge,
+    one_by_one,
 )
 from .ray import RayEvaluator
 from .ray_cluster import RaySettings, require_ray
@@ -26,12 +29,15 @@ __all__ = [
     'JobLimits',
     'Journal',
     'LocalEvaluator',
+    'Outcome',
     'RayEvaluator',
     'RaySettings',
     'UnknownMetricError',
     'connect',
+    'faster_coco',
     'job_rank',
     'judge',
+    'one_by_one',
     'require_ray',
     'serve',
     'unrounded',

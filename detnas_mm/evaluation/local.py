@@ -1,17 +1,19 @@
-"""Evaluation of candidates, one after the other in this process."""
+"""Evaluation of candidates in this process, some at a time."""
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from detnas_mm.structures import Path
 
 from .errors import describe
 
-# Activates a path and returns the metrics of the evaluator.
-Score = Callable[[Path], Mapping[str, float]]
+# The metrics of the evaluator, or the exception that took their place.
+Outcome = Mapping[str, float] | Exception
+# Scores paths together: gives the outcome of each.
+Score = Callable[[Sequence[Path]], Sequence[Outcome]]
 
 
 class UnknownMetricError(ValueError):
@@ -51,20 +53,27 @@ class CandidateEvaluator(Protocol):
 
 
 class LocalEvaluator:
-    """Evaluates candidates one after the other.
+    """Evaluates candidates, as many together as are to share their images.
 
     Args:
-        score: Scores a path.
+        score: Scores paths together.
         metric: Key of the metric that is the fitness.
-        attempts: How often a path is tried before it counts as failed.
+        attempts: How often a path is tried before it counts as failed. After
+            the first time it is tried alone.
+        chunk: How many paths are scored together. They are yielded together,
+            too: what is killed in between has lost them all.
     """
 
-    def __init__(self, score: Score, metric: str, attempts: int = 2) -> None:
+    def __init__(
+        self, score: Score, metric: str, attempts: int = 2, chunk: int = 1
+    ) -> None:
+        for name, value in (('attempts', attempts), ('chunk', chunk)):
+            if value < 1:
+                raise ValueError(f'`{name}` must be at least 1, got {value}')
         self.score = score
         self.metric = metric
-        if attempts < 1:
-            raise ValueError(f'`attempts` must be at least 1, got {attempts}')
         self.attempts = attempts
+        self.chunk = chunk
 
     def evaluate(self, paths: Sequence[Path]) -> Iterator[Evaluation]:
         """Yields the evaluation of each path in turn.
@@ -72,38 +81,62 @@ class LocalEvaluator:
         Raises:
             UnknownMetricError: If the evaluator does not give the metric.
         """
-        for path in paths:
-            yield self._evaluate_one(path)
+        for start in range(0, len(paths), self.chunk):
+            yield from self._evaluate(paths[start : start + self.chunk])
 
-    def _evaluate_one(self, path: Path) -> Evaluation:
+    def _evaluate(self, paths: Sequence[Path]) -> Iterator[Evaluation]:
+        for path, first in zip(paths, self._try(paths), strict=True):
+            evaluation, seconds = first, first.seconds
+            for _ in range(self.attempts - 1):
+                if evaluation.error is None:
+                    break
+                (evaluation,) = self._try([path])
+                seconds += evaluation.seconds
+            yield replace(evaluation, seconds=seconds)
+
+    def _try(self, paths: Sequence[Path]) -> list[Evaluation]:
         start = time.perf_counter()
-        for _ in range(self.attempts):
-            evaluation = self._try(path)
-            if evaluation.error is None:
-                break
-        seconds = time.perf_counter() - start
-        return Evaluation(
-            evaluation.fitness, evaluation.metrics, seconds, evaluation.error
-        )
-
-    def _try(self, path: Path) -> Evaluation:
-        try:
-            metrics = self.score(path)
-        except Exception as error:
-            return Evaluation(None, error=describe(error))
-        return judge(metrics, self.metric)
+        outcomes = self.score(paths)
+        seconds = (time.perf_counter() - start) / len(paths)
+        return [
+            replace(judge(outcome, self.metric), seconds=seconds)
+            for outcome in outcomes
+        ]
 
 
-def judge(metrics: Mapping[str, object], metric: str) -> Evaluation:
+def one_by_one(score: Callable[[Path], Mapping[str, float]]) -> Score:
+    """Makes scoring paths together of a function that scores one.
+
+    Args:
+        score: Gives the metrics of a path, or raises an exception.
+    """
+
+    def score_each(paths: Sequence[Path]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for path in paths:
+            try:
+                outcomes.append(score(path))
+            except Exception as error:
+                outcomes.append(error)
+        return outcomes
+
+    return score_each
+
+
+def judge(outcome: Outcome, metric: str) -> Evaluation:
     """Takes the fitness out of the metrics of an evaluator.
 
     Args:
-        metrics: What the evaluator gave.
+        outcome: What the evaluator gave, or the exception that ended the
+            evaluation.
         metric: Key of the metric that is the fitness.
 
     Raises:
         UnknownMetricError: If there are metrics, but not this one.
     """
+    if isinstance(outcome, Exception):
+        return Evaluation(None, error=describe(outcome))
+    metrics = outcome
     numbers = {
         key: float(value)
         for key, value in metrics.items()

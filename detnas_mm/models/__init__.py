@@ -2,6 +2,8 @@
 
 from .aligned_init import AlignedInit
 from .bn_recalibration import (
+    BNRecalibration,
+    BNStatistics,
     preserved_bn_statistics,
     recalibrate_bn,
     restore_bn_statistics,
@@ -39,6 +41,8 @@ __all__ = [
     'PUBLISHED_PATHS',
     'AlignedInit',
     'Architecture',
+    'BNRecalibration',
+    'BNStatistics',
     'ConvertedCheckpoint',
     'DetNASClsNeck',
     'DetNASNet',

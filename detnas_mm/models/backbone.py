@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
-import torch.utils.checkpoint
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from detnas_mm.structures import SearchSpace
+
+from .recompute import run_without_keeping
 
 
 def build_stem(space: SearchSpace, norm_cfg: dict) -> nn.Sequential:
@@ -79,9 +80,7 @@ def forward_stages(
     positions = space.blocks
     for index, block in enumerate(blocks):
         if with_cp and x.requires_grad:
-            x = torch.utils.checkpoint.checkpoint(
-                block, x, use_reentrant=False
-            )
+            x = run_without_keeping(block, x)
         else:
             x = block(x)
         stage = positions[index].stage

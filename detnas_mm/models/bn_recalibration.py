@@ -4,15 +4,19 @@ A supernet's running statistics are a mixture over paths and fit none of
 them. Before a path is evaluated, they are recomputed from training images.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from detnas_mm.random_state import fixed_random_state
+
+from .finite_outputs import require_finite
+from .loss_free import losses_are_apart
 from .supernet import DetNASSupernet
 
 
@@ -74,19 +78,19 @@ class _Average:
         self.weight = 0
 
     def add(self, num_images: int) -> None:
-        self.mean += num_images * self.layer.running_mean
-        self.var += num_images * self.layer.running_var
+        self.mean.add_(self.layer.running_mean, alpha=num_images)
+        self.var.add_(self.layer.running_var, alpha=num_images)
         self.weight += num_images
 
-    def write(self) -> None:
+    def values(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields each buffer with its value."""
         # A layer that no image reached keeps the statistics it had.
         if self.weight:
-            self.layer.running_mean.copy_(self.mean / self.weight)
-            self.layer.running_var.copy_(self.var / self.weight)
+            yield self.layer.running_mean, self.mean / self.weight
+            yield self.layer.running_var, self.var / self.weight
 
 
-@torch.no_grad()
-def recalibrate_bn(model: BaseModel, batches: Iterable[dict]) -> int:
+class BNRecalibration:
     """Recomputes the BN statistics of the active path from images.
 
     The whole model runs in training mode on each batch, a detector with its
@@ -101,30 +105,104 @@ def recalibrate_bn(model: BaseModel, batches: Iterable[dict]) -> int:
     choices that the path does not take keep their statistics. The model is
     in training mode afterwards.
 
+    Several paths may take turns, each with an object of its own: what one of
+    them leaves in the model does not reach the others.
+
+    Args:
+        model: A detector or classifier of the ``mm*`` packages.
+        seed: Seed of what is random, such as the sampling of regions: for
+            each batch it depends on the seed and the number of the batch.
+
+    Attributes:
+        num_images: Number of images so far.
+    """
+
+    def __init__(self, model: BaseModel, seed: Sequence[int] = (0,)) -> None:
+        self.model = model
+        self.seed = tuple(seed)
+        self.num_images = 0
+        self._num_batches = 0
+        self._mode = 'tensor' if losses_are_apart(model) else 'loss'
+        model.train()
+        layers = active_batch_norms(model).values()
+        self._averages = [_Average(one) for one in layers if one.training]
+
+    @torch.no_grad()
+    def add(self, batches: Iterable[dict]) -> None:
+        """Adds batches, as the training data loader gives them.
+
+        Raises:
+            ValueError: If a loss is not finite, or an output of the heads:
+                so are then the statistics.
+        """
+        if not self.model.training:
+            self.model.train()
+        with _statistics_of_each_batch(self._averages) as counts:
+            for batch in batches:
+                with fixed_random_state((*self.seed, self._num_batches)):
+                    data = self.model.data_preprocessor(batch, True)
+                    counts.append(len(data['inputs']))
+                    require_finite(self.model(**data, mode=self._mode))
+                self._num_batches += 1
+        self.num_images += sum(counts)
+
+    @torch.no_grad()
+    def statistics(self) -> 'BNStatistics':
+        """Returns the statistics of all images so far.
+
+        Raises:
+            ValueError: If there was none.
+        """
+        if not self.num_images:
+            raise ValueError(
+                'BN recalibration needs at least one image, got none'
+            )
+        values = [pair for one in self._averages for pair in one.values()]
+        return BNStatistics(
+            [buffer for buffer, _ in values],
+            [value.to(buffer.dtype) for buffer, value in values],
+        )
+
+
+@dataclass(frozen=True)
+class BNStatistics:
+    """BN statistics of a path, apart from the model.
+
+    Attributes:
+        buffers: The model's buffers.
+        values: What belongs into them.
+    """
+
+    buffers: list[Tensor]
+    values: list[Tensor]
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Writes them into the model."""
+        if self.buffers:
+            torch._foreach_copy_(self.buffers, self.values)
+
+
+def recalibrate_bn(
+    model: BaseModel, batches: Iterable[dict], seed: Sequence[int] = (0,)
+) -> int:
+    """Recomputes the BN statistics of the active path, as a whole.
+
     Args:
         model: A detector or classifier of the ``mm*`` packages.
         batches: Batches as the training data loader gives them.
+        seed: Seed of what is random, see :class:`BNRecalibration`.
 
     Returns:
         The number of images.
 
     Raises:
-        ValueError: If there is no image, or a loss is not finite: so are
-            then the statistics.
+        ValueError: If there is no image, or the model does not give numbers.
     """
-    model.train()
-    layers = active_batch_norms(model).values()
-    averages = [_Average(layer) for layer in layers if layer.training]
-    with _statistics_of_each_batch(averages) as counts:
-        for batch in batches:
-            data = model.data_preprocessor(batch, True)
-            counts.append(len(data['inputs']))
-            _require_finite(model(**data, mode='loss') or {})
-    if not sum(counts):
-        raise ValueError('BN recalibration needs at least one image, got none')
-    for average in averages:
-        average.write()
-    return sum(counts)
+    recalibration = BNRecalibration(model, seed)
+    recalibration.add(batches)
+    recalibration.statistics().write()
+    return recalibration.num_images
 
 
 def _reset_statistics(layer: _BatchNorm, _: object) -> None:
@@ -160,20 +238,3 @@ def _statistics_of_each_batch(averages: list[_Average]) -> Iterator[list]:
             average.layer.momentum = momentum
         for handle in handles:
             handle.remove()
-
-
-def _require_finite(losses: Mapping[str, Tensor | Sequence[Tensor]]) -> None:
-    """Makes sure that a path computes numbers; asks the device only once."""
-    sums = {
-        name: sum(one.double().sum() for one in values)
-        for name, values in losses.items()
-        if 'loss' in name
-        for values in [[values] if torch.is_tensor(values) else values]
-    }
-    if not math.isfinite(sum(sums.values())):
-        values = {name: float(value) for name, value in sums.items()}
-        wrong = [name for name in values if not math.isfinite(values[name])]
-        raise ValueError(
-            f'{wrong[0]} is {values[wrong[0]]} on the images of the BN '
-            'statistics'
-        )

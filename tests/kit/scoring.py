@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from detnas_mm.evaluation import LocalEvaluator
+from detnas_mm.evaluation import LocalEvaluator, one_by_one
 
 from .spaces import FOUR_BLOCKS
 
@@ -32,7 +32,7 @@ def score(path, log=None):
 
 def local_evaluator(log=None):
     """Evaluates in this process; notes each attempt in the log."""
-    return LocalEvaluator(partial(score, log=log), 'score')
+    return LocalEvaluator(one_by_one(partial(score, log=log)), 'score')
 
 
 def attempts(log):

@@ -6,6 +6,7 @@ import math
 import pytest
 from kit.digits_runs import read_candidates, without_seconds
 from kit.toy_search import ToyMetric, toy_runner
+from mmengine.hooks import Hook
 
 from detnas_mm.structures import SearchRecord
 
@@ -72,7 +73,9 @@ def test_failed_candidate_leaves_nothing_to_the_next(tmp_path, batch):
         if next(calls) in (2 + batch, 3 + 2 * batch):
             raise RuntimeError('no memory left')
 
-    runner.hooks[-1].before_val_iter = out_of_memory
+    hook = Hook()
+    hook.before_val_iter = out_of_memory
+    runner.register_hook(hook)
     runner.val()
     candidates = read_candidates(runner.work_dir)
     statuses = [one['status'] for one in candidates]

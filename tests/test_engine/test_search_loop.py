@@ -10,6 +10,7 @@ from kit.digits_runs import (
     search_config,
     without_seconds,
 )
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from detnas_mm import SEARCH_SPACES
@@ -138,7 +139,8 @@ def test_finished_search_evaluates_nothing_when_resumed(searched):
     config.val_cfg.resume = True
     runner = Runner.from_cfg(config)
     validations = []
-    hook = runner.hooks[-1]
+    hook = Hook()
+    runner.register_hook(hook)
     hook.before_val = lambda runner: validations.append(runner)
     metrics = runner.val()
     assert not validations

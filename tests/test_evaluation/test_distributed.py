@@ -19,6 +19,7 @@ from detnas_mm.evaluation import (
     JobLimits,
     Journal,
     LocalEvaluator,
+    one_by_one,
     serve,
 )
 
@@ -28,7 +29,7 @@ def evaluate(score, world_size=2, *, journal=None, **limits):
     limits = JobLimits(**limits)
     with job_of_threads(
         world_size,
-        lambda: LocalEvaluator(score, 'score'),
+        lambda: LocalEvaluator(one_by_one(score), 'score'),
         limits=limits,
         journal=journal,
     ) as evaluator:
@@ -122,7 +123,7 @@ def test_an_evaluation_is_interrupted_when_another_process_died():
 
     evaluator = DistributedEvaluator(
         Job(store, 0, 2),
-        LocalEvaluator(long_evaluation, 'score'),
+        LocalEvaluator(one_by_one(long_evaluation), 'score'),
         limits=JobLimits(patience=1),
         interrupt=interrupted.set,
     )
@@ -136,7 +137,7 @@ def test_what_others_finish_is_on_disk_while_rank_0_evaluates(tmp_path):
     store = HashStore()
     evaluator = DistributedEvaluator(
         Job(store, 0, 2),
-        LocalEvaluator(lambda path: wait(), 'score'),
+        LocalEvaluator(one_by_one(lambda path: wait()), 'score'),
         journal=Journal(file, 'search'),
         interrupt=cannot_interrupt,
     )
@@ -177,7 +178,7 @@ def test_a_process_may_take_several_paths_at_a_time():
 
     with job_of_threads(
         1,
-        lambda: Chunks(lambda path: {'score': sum(path)}, 'score'),
+        lambda: Chunks(one_by_one(lambda path: {'score': sum(path)}), 'score'),
         limits=JobLimits(chunk=3),
     ) as evaluator:
         evaluations = list(evaluator.evaluate(PATHS[:8]))

@@ -11,6 +11,7 @@ from detnas_mm.evaluation import (
     LocalEvaluator,
     UnknownMetricError,
     judge,
+    one_by_one,
 )
 
 METRICS = {
@@ -71,6 +72,10 @@ def test_no_metrics_at_all_are_a_failure():
     assert 'predicted nothing' in result.error
 
 
+def evaluator(score, metric='mAP', **settings):
+    return LocalEvaluator(one_by_one(score), metric, **settings)
+
+
 class Scores:
     """Scores paths; fails as often as it is told, for each path."""
 
@@ -89,7 +94,7 @@ class Scores:
 
 def test_paths_are_evaluated_in_turn():
     scores = Scores({})
-    results = LocalEvaluator(scores, 'mAP').evaluate([(0, 1), (2, 3)])
+    results = evaluator(scores).evaluate([(0, 1), (2, 3)])
     # Lazily: a search records each candidate before the next one starts.
     assert next(results).fitness == 0.1
     assert scores.calls == [(0, 1)]
@@ -99,7 +104,7 @@ def test_paths_are_evaluated_in_turn():
 
 def test_a_failed_path_is_tried_once_more():
     scores = Scores({(0, 1): 1})
-    (result,) = LocalEvaluator(scores, 'mAP').evaluate([(0, 1)])
+    (result,) = evaluator(scores).evaluate([(0, 1)])
     assert result.fitness == 0.1
     assert result.error is None
     assert scores.calls == [(0, 1)] * 2
@@ -107,8 +112,7 @@ def test_a_failed_path_is_tried_once_more():
 
 def test_a_path_that_fails_again_is_given_up():
     scores = Scores({(0, 1): 99})
-    evaluator = LocalEvaluator(scores, 'mAP')
-    failed, fine = evaluator.evaluate([(0, 1), (2, 3)])
+    failed, fine = evaluator(scores).evaluate([(0, 1), (2, 3)])
     assert failed.fitness is None
     assert failed.metrics == {}
     # In one line.
@@ -120,14 +124,14 @@ def test_a_path_that_fails_again_is_given_up():
 @pytest.mark.parametrize('attempts', [1, 3])
 def test_number_of_attempts(attempts):
     scores = Scores({(0,): 99})
-    (result,) = LocalEvaluator(scores, 'mAP', attempts).evaluate([(0,)])
+    (result,) = evaluator(scores, attempts=attempts).evaluate([(0,)])
     assert result.error
     assert len(scores.calls) == attempts
 
 
 def test_error_without_text():
     scores = Scores({(0,): 99}, ValueError())
-    (result,) = LocalEvaluator(scores, 'mAP').evaluate([(0,)])
+    (result,) = evaluator(scores).evaluate([(0,)])
     assert result.error == 'ValueError: '
 
 
@@ -135,7 +139,7 @@ def test_error_without_text():
 def test_the_user_may_stop_it(error):
     scores = Scores({(0,): 99}, error())
     with pytest.raises(error):
-        next(LocalEvaluator(scores, 'mAP').evaluate([(0,)]))
+        next(evaluator(scores).evaluate([(0,)]))
     assert len(scores.calls) == 1
 
 
@@ -143,13 +147,58 @@ def test_an_unknown_metric_ends_the_search_at_once():
     """It is a mistake of the config: no candidate could be judged."""
     scores = Scores({})
     with pytest.raises(UnknownMetricError, match='mAP'):
-        next(LocalEvaluator(scores, 'AP').evaluate([(0,), (1,)]))
+        next(evaluator(scores, 'AP').evaluate([(0,), (1,)]))
     assert len(scores.calls) == 1
 
 
 def test_time_of_all_attempts_counts(monkeypatch):
-    times = iter([100.0, 107.5])
+    times = iter([100.0, 101.5, 200.0, 206.0])
     monkeypatch.setattr('time.perf_counter', lambda: next(times))
     scores = Scores({(0,): 1})
-    (result,) = LocalEvaluator(scores, 'mAP').evaluate([(0,)])
+    (result,) = evaluator(scores).evaluate([(0,)])
     assert result.seconds == 7.5
+
+
+class Together:
+    """Scores paths together; notes which they were."""
+
+    def __init__(self, failures):
+        self.calls = []
+        self._score = one_by_one(Scores(failures))
+
+    def __call__(self, paths):
+        self.calls.append(list(paths))
+        return self._score(paths)
+
+
+PATHS = [(0, 1), (2, 3), (1, 1), (3, 3), (0, 0)]
+
+
+def test_paths_of_a_chunk_are_scored_together():
+    scores = Together({})
+    results = LocalEvaluator(scores, 'mAP', chunk=2).evaluate(PATHS)
+    assert next(results).fitness == 0.1
+    assert scores.calls == [PATHS[:2]]
+    assert [one.fitness for one in results] == [0.5, 0.2, 0.6, 0.0]
+    assert scores.calls == [PATHS[:2], PATHS[2:4], PATHS[4:]]
+
+
+def test_a_failed_path_of_a_chunk_is_tried_again_alone():
+    scores = Together({PATHS[0]: 1, PATHS[2]: 99})
+    results = LocalEvaluator(scores, 'mAP', chunk=4).evaluate(PATHS[:4])
+    assert [one.fitness for one in results] == [0.1, 0.5, None, 0.6]
+    assert scores.calls == [PATHS[:4], [PATHS[0]], [PATHS[2]]]
+
+
+def test_paths_of_a_chunk_share_its_time(monkeypatch):
+    times = iter([100.0, 108.0, 200.0, 201.0])
+    monkeypatch.setattr('time.perf_counter', lambda: next(times))
+    scores = Together({PATHS[1]: 1})
+    results = LocalEvaluator(scores, 'mAP', chunk=4).evaluate(PATHS[:4])
+    assert [one.seconds for one in results] == [2.0, 3.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize('setting', ['attempts', 'chunk'])
+def test_settings_out_of_range(setting):
+    with pytest.raises(ValueError, match=f'`{setting}`.*at least 1, got 0'):
+        LocalEvaluator(Together({}), 'mAP', **{setting: 0})

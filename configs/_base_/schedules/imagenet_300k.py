@@ -7,6 +7,8 @@ train_cfg = dict(by_epoch=False, max_iters=max_iters, val_interval=10000)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
+    # Two groups of parameters instead of one for each parameter.
+    constructor='detnas_mm.MergedGroupsConstructor',
     optimizer=dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=4e-5),
     paramwise_cfg=dict(flat_decay_mult=0.0))
 param_scheduler = dict(

@@ -1,0 +1,217 @@
+"""Validation of several candidates on the same batches."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from unittest import mock
+
+from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner, ValLoop, autocast
+
+from detnas_mm.datasets.kept_batches import (
+    KeptBatches,
+    MemoryBudget,
+    copy_batch,
+)
+from detnas_mm.evaluation import Outcome, faster_coco, unrounded
+from detnas_mm.models import (
+    BNStatistics,
+    find_supernet,
+    restore_bn_statistics,
+    save_bn_statistics,
+)
+from detnas_mm.structures import Path
+
+from .bn_recalibration_hook import BNRecalibrationHook
+from .quiet import quiet
+from .unwrap import unwrap
+from .waiting import WaitingForImages
+
+
+class _Trial:
+    """A path on its way through a validation."""
+
+    def __init__(self, path: Path, evaluator: Evaluator) -> None:
+        self.path = path
+        self.evaluator = evaluator
+        self.statistics: BNStatistics | None = None
+        self.outcome: Outcome | None = None
+
+
+class CandidateValidation:
+    """Scores paths as MMEngine's ``ValLoop`` does, some at a time.
+
+    The paths that are scored together take turns on each batch, which is
+    read and collated once for all of them. Each has its own BN statistics
+    and its own evaluator, so that its score is that of a validation on its
+    own; if one fails, the others go on.
+
+    Args:
+        runner: The runner.
+        val_loop: Validates a batch: mmdet's or mmpretrain's model, MMEngine's
+            evaluator.
+        recalibration: Has the images for the BN statistics. Its work is done
+            here, so that it is taken out of the hooks of the runner.
+        cache_bytes: Memory for decoded images, which are kept if they fit.
+
+    Raises:
+        ValueError: If there are not enough images for the BN statistics, or
+            ``cache_bytes`` is negative.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        val_loop: ValLoop,
+        recalibration: BNRecalibrationHook,
+        cache_bytes: int = 0,
+    ) -> None:
+        budget = MemoryBudget(cache_bytes)
+        recalibration.prepare(runner, budget)
+        val_loop.dataloader = KeptBatches(val_loop.dataloader, budget)
+        if recalibration in runner.hooks:
+            runner.hooks.remove(recalibration)
+        self.runner = runner
+        self.val_loop = val_loop
+        self.recalibration = recalibration
+        self.model = unwrap(runner.model)
+        self.supernet = find_supernet(self.model)
+        self._evaluators = [val_loop.evaluator]
+        self._written: BNStatistics | None = None
+        used = [recalibration.batches, val_loop.dataloader]
+        self._waiting = WaitingForImages(
+            runner.logger, [one for one in used if one is not None]
+        )
+
+    def score(self, paths: Sequence[Path]) -> list[Outcome]:
+        """Validates paths.
+
+        Returns:
+            For each path the metrics of its evaluator, unrounded, or the
+            exception that ended its validation.
+        """
+        trials = self._trials(paths)
+        with self._waiting.report():
+            self._run(trials)
+        return [trial.outcome for trial in trials]
+
+    def _run(self, trials: Sequence[_Trial]) -> None:
+        metrics = self.val_loop.evaluator.metrics
+        with (
+            unrounded(metrics),
+            faster_coco(metrics),
+            quiet(self.runner),
+            self._preserved_statistics(trials),
+        ):
+            try:
+                self._recalibrate(trials)
+                self._validate(trials)
+            except Exception as error:
+                # Of the data or a hook: nobody's own.
+                for trial in _alive(trials):
+                    trial.outcome = error
+
+    def _trials(self, paths: Sequence[Path]) -> list[_Trial]:
+        while len(self._evaluators) < len(paths):
+            self._evaluators.append(_copy_evaluator(self._evaluators[0]))
+        for evaluator in self._evaluators:
+            for metric in evaluator.metrics:
+                # A validation that broke off leaves its results behind.
+                metric.results.clear()
+        return [
+            _Trial(path, evaluator)
+            for path, evaluator in zip(paths, self._evaluators, strict=False)
+        ]
+
+    def _recalibrate(self, trials: Sequence[_Trial]) -> None:
+        batches = self.recalibration.batches
+        if batches is None:
+            return
+        running = {}
+        for trial in trials:
+            with self._turn(trial):
+                running[trial] = self.recalibration.start(self.model)
+        for batch in self._waiting.timed(batches):
+            for trial, own in self._deal(batch, trials):
+                with self._turn(trial), autocast(enabled=self.val_loop.fp16):
+                    running[trial].add([own])
+        for trial in _alive(trials):
+            with self._turn(trial):
+                trial.statistics = running[trial].statistics()
+
+    def _validate(self, trials: Sequence[_Trial]) -> None:
+        loop, runner = self.val_loop, self.runner
+        runner.call_hook('before_val')
+        runner.call_hook('before_val_epoch')
+        runner.model.eval()
+        loop.val_loss.clear()
+        for index, batch in enumerate(self._waiting.timed(loop.dataloader)):
+            for trial, own in self._deal(batch, trials):
+                with self._turn(trial), _evaluator(loop, trial.evaluator):
+                    loop.run_iter(index, own)
+        num_images = len(loop.dataloader.dataset)
+        last = None
+        for trial in _alive(trials):
+            with self._turn(trial):
+                last = trial.evaluator.evaluate(num_images)
+                trial.outcome = last
+        if last is not None:
+            runner.call_hook('after_val_epoch', metrics=last)
+            runner.call_hook('after_val')
+
+    @contextlib.contextmanager
+    def _turn(self, trial: _Trial) -> Iterator[None]:
+        """Makes a path the active one, with its BN statistics.
+
+        Should it fail, that is its outcome.
+        """
+        with self.supernet.activate(trial.path):
+            try:
+                if trial.statistics is not self._written:
+                    trial.statistics.write()
+                    self._written = trial.statistics
+                yield
+            except Exception as error:
+                trial.outcome = error
+
+    @contextlib.contextmanager
+    def _preserved_statistics(
+        self, trials: Sequence[_Trial]
+    ) -> Iterator[None]:
+        saved = []
+        for trial in trials:
+            with self.supernet.activate(trial.path):
+                saved.append(save_bn_statistics(self.model))
+        self._written = None
+        try:
+            yield
+        finally:
+            for statistics in saved:
+                restore_bn_statistics(self.model, statistics)
+
+    @staticmethod
+    def _deal(
+        batch: dict, trials: Sequence[_Trial]
+    ) -> Iterator[tuple[_Trial, dict]]:
+        """Yields each path that has not failed with a batch of its own."""
+        alive = _alive(trials)
+        for trial in alive:
+            # Models write into what they are given.
+            yield trial, batch if len(alive) == 1 else copy_batch(batch)
+
+
+def _alive(trials: Sequence[_Trial]) -> list[_Trial]:
+    return [trial for trial in trials if trial.outcome is None]
+
+
+def _copy_evaluator(evaluator: Evaluator) -> Evaluator:
+    """Copies an evaluator, but not the ground truth that it has read."""
+    shared = [getattr(one, '_coco_api', None) for one in evaluator.metrics]
+    return deepcopy(evaluator, {id(one): one for one in shared if one})
+
+
+@contextlib.contextmanager
+def _evaluator(loop: ValLoop, evaluator: Evaluator) -> Iterator[None]:
+    """Lets a loop give its predictions to an evaluator."""
+    with mock.patch.object(loop, 'evaluator', evaluator):
+        yield

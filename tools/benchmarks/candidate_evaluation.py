@@ -1,0 +1,165 @@
+"""Times the evaluation of a candidate in a search, part by part.
+
+Against the bare forward passes of the network on the same images. Both are
+taken from the same evaluation, so that the load of the machine meets them
+alike.
+"""
+
+import argparse
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from measuring import (
+    Spread,
+    add_measuring_options,
+    conditions,
+    report,
+)
+from mmengine.runner import Runner
+from parts import PartTimer
+from torch import nn
+
+from detnas_mm.command_line import (
+    add_common_arguments,
+    load_config,
+    run_command,
+)
+from detnas_mm.compat import setup_compat
+from detnas_mm.engine.candidate_validation import CandidateValidation
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of a search')
+    parser.add_argument('checkpoint', help='checkpoint of its supernet')
+    parser.add_argument(
+        '--chunk', type=int, default=1, help='candidates that share batches'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of the paths')
+    add_measuring_options(parser, rounds=5)
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def build_validation(args: argparse.Namespace) -> CandidateValidation:
+    config = load_config(args)
+    config.launcher = 'none'
+    config.load_from = args.checkpoint
+    config.log_level = 'WARNING'
+    # Nothing is recorded.
+    config.val_cfg.worker = True
+    runner = Runner.from_cfg(config)
+    runner.call_hook('before_run')
+    return runner.val_loop.validation
+
+
+def network_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Backbone, neck and the layers of the heads, without the losses."""
+    modules = {'backbone': model.backbone}
+    if getattr(model, 'neck', None) is not None:
+        modules['neck'] = model.neck
+    for name, module in model.named_modules():
+        if name.endswith(('_head', 'roi_extractor')):
+            modules[name] = module
+    return modules
+
+
+@contextlib.contextmanager
+def timed_parts(
+    validation: CandidateValidation, timer: PartTimer
+) -> Iterator[None]:
+    """Times what an evaluation consists of."""
+    model, loop = validation.model, validation.val_loop
+    functions = [
+        (model.data_preprocessor, 'forward', 'normalising'),
+        (model, 'val_step', 'boxes from outputs, NMS'),
+        (loop.evaluator, 'process', 'metric'),
+        (loop.evaluator, 'evaluate', 'metric'),
+        (validation, '_recalibrate', 'BN statistics'),
+    ]
+    with contextlib.ExitStack() as stack:
+        for owner, name, part in functions:
+            stack.enter_context(timer.of_function(owner, name, part))
+        for name, module in network_modules(model).items():
+            # mmdet calls some of them past the hooks of modules.
+            part = f'network: {name}'
+            stack.enter_context(timer.of_function(module, 'forward', part))
+        stack.enter_context(
+            timer.of_iterator(validation._waiting, 'timed', 'images')
+        )
+        yield
+
+
+def rows_of(rounds: list[dict[str, float]]) -> list[dict]:
+    """A row for each part, for the network and for the whole."""
+    names = list(dict.fromkeys(itertools.chain(*rounds)))
+    totals = [sum(one.values()) for one in rounds]
+    networks = [
+        sum(ms for name, ms in one.items() if name.startswith('network'))
+        for one in rounds
+    ]
+
+    def row(part: str, values: list[float]) -> dict:
+        shares = [v / total for v, total in zip(values, totals, strict=True)]
+        return {
+            'part': part,
+            'ms': Spread.of(values),
+            'share, %': Spread.of([100 * share for share in shares]),
+        }
+
+    parts = [row(n, [one.get(n, 0.0) for one in rounds]) for n in names]
+    parts.sort(key=lambda one: -one['ms'].median)
+    ratios = [
+        total / bare for total, bare in zip(totals, networks, strict=True)
+    ]
+    return [
+        *parts,
+        row('network alone', networks),
+        row('whole candidate', totals),
+        {
+            'part': 'whole / network',
+            'ms': Spread.of(ratios),
+            'share, %': '',
+        },
+    ]
+
+
+def main() -> None:
+    args = parse_args()
+    setup_compat()
+    torch.set_num_threads(args.threads)
+    validation = build_validation(args)
+    space = validation.supernet.search_space
+    rng = np.random.default_rng(args.seed)
+    rounds = []
+    # The first one reads the images, and is not counted.
+    for index in range(-1, args.rounds):
+        paths = space.random_paths(rng, args.chunk)
+        timer = PartTimer(args)
+        score: Callable = validation.score
+        with timed_parts(validation, timer):
+            outcomes = timer.whole(lambda p=paths, s=score: s(p))
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        if index >= 0:
+            rounds.append(
+                {part: ms / args.chunk for part, ms in timer.parts.items()}
+            )
+    report(
+        f'One candidate of {type(validation.model).__name__}',
+        rows_of(rounds),
+        args,
+        config=args.config,
+        chunk=args.chunk,
+        images_for_bn=validation.recalibration.num_images,
+        images_for_score=len(validation.val_loop.dataloader.dataset),
+        **conditions(args),
+    )
+
+
+if __name__ == '__main__':
+    run_command(main)

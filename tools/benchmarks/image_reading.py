@@ -1,0 +1,98 @@
+"""Times an epoch of the search split: from files, and from memory."""
+
+import argparse
+from collections import deque
+from collections.abc import Iterable
+
+import torch
+from measuring import (
+    Spread,
+    add_measuring_options,
+    conditions,
+    measure_in_turns,
+    report,
+)
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from detnas_mm.command_line import (
+    add_common_arguments,
+    load_config,
+    run_command,
+)
+from detnas_mm.compat import setup_compat
+from detnas_mm.datasets.kept_batches import KeptBatches, MemoryBudget
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of a search')
+    parser.add_argument(
+        '--workers', type=int, nargs='+', default=[0, 1, 2],
+        help='processes that read files',
+    )  # fmt: skip
+    parser.add_argument(
+        '--gb', type=float, default=8.0, help='memory for the images'
+    )
+    add_measuring_options(parser, rounds=5)
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def build_loader(config: Config, workers: int) -> torch.utils.data.DataLoader:
+    settings = dict(config.val_dataloader)
+    settings.update(num_workers=workers, persistent_workers=workers > 0)
+    return Runner.build_dataloader(settings, seed=0)
+
+
+def exhaust(batches: Iterable) -> None:
+    deque(batches, maxlen=0)
+
+
+def main() -> None:
+    args = parse_args()
+    setup_compat()
+    torch.set_num_threads(args.threads)
+    config = load_config(args)
+    init_default_scope(config.get('default_scope') or 'mmdet')
+    loaders = {
+        f'files, {count} workers': build_loader(config, count)
+        for count in args.workers
+    }
+    kept = KeptBatches(
+        build_loader(config, 0), MemoryBudget(int(args.gb * 1e9))
+    )
+    exhaust(kept)
+    if not kept.are_kept:
+        raise ValueError(
+            f'the images need {kept.needed_bytes / 1e9:.1f} GB, raise --gb '
+            f'above {args.gb}'
+        )
+    loaders['memory'] = kept
+    cases = {
+        name: lambda loader=loader: exhaust(loader)
+        for name, loader in loaders.items()
+    }
+    times = measure_in_turns(cases, args)
+    images = len(kept.dataset)
+    rows = [
+        {
+            'from': name,
+            'epoch, ms': Spread.of(milliseconds),
+            'image, ms': Spread.of([ms / images for ms in milliseconds]),
+        }
+        for name, milliseconds in times.items()
+    ]
+    report(
+        f'Reading {images} images',
+        rows,
+        args,
+        config=args.config,
+        kept_gb=kept.num_bytes / 1e9,
+        **conditions(args),
+    )
+
+
+if __name__ == '__main__':
+    run_command(main)

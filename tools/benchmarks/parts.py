@@ -1,0 +1,100 @@
+"""Time of parts that run inside each other: each gets what is its own."""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import torch
+
+REST = 'rest'
+
+
+class PartTimer:
+    """Shares the time of a run out among its parts.
+
+    A part that runs inside another one takes its time from it. On a GPU each
+    change of part waits for the device.
+
+    Args:
+        args: ``device`` and ``clock``.
+
+    Attributes:
+        parts: The ms of each part; what is of none of them is the rest.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.parts: dict[str, float] = {}
+        self._is_cuda = args.device.startswith('cuda')
+        cpu = args.clock == 'cpu'
+        self._clock = time.process_time if cpu else time.perf_counter
+        self._stack = [REST]
+        self._since = 0.0
+
+    def whole(self, run: Callable[[], object]) -> object:
+        """Runs what the parts are parts of."""
+        self._since = self._now()
+        result = run()
+        self._switch()
+        return result
+
+    @contextmanager
+    def of_function(
+        self, owner: object, name: str, part: str
+    ) -> Iterator[None]:
+        """Counts the calls of a method as a part."""
+        function = getattr(owner, name)
+
+        def timed(*args: object, **kwargs: object) -> object:
+            with self._inside(part):
+                return function(*args, **kwargs)
+
+        with mock.patch.object(owner, name, timed):
+            yield
+
+    @contextmanager
+    def of_iterator(
+        self, owner: object, name: str, part: str
+    ) -> Iterator[None]:
+        """Counts as a part what a method that yields does in between."""
+        function = getattr(owner, name)
+
+        def timed(*args: object) -> Iterator[object]:
+            iterator = iter(function(*args))
+            while True:
+                with self._inside(part):
+                    item = next(iterator, self)
+                if item is self:
+                    return
+                yield item
+
+        with mock.patch.object(owner, name, timed):
+            yield
+
+    @contextmanager
+    def _inside(self, part: str) -> Iterator[None]:
+        self._enter(part)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _enter(self, part: str) -> None:
+        self._switch()
+        self._stack.append(part)
+
+    def _leave(self) -> None:
+        self._switch()
+        self._stack.pop()
+
+    def _switch(self) -> None:
+        now = self._now()
+        part = self._stack[-1]
+        self.parts[part] = self.parts.get(part, 0.0) + now - self._since
+        self._since = now
+
+    def _now(self) -> float:
+        if self._is_cuda:
+            torch.cuda.synchronize()
+        return self._clock() * 1e3
