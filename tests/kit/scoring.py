@@ -63,7 +63,7 @@ class Faulty:
     times: int
 
     def __call__(self):
-        return LocalEvaluator(self.score, 'score')
+        return LocalEvaluator(one_by_one(self.score), 'score')
 
     def score(self, path):
         result = score(path, self.log)
@@ -92,7 +92,7 @@ class Waiting:
     release: str
 
     def __call__(self):
-        return LocalEvaluator(self.score, 'score')
+        return LocalEvaluator(one_by_one(self.score), 'score')
 
     def score(self, path):
         with open(self.log, 'a') as file:

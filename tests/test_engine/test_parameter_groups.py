@@ -49,7 +49,9 @@ def test_training_is_the_same(paramwise):
     )
     assert changed_keys(copies(toy().state_dict()), plain.state_dict())
     assert not changed_keys(plain.state_dict(), merged.state_dict())
-    assert len(own_groups.optimizer.param_groups) == len(list(plain.parameters()))
+    assert len(own_groups.optimizer.param_groups) == len(
+        list(plain.parameters())
+    )
     settings = {
         tuple((k, v) for k, v in group.items() if k != 'params')
         for group in own_groups.optimizer.param_groups

@@ -17,6 +17,7 @@ from detnas_mm.evaluation import (
     InProcessEvaluator,
     Journal,
     LocalEvaluator,
+    one_by_one,
 )
 from detnas_mm.search import Evolution
 from detnas_mm.structures import SearchRecord
@@ -59,7 +60,7 @@ def search(folder, score, *, workers=1, lookahead=0, generations=4):
     journal = Journal(folder / 'journal', 'search')
 
     def local():
-        return LocalEvaluator(score, 'score', attempts=1)
+        return LocalEvaluator(one_by_one(score), 'score', attempts=1)
 
     executor = contextlib.nullcontext(InProcessEvaluator(local(), journal))
     if workers > 1:
