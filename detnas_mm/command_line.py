@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
 
 from detnas_mm.compat import LAUNCHERS
 from detnas_mm.error_lines import error_line
@@ -73,6 +72,12 @@ def load_config(args: argparse.Namespace) -> Config:
     return config
 
 
+def is_search(loop: Mapping | None) -> bool:
+    """Whether the config of a loop is that of the search."""
+    name = str((loop or {}).get('type', ''))
+    return name.rpartition('.')[2] == 'EvolutionSearchLoop'
+
+
 def refuse_search_config(config: Config) -> None:
     """Makes sure that a config is not that of a search.
 
@@ -80,8 +85,7 @@ def refuse_search_config(config: Config) -> None:
         ValueError: If it is.
     """
     for name in ('val_cfg', 'test_cfg'):
-        loop = str((config.get(name) or {}).get('type', ''))
-        if loop.rpartition('.')[2] == 'EvolutionSearchLoop':
+        if is_search(config.get(name)):
             raise ValueError(
                 f'`{name}` of the config is a search: run it by '
                 'tools/search.py CONFIG CHECKPOINT'
@@ -94,6 +98,9 @@ def _require_effect(config: Config, options: Mapping) -> None:
     Raises:
         ValueError: If an option is one; it names what to set instead.
     """
+    # Light commands have no options, and need no Runner.
+    from mmengine.runner import Runner
+
     settings = {*inspect.signature(Runner).parameters, *_OTHER_SETTINGS}
     for option in options:
         name = option.partition('.')[0]

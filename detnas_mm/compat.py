@@ -47,6 +47,24 @@ def setup_compat() -> None:
     safe_globals.forbid_unrestricted_loading()
 
 
+def require_launched(launcher: str, remedy: str) -> None:
+    """Makes sure that the launcher has said which process this is.
+
+    Args:
+        launcher: The ``--launcher`` of the command line.
+        remedy: What to do if it has not.
+
+    Raises:
+        ValueError: If it has not.
+    """
+    missing = {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} - set(os.environ)
+    if missing:
+        raise ValueError(
+            f'`launcher` {launcher!r} did not set '
+            f'{", ".join(sorted(missing))}; {remedy}'
+        )
+
+
 def init_distributed(
     launcher: str, config: MutableMapping | None = None
 ) -> None:
@@ -85,13 +103,11 @@ def init_distributed(
         )
     if config is not None:
         _wrap_on_cpu(config)
-    missing = {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} - set(os.environ)
-    if missing:
-        raise ValueError(
-            f'`launcher` {launcher!r} needs {", ".join(sorted(missing))} in '
-            'the environment: start by tools/dist_train.sh or '
-            'tools/dist_test.sh, or leave --launcher out'
-        )
+    require_launched(
+        launcher,
+        'start by tools/dist_train.sh or tools/dist_test.sh, or leave '
+        '--launcher out',
+    )
     if not distributed.is_initialized():
         distributed.init_process_group(backend='gloo')
 

@@ -4,8 +4,6 @@ import difflib
 import re
 import traceback
 
-from detnas_mm.registry import CHOICE_BLOCKS, HOOKS, LOOPS, MODELS
-
 # Where MMEngine builds what a config describes.
 _BUILDER = 'mmengine.registry.build_functions'
 # A part of a file name, and the command that makes such files.
@@ -59,6 +57,9 @@ def _missing_file(file: str) -> str:
 
 
 def _unknown_name(message: str) -> str:
+    # Seconds of start-up, for an error that only comes when they are loaded.
+    from detnas_mm.registry import CHOICE_BLOCKS, HOOKS, LOOPS, MODELS
+
     name = message.split()[0]
     registry = re.search(r'(\S+) registry', message)
     known = [

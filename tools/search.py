@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from detnas_mm.command_line import (
     add_common_arguments,
+    is_search,
     load_config,
     run_command,
 )
@@ -67,10 +68,10 @@ def parse_args() -> argparse.Namespace:
 
 
 def require_search_loop(config: Config) -> None:
-    loop = (config.get('val_cfg') or {}).get('type', '')
-    if str(loop).rpartition('.')[2] != 'EvolutionSearchLoop':
+    if not is_search(config.get('val_cfg')):
+        loop = (config.get('val_cfg') or {}).get('type')
         raise ValueError(
-            f'`val_cfg` of the config is {loop or None!r}, expected '
+            f'`val_cfg` of the config is {loop!r}, expected '
             "dict(type='detnas_mm.EvolutionSearchLoop', metric=...); inherit "
             'from the config of the supernet as configs/detnas/*_search_*.py '
             'do'

@@ -12,6 +12,7 @@ from detnas_mm.datasets.calibration import build_calibration_loader
 from detnas_mm.datasets.kept_batches import KeptBatches, MemoryBudget
 from detnas_mm.models import (
     BNRecalibration,
+    recalibrate_bn,
     restore_bn_statistics,
     save_bn_statistics,
 )
@@ -73,7 +74,7 @@ class BNRecalibrationHook(Hook):
 
     def start(self, model: BaseModel) -> BNRecalibration:
         """Returns what recomputes the statistics of the active path."""
-        return BNRecalibration(model, (self.seed, self.num_images))
+        return BNRecalibration(model, self._random_seed)
 
     def before_train(self, runner: Runner) -> None:
         """Makes sure, before the long work, that validations can run."""
@@ -90,9 +91,7 @@ class BNRecalibrationHook(Hook):
             restore_bn_statistics(model, self._saved)
         self._saved = save_bn_statistics(model)
         self.prepare(runner)
-        recalibration = self.start(model)
-        recalibration.add(self.batches)
-        recalibration.statistics().write()
+        recalibrate_bn(model, self.batches, self._random_seed)
 
     def after_val(self, runner: Runner) -> None:
         """Restores the statistics from before the validation."""
@@ -100,6 +99,10 @@ class BNRecalibrationHook(Hook):
             return
         restore_bn_statistics(unwrap(runner.model), self._saved)
         self._saved = None
+
+    @property
+    def _random_seed(self) -> tuple[int, int]:
+        return self.seed, self.num_images
 
     def _dataloader_cfg(self, runner: Runner) -> Mapping:
         config = self.dataloader or runner.cfg.get('train_dataloader')

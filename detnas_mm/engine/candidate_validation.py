@@ -17,8 +17,7 @@ from detnas_mm.evaluation import Outcome, faster_coco, unrounded
 from detnas_mm.models import (
     BNStatistics,
     find_supernet,
-    restore_bn_statistics,
-    save_bn_statistics,
+    preserved_bn_statistics,
 )
 from detnas_mm.structures import Path
 
@@ -178,16 +177,14 @@ class CandidateValidation:
     def _preserved_statistics(
         self, trials: Sequence[_Trial]
     ) -> Iterator[None]:
-        saved = []
-        for trial in trials:
-            with self.supernet.activate(trial.path):
-                saved.append(save_bn_statistics(self.model))
-        self._written = None
-        try:
+        with contextlib.ExitStack() as preserved:
+            for trial in trials:
+                with self.supernet.activate(trial.path):
+                    preserved.enter_context(
+                        preserved_bn_statistics(self.model)
+                    )
+            self._written = None
             yield
-        finally:
-            for statistics in saved:
-                restore_bn_statistics(self.model, statistics)
 
     @staticmethod
     def _deal(

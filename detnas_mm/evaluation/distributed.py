@@ -95,7 +95,6 @@ class DistributedEvaluator:
         self.store = job.store
         self.num_others = job.world_size - 1
         self.journal = journal or Journal()
-        self._asked: set[Path] = set()
         self._seen = 0
         self._missing: list[int] = []
         self._watch = Watch(
@@ -117,15 +116,8 @@ class DistributedEvaluator:
             UnknownMetricError: If the evaluator does not give the metric.
             JobError: If another process died or hangs.
         """
-        self._queue([*paths, *ahead])
-        for path in paths:
-            while (evaluation := self.journal.get(path)) is None:
-                self._watch.check()
-                if not self._peer.work(self.journal.add):
-                    time.sleep(POLL_SECONDS)
-            yield evaluation
-        self._asked.difference_update(paths)
-        self.journal.forget(paths)
+        self._queue(self.journal.ask([*paths, *ahead]))
+        yield from self.journal.wait_for(paths, self._step)
 
     def __enter__(self) -> 'DistributedEvaluator':
         return self
@@ -158,11 +150,14 @@ class DistributedEvaluator:
                 return
             time.sleep(POLL_SECONDS)
 
+    def _step(self) -> None:
+        """Evaluates the next path here, or waits for others."""
+        self._watch.check()
+        if not self._peer.work(self.journal.add):
+            time.sleep(POLL_SECONDS)
+
     def _queue(self, paths: Sequence[Path]) -> None:
         for path in paths:
-            if path in self._asked or self.journal.get(path) is not None:
-                continue
-            self._asked.add(path)
             number = self.store.add('queued', 0)
             self.store.set(f'path/{number}', json.dumps(path))
             self.store.add('queued', 1)

@@ -12,6 +12,8 @@ from datetime import timedelta
 
 from torch.distributed import Store, rendezvous
 
+from detnas_mm.compat import require_launched
+
 # How long the processes of a job wait for each other when they start.
 START_SECONDS = 600
 
@@ -62,13 +64,10 @@ def job_rank(launcher: str) -> int:
     for name, source in _ENVIRONMENTS.get(launcher, {}).items():
         if source in os.environ:
             os.environ[name] = os.environ[source]
-    missing = {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} - set(os.environ)
-    if missing:
-        raise ValueError(
-            f'`launcher` {launcher!r} did not set {", ".join(sorted(missing))}'
-            '; start the search by tools/dist_search.sh or '
-            'tools/slurm_search.sh'
-        )
+    require_launched(
+        launcher,
+        'start the search by tools/dist_search.sh or tools/slurm_search.sh',
+    )
     os.environ.setdefault('MASTER_ADDR', _first_host())
     os.environ.setdefault('MASTER_PORT', '29500')
     return int(os.environ['RANK'])

@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path as FilePath
 
@@ -40,9 +40,40 @@ class Journal:
         self.file = None if file is None else FilePath(file)
         self.search = search
         self._evaluations: dict[Path, Evaluation] = {}
+        self._asked: set[Path] = set()
         self._lock = threading.Lock()
         if self.file is not None and self.file.exists():
             self._load()
+
+    @property
+    def num_asked(self) -> int:
+        """Number of paths that were asked for and are not forgotten yet."""
+        return len(self._asked)
+
+    def ask(self, paths: Iterable[Path]) -> list[Path]:
+        """Returns those paths that nobody evaluates or has evaluated yet."""
+        new = [
+            path
+            for path in dict.fromkeys(paths)
+            if path not in self._asked and self.get(path) is None
+        ]
+        self._asked.update(new)
+        return new
+
+    def wait_for(
+        self, paths: Sequence[Path], step: Callable[[], None]
+    ) -> Iterator[Evaluation]:
+        """Yields the evaluation of each path in turn, and forgets them all.
+
+        Args:
+            paths: The paths.
+            step: Called again and again until the next one has finished.
+        """
+        for path in paths:
+            while (evaluation := self.get(path)) is None:
+                step()
+            yield evaluation
+        self.forget(paths)
 
     def get(self, path: Path) -> Evaluation | None:
         """Returns the evaluation of a path that has finished."""
@@ -64,6 +95,7 @@ class Journal:
         with self._lock:
             for path in paths:
                 self._evaluations.pop(path, None)
+                self._asked.discard(path)
             if self.file is None:
                 return
             if not self._evaluations:

@@ -106,7 +106,6 @@ class RayEvaluator:
         self._build = self._ray.put(build)
         self._workers: list[_Worker] = []
         self._waiting: deque[Path] = deque()
-        self._asked: set[Path] = set()
         self._losses: Counter[Path] = Counter()
         self._failed_builds = 0
         self._next_hiring = 0.0
@@ -126,16 +125,8 @@ class RayEvaluator:
             UnknownMetricError: If the evaluator does not give the metric.
             RuntimeError: If no worker can be built.
         """
-        for path in [*paths, *ahead]:
-            if path not in self._asked and self.journal.get(path) is None:
-                self._asked.add(path)
-                self._waiting.append(path)
-        for path in paths:
-            while (evaluation := self.journal.get(path)) is None:
-                self._step()
-            yield evaluation
-        self._asked.difference_update(paths)
-        self.journal.forget(paths)
+        self._waiting.extend(self.journal.ask([*paths, *ahead]))
+        yield from self.journal.wait_for(paths, self._step)
 
     def __enter__(self) -> 'RayEvaluator':
         return self
@@ -177,7 +168,7 @@ class RayEvaluator:
             return
         self._next_hiring = time.monotonic() + _POLL_SECONDS
         room, resources = cluster_room(self._ray, self.settings)
-        for _ in range(min(room, len(self._asked)) - len(self._workers)):
+        for _ in range(min(room, self.journal.num_asked) - len(self._workers)):
             actor = self._ray.remote(Scorer).options(**resources).remote()
             worker = _Worker(actor)
             worker.start(actor.start.remote())
@@ -252,7 +243,7 @@ class RayEvaluator:
         elif now >= self._next_message:
             self._next_message = now + _MESSAGE_SECONDS
             self.logger.warning(
-                f'No worker is there for {len(self._asked)} candidates: '
+                f'No worker is there for {self.journal.num_asked} candidates: '
                 'waiting for room in the Ray cluster (ray status; a node '
                 'joins by ray start --address)'
             )

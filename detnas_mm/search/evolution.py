@@ -12,7 +12,7 @@ import numpy as np
 from detnas_mm.structures import Origin, Path, SearchSpace
 
 from .history import History, IsLegal, Proposal, ScoredPath
-from .operators import crossover, mutate, pick
+from .operators import crossover, mutate, pick, require_mutation_prob
 
 
 class Evolution:
@@ -62,11 +62,7 @@ class Evolution:
                 f'`parents` must be 1 to `population` ({population}), got '
                 f'{parents}'
             )
-        if not 0 < mutation_prob <= 1:
-            raise ValueError(
-                '`mutation_prob` must be more than 0 and at most 1, got '
-                f'{mutation_prob}'
-            )
+        require_mutation_prob(mutation_prob)
         self.parents = parents
         self.mutation_prob = mutation_prob
         self.num_mutation, self.num_crossover = _split_children(
@@ -124,7 +120,7 @@ class Evolution:
     @property
     def best(self) -> ScoredPath | None:
         """The fittest path so far with its fitness."""
-        return next(iter(self._history.top(1)), None)
+        return self._history.best
 
 
 class RandomSearch:
@@ -167,7 +163,7 @@ class RandomSearch:
     @property
     def best(self) -> ScoredPath | None:
         """The fittest path so far with its fitness."""
-        return next(iter(self._history.top(1)), None)
+        return self._history.best
 
 
 def _split_children(

@@ -130,6 +130,11 @@ class History:
         ranked = sorted(self.scored, key=lambda one: -one.fitness)
         return ranked[:count]
 
+    @property
+    def best(self) -> ScoredPath | None:
+        """The fittest path so far with its fitness."""
+        return next(iter(self.top(1)), None)
+
     def propose(
         self,
         origins: Sequence[Origin],

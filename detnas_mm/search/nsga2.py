@@ -11,7 +11,7 @@ import numpy as np
 from detnas_mm.structures import Origin, Path, SearchSpace, pareto_ranks
 
 from .history import History, IsLegal, Proposal, ScoredPath
-from .operators import crossover, mutate
+from .operators import crossover, mutate, require_mutation_prob
 
 Costs = Callable[[Path], Sequence[float]]
 
@@ -48,11 +48,7 @@ class NSGA2:
         seed: int = 0,
     ) -> None:
         self._history = History(space, population, is_legal, seed)
-        if not 0 < mutation_prob <= 1:
-            raise ValueError(
-                '`mutation_prob` must be more than 0 and at most 1, got '
-                f'{mutation_prob}'
-            )
+        require_mutation_prob(mutation_prob)
         self.costs = costs
         self.mutation_prob = mutation_prob
 
@@ -91,7 +87,7 @@ class NSGA2:
     @property
     def best(self) -> ScoredPath | None:
         """The fittest path so far with its fitness, whatever it costs."""
-        return next(iter(self._history.top(1)), None)
+        return self._history.best
 
     def _parents(self) -> list[Path]:
         """Returns the parents of the next generation, the best first."""

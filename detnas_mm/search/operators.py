@@ -34,3 +34,16 @@ def crossover(first: Path, second: Path, rng: np.random.Generator) -> Path:
 def pick(paths: Sequence[Path], rng: np.random.Generator) -> Path:
     """Draws one of the paths."""
     return paths[int(rng.integers(len(paths)))]
+
+
+def require_mutation_prob(mutation_prob: float) -> None:
+    """Makes sure that choices are redrawn with a probability, and at all.
+
+    Raises:
+        ValueError: If it is out of its range.
+    """
+    if not 0 < mutation_prob <= 1:
+        raise ValueError(
+            '`mutation_prob` must be more than 0 and at most 1, got '
+            f'{mutation_prob}'
+        )

@@ -10,16 +10,12 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4))
+warm_up = dict(
+    type='LinearLR', start_factor=1 / 3, by_epoch=False, begin=0, end=500)
+steps = dict(type='MultiStepLR', by_epoch=False, begin=0, gamma=0.1)
 param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1 / 3, by_epoch=False, begin=0, end=500),
-    dict(
-        type='MultiStepLR',
-        by_epoch=False,
-        begin=0,
-        end=max_iters,
-        milestones=[60000, 80000],
-        gamma=0.1),
+    warm_up,
+    dict(end=max_iters, milestones=[60000, 80000], **steps),
 ]
 randomness = dict(seed=0)
 auto_scale_lr = dict(enable=False, base_batch_size=16)
