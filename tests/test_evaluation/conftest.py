@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Seconds.
+PATIENCE = 120
+
 
 @pytest.fixture(scope='session')
 def ray():
@@ -13,6 +16,8 @@ def ray():
     with pytest.MonkeyPatch.context() as patch:
         tests = str(Path(__file__).parents[1])
         patch.setenv('PYTHONPATH', tests, prepend=os.pathsep)
+        # Its workers are nice by default: other tests would starve them.
+        patch.setenv('RAY_worker_niceness', '0')
         yield module
 
 
@@ -20,8 +25,18 @@ def ray():
 def ray_cluster(ray):
     """A cluster on this machine, for all tests of a module."""
     start(ray)
+    if not starts_a_worker(ray):
+        ray.shutdown()
+        pytest.skip(f'Ray starts no process here within {PATIENCE} s')
     yield ray
     ray.shutdown()
+
+
+def starts_a_worker(ray):
+    """Whether this machine has time and room for one."""
+    task = ray.remote(os.getpid).options(num_cpus=1).remote()
+    done, _ = ray.wait([task], timeout=PATIENCE)
+    return bool(done)
 
 
 def start(ray, tries=3):

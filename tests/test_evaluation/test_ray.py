@@ -52,11 +52,13 @@ def test_worker_lost_over_a_candidate_is_replaced(
     caplog.set_level(logging.WARNING)
     build = Faulty(str(log), SOME[3], fault, times=1)
     assert facts(evaluate(build, **settings)) == expected
-    assert attempts(log) == sorted([*SOME, SOME[3]])
+    assert attempts(log).count(SOME[3]) == 2
     reason = {'die': 'died', 'hang': 'took longer than 20 s'}[fault]
-    (warning,) = caplog.messages
-    assert reason in warning
-    assert 'another one takes its place' in warning
+    # On a busy machine, Ray may lose others as well.
+    assert any(
+        reason in warning and 'another one takes its place' in warning
+        for warning in caplog.messages
+    )
 
 
 @pytest.mark.slow

@@ -11,12 +11,23 @@ from contextlib import redirect_stdout
 from unittest.mock import patch
 
 from kit.digits_runs import CONFIGS, ROOT
+from kit.search_process import free_port
 
 
 def command(tool, *args, launcher=()):
     """The command line of a tool."""
     tool = tool if os.path.isabs(tool) else ROOT / 'tools' / tool
     return [sys.executable, *launcher, str(tool), *map(str, args)]
+
+
+def torchrun():
+    """Starts a tool as two processes."""
+    return [
+        '-m',
+        'torch.distributed.run',
+        '--nproc_per_node=2',
+        f'--master_port={free_port()}',
+    ]
 
 
 def environment():
@@ -26,16 +37,23 @@ def environment():
 
 def run(tool, *args, cwd, launcher=()):
     """Runs a tool to its end, which must be a success."""
-    done = subprocess.run(
+    with subprocess.Popen(
         command(tool, *args, launcher=launcher),
         cwd=cwd,
         env=environment(),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout + done.stderr
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=250)
+        except subprocess.TimeoutExpired:
+            # Its processes hold the pipe as well: they all have to end.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    assert process.returncode == 0, output[-6000:]
+    return output
 
 
 def run_here(tool, *args):

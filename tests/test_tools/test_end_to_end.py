@@ -20,6 +20,7 @@ from command_lines import (
     loading_options,
     run,
     run_here,
+    torchrun,
 )
 from kit.digits_runs import (
     SEARCH,
@@ -33,12 +34,6 @@ from detnas_mm.structures import SEARCH_SPACES
 from detnas_mm.structures.files import file_digest
 
 TINY = SEARCH_SPACES['tiny']
-TWO_PROCESSES = [
-    '-m',
-    'torch.distributed.run',
-    '--nproc_per_node=2',
-    '--master_port=29731',
-]
 
 
 def test_all_stages(digits, tmp_path):
@@ -125,7 +120,7 @@ def search(digits, cwd, work_dir, checkpoint):
         'pytorch',
         *args[4:],
         cwd=cwd,
-        launcher=TWO_PROCESSES,
+        launcher=torchrun(),
     )
     # What was recorded is not evaluated again.
     assert record.read_bytes().startswith(whole_lines)

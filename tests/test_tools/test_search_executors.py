@@ -16,6 +16,7 @@ from command_lines import (
     config_file,
     environment,
     loading_options,
+    torchrun,
 )
 from kit.digits_runs import (
     read_candidates,
@@ -23,7 +24,6 @@ from kit.digits_runs import (
     search_config,
     without_seconds,
 )
-from kit.search_process import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -97,15 +97,6 @@ def finish(process):
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output[-3000:]
     return output
-
-
-def torchrun():
-    return [
-        '-m',
-        'torch.distributed.run',
-        '--nproc_per_node=2',
-        f'--master_port={free_port()}',
-    ]
 
 
 def test_ray_gives_the_record_of_one_process(start, tmp_path, expected):
