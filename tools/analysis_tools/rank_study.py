@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from mmengine.config import Config
 
 from detnas_mm.command_line import run_command
 from detnas_mm.cost import Bounds, Constraint
+from detnas_mm.search import RandomSearch
 from detnas_mm.structures import SearchSpace, get_search_space
 from detnas_mm.structures.net_results import read_test_metrics
 
@@ -171,13 +171,10 @@ def draw_paths(
     """Draws different paths under a bound; more begin with the same ones."""
     constraint = Constraint(space, Bounds(max_macs=max_macs))
     constraint.require_legal_paths(count)
-    rng = np.random.default_rng(seed)
-    paths = {}
-    while len(paths) < count:
-        path = space.random_path(rng)
-        if constraint.is_legal(path):
-            paths[space.format(path)] = None
-    return list(paths)
+    search = RandomSearch(
+        space, population=count, is_legal=constraint.is_legal, seed=seed
+    )
+    return [space.format(path) for path in search.ask()]
 
 
 def run_study(
