@@ -44,7 +44,16 @@ def evaluate(build, **settings):
 
 
 @pytest.mark.parametrize(
-    ('fault', 'settings'), [('die', {}), ('hang', dict(candidate_timeout=20))]
+    ('fault', 'settings'),
+    [
+        ('die', {}),
+        pytest.param(
+            'hang',
+            dict(candidate_timeout=20),
+            # No worker may take so long because others use the machine.
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
 def test_worker_lost_over_a_candidate_is_replaced(
     ray_cluster, log, expected, caplog, fault, settings
