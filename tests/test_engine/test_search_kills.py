@@ -116,6 +116,7 @@ def test_killed_at_a_place(whole, work_dir, place):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(0)  # It depends on `--kills`.
 def test_killed_at_random_moments(whole, work_dir, request):
     wanted = request.config.getoption('--kills')
     rng = np.random.default_rng(0)
