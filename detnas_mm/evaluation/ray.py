@@ -19,7 +19,13 @@ from detnas_mm.structures import Path
 from .errors import describe
 from .journal import Journal
 from .local import Evaluation, LocalEvaluator, UnknownMetricError
-from .ray_cluster import RaySettings, cluster_room, require_ray, start_ray
+from .ray_cluster import (
+    RaySettings,
+    cluster_room,
+    free_room,
+    require_ray,
+    start_ray,
+)
 
 Build = Callable[[], LocalEvaluator]
 
@@ -244,9 +250,30 @@ class RayEvaluator:
             self._next_message = now + _MESSAGE_SECONDS
             self.logger.warning(
                 f'No worker is there for {self.journal.num_asked} candidates: '
-                'waiting for room in the Ray cluster (ray status; a node '
-                'joins by ray start --address)'
+                f'{self._reason(now)}'
             )
+
+    def _reason(self, now: float) -> str:
+        """Returns why no worker is there."""
+        built = [one for one in self._workers if one.started]
+        if built:
+            return f'{len(built)} are being built, for {_age(built, now)} s'
+        if self._workers and free_room(self._ray, self.settings):
+            return (
+                f'{len(self._workers)} have been starting for '
+                f'{_age(self._workers, now)} s, though the Ray cluster has '
+                'room: no single machine has it, or those that have are too '
+                'busy to start them (logs there: /tmp/ray/session_latest)'
+            )
+        return (
+            'waiting for room in the Ray cluster (ray status; a node joins '
+            'by ray start --address)'
+        )
+
+
+def _age(workers: Sequence[_Worker], now: float) -> int:
+    """Returns for how many seconds the oldest has done what it does."""
+    return round(max(now - worker.since for worker in workers))
 
 
 def _cause(error: Exception) -> str:

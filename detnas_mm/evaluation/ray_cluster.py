@@ -5,10 +5,19 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import describe
+
+# What Ray needs to work on a busy machine: by default its workers yield to
+# every other process, and connecting never ends if the first of them takes
+# longer than a minute to start.
+_ENVIRONMENT = {
+    'RAY_worker_niceness': '0',
+    'RAY_worker_register_timeout_seconds': '600',
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +79,15 @@ def require_ray() -> Any:
 def start_ray(ray: Any, address: str | None) -> None:
     """Connects with a cluster, or starts one on this machine.
 
+    Variables ``RAY_...`` that the user has set stay as they are.
+
     Raises:
         ConnectionError: If there is no cluster at the address.
     """
     address = address or os.environ.get('RAY_ADDRESS') or 'local'
+    if address == 'local':
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _require_listener(address)
@@ -114,12 +128,30 @@ def cluster_room(
         The number of workers, and the resources of one as an actor's options.
     """
     total = ray.cluster_resources()
-    cpus, gpus = settings.cpus_per_worker, settings.gpus_per_worker
+    gpus = settings.gpus_per_worker
     if gpus is None:
         gpus = 1 if total.get('GPU') else 0
-    room = int(total.get('CPU', 0) // cpus)
-    if gpus:
-        room = min(room, int(total.get('GPU', 0) // gpus))
+    worker = {'num_gpus': gpus, 'num_cpus': settings.cpus_per_worker}
+    room = _room_in(total, worker)
     if settings.workers is not None:
         room = min(room, settings.workers)
-    return room, {'num_gpus': gpus, 'num_cpus': cpus}
+    return room, worker
+
+
+def free_room(ray: Any, settings: RaySettings) -> int:
+    """Returns how many workers could be started beside all that runs.
+
+    Args:
+        ray: The module of Ray, connected.
+        settings: How large a worker is.
+    """
+    _, worker = cluster_room(ray, settings)
+    return _room_in(ray.available_resources(), worker)
+
+
+def _room_in(resources: Mapping[str, float], worker: Mapping) -> int:
+    room = int(resources.get('CPU', 0) // worker['num_cpus'])
+    if worker['num_gpus']:
+        gpus = resources.get('GPU', 0)
+        room = min(room, int(gpus // worker['num_gpus']))
+    return room
