@@ -14,6 +14,13 @@ from detnas_mm.datasets.kept_batches import (
     copy_batch,
 )
 from detnas_mm.evaluation import Outcome, faster_coco, unrounded
+from detnas_mm.evaluation.stopwatch import (
+    CALIBRATION,
+    INFERENCE,
+    METRIC,
+    READING,
+    Stopwatch,
+)
 from detnas_mm.models import (
     BNStatistics,
     find_supernet,
@@ -53,6 +60,9 @@ class CandidateValidation:
             here, so that it is taken out of the hooks of the runner.
         cache_bytes: Memory for decoded images, which are kept if they fit.
 
+    Attributes:
+        stopwatch: Has the time of the last scoring by part.
+
     Raises:
         ValueError: If there are not enough images for the BN statistics, or
             ``cache_bytes`` is negative.
@@ -77,6 +87,7 @@ class CandidateValidation:
         self.supernet = find_supernet(self.model)
         self._evaluators = [val_loop.evaluator]
         self._written: BNStatistics | None = None
+        self.stopwatch = Stopwatch()
         used = [recalibration.batches, val_loop.dataloader]
         self._waiting = WaitingForImages(
             runner.logger, [one for one in used if one is not None]
@@ -90,8 +101,9 @@ class CandidateValidation:
             exception that ended its validation.
         """
         trials = self._trials(paths)
-        with self._waiting.report():
-            self._run(trials)
+        self.stopwatch.start()
+        self._run(trials)
+        self._waiting.report(self.stopwatch.seconds)
         return [trial.outcome for trial in trials]
 
     def _run(self, trials: Sequence[_Trial]) -> None:
@@ -130,13 +142,17 @@ class CandidateValidation:
         for trial in trials:
             with self._turn(trial):
                 running[trial] = self.recalibration.start(self.model)
-        for batch in self._waiting.timed(batches):
+        self.stopwatch.lap(CALIBRATION)
+        for batch in batches:
+            self.stopwatch.lap(READING)
             for trial, own in self._deal(batch, trials):
                 with self._turn(trial), autocast(enabled=self.val_loop.fp16):
                     running[trial].add([own])
+            self.stopwatch.lap(CALIBRATION)
         for trial in _alive(trials):
             with self._turn(trial):
                 trial.statistics = running[trial].statistics()
+        self.stopwatch.lap(CALIBRATION)
 
     def _validate(self, trials: Sequence[_Trial]) -> None:
         loop, runner = self.val_loop, self.runner
@@ -144,16 +160,20 @@ class CandidateValidation:
         runner.call_hook('before_val_epoch')
         runner.model.eval()
         loop.val_loss.clear()
-        for index, batch in enumerate(self._waiting.timed(loop.dataloader)):
+        self.stopwatch.lap(INFERENCE)
+        for index, batch in enumerate(loop.dataloader):
+            self.stopwatch.lap(READING)
             for trial, own in self._deal(batch, trials):
                 with self._turn(trial), _evaluator(loop, trial.evaluator):
                     loop.run_iter(index, own)
+            self.stopwatch.lap(INFERENCE)
         num_images = len(loop.dataloader.dataset)
         last = None
         for trial in _alive(trials):
             with self._turn(trial):
                 last = trial.evaluator.evaluate(num_images)
                 trial.outcome = last
+        self.stopwatch.lap(METRIC)
         if last is not None:
             runner.call_hook('after_val_epoch', metrics=last)
             runner.call_hook('after_val')

@@ -200,7 +200,10 @@ class EvolutionSearchLoop(BaseLoop):
     def local_evaluator(self) -> LocalEvaluator:
         """Returns what evaluates candidates in this process."""
         return LocalEvaluator(
-            self.validation.score, self.metric, chunk=self.chunk
+            self.validation.score,
+            self.metric,
+            chunk=self.chunk,
+            stopwatch=self.validation.stopwatch,
         )
 
     def _search(self) -> dict:

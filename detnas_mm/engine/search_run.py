@@ -136,6 +136,7 @@ class SearchRun:
             status=Status.COMPLETE if complete else Status.FAILED,
             error=evaluation.error,
             latency=self.constraint.latency(proposal.path),
+            seconds_by_part=evaluation.seconds_by_part,
         )
 
     def _require_same_paths(

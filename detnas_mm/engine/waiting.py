@@ -1,11 +1,10 @@
 """How long a search waits for its images."""
 
 import logging
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from detnas_mm.datasets.kept_batches import KeptBatches
+from detnas_mm.evaluation.stopwatch import READING
 
 # From this share of the time on, reading is worth a word.
 _MUCH = 0.2
@@ -24,24 +23,12 @@ class WaitingForImages:
     ) -> None:
         self.logger = logger
         self.batches = batches
-        self._waited = 0.0
         self._candidates = 0
         self._was_said = False
 
-    def timed(self, batches: Iterable[dict]) -> Iterator[dict]:
-        """Yields batches and notes how long they were waited for."""
-        start = time.perf_counter()
-        for batch in batches:
-            self._waited += time.perf_counter() - start
-            yield batch
-            start = time.perf_counter()
-
-    @contextmanager
-    def report(self) -> Iterator[None]:
-        """Times what runs in the ``with`` block: one pass over all images."""
-        self._waited, start = 0.0, time.perf_counter()
-        yield
-        share = self._waited / (time.perf_counter() - start)
+    def report(self, seconds: Mapping[str, float]) -> None:
+        """Takes the time by part of one pass over all images."""
+        share = seconds.get(READING, 0) / (sum(seconds.values()) or 1)
         self._candidates += 1
         if self._candidates == 1:
             self._say_what_is_kept()

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 from detnas_mm.structures import Path
 
 from .errors import describe
+from .stopwatch import Stopwatch
 
 # The metrics of the evaluator, or the exception that took their place.
 Outcome = Mapping[str, float] | Exception
@@ -28,12 +30,15 @@ class Evaluation:
         fitness: The metric that is searched for; ``None`` if it failed.
         metrics: All finite numbers that the evaluator gave.
         seconds: How long it took.
+        seconds_by_part: How long each part of it took, where it was measured:
+            see :data:`detnas_mm.evaluation.stopwatch.PARTS`.
         error: Why it failed, in one line.
     """
 
     fitness: float | None
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    seconds_by_part: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
 
 
@@ -62,10 +67,16 @@ class LocalEvaluator:
             the first time it is tried alone.
         chunk: How many paths are scored together. They are yielded together,
             too: what is killed in between has lost them all.
+        stopwatch: With it ``score`` measures its parts.
     """
 
     def __init__(
-        self, score: Score, metric: str, attempts: int = 2, chunk: int = 1
+        self,
+        score: Score,
+        metric: str,
+        attempts: int = 2,
+        chunk: int = 1,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         for name, value in (('attempts', attempts), ('chunk', chunk)):
             if value < 1:
@@ -74,6 +85,7 @@ class LocalEvaluator:
         self.metric = metric
         self.attempts = attempts
         self.chunk = chunk
+        self.stopwatch = stopwatch or Stopwatch()
 
     def evaluate(self, paths: Sequence[Path]) -> Iterator[Evaluation]:
         """Yields the evaluation of each path in turn.
@@ -87,19 +99,32 @@ class LocalEvaluator:
     def _evaluate(self, paths: Sequence[Path]) -> Iterator[Evaluation]:
         for path, first in zip(paths, self._try(paths), strict=True):
             evaluation, seconds = first, first.seconds
+            by_part = Counter(first.seconds_by_part)
             for _ in range(self.attempts - 1):
                 if evaluation.error is None:
                     break
                 (evaluation,) = self._try([path])
                 seconds += evaluation.seconds
-            yield replace(evaluation, seconds=seconds)
+                by_part.update(evaluation.seconds_by_part)
+            yield replace(
+                evaluation, seconds=seconds, seconds_by_part=dict(by_part)
+            )
 
     def _try(self, paths: Sequence[Path]) -> list[Evaluation]:
         start = time.perf_counter()
         outcomes = self.score(paths)
+        # Of each path its share.
         seconds = (time.perf_counter() - start) / len(paths)
+        by_part = {
+            part: value / len(paths)
+            for part, value in self.stopwatch.seconds.items()
+        }
         return [
-            replace(judge(outcome, self.metric), seconds=seconds)
+            replace(
+                judge(outcome, self.metric),
+                seconds=seconds,
+                seconds_by_part=by_part,
+            )
             for outcome in outcomes
         ]
 

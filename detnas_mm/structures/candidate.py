@@ -41,6 +41,9 @@ class Candidate:
         error: Why it failed, in one line; ``None`` for a complete one.
         latency: Predicted latency of the backbone in ms, where the search
             has a table of latencies.
+        seconds_by_part: Seconds of each part of the evaluation, where they
+            were measured: reading images, calibration of the BN statistics,
+            inference, metric.
     """
 
     index: int
@@ -55,6 +58,7 @@ class Candidate:
     status: Status = Status.COMPLETE
     error: str | None = None
     latency: float | None = None
+    seconds_by_part: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'origin', Origin(self.origin))
@@ -77,6 +81,8 @@ class Candidate:
         fields = asdict(self)
         if self.latency is None:
             del fields['latency']
+        if not self.seconds_by_part:
+            del fields['seconds_by_part']
         return fields | {
             'origin': self.origin.value,
             'status': self.status.value,

@@ -19,6 +19,7 @@ from .theme import DASHES, INK, MARKERS, MUTED, SERIES, Size, style
 
 # Dark to bright, and never too dark to be seen on a dark page.
 GENERATIONS = ListedColormap(colormaps['cividis'](np.linspace(0.3, 1, 256)))
+PART_COLOURS = (*SERIES, MUTED)
 
 
 def _axes(size: Size, height: float = 3.6) -> tuple[Figure, Axes]:
@@ -260,24 +261,44 @@ def draw_timing(data: Timing, size: Size) -> Figure:
     """Draws what the evaluation of each candidate took."""
     with style():
         figure, axes = _axes(size, 3.0)
-        axes.plot(
-            data.index,
-            data.seconds,
-            color=SERIES[0],
-            marker=MARKERS[0],
-            markersize=3,
-            linestyle='',
-            label='one candidate',
-        )
+        if data.by_part:
+            _draw_parts(axes, data)
+        else:
+            axes.plot(
+                data.index,
+                data.seconds,
+                color=SERIES[0],
+                marker=MARKERS[0],
+                markersize=3,
+                linestyle='',
+                label='one candidate',
+            )
         axes.axhline(
             data.median,
-            color=SERIES[1],
+            color=INK,
             linestyle=DASHES[1],
+            linewidth=1.2,
             label=f'median {data.median:.1f} s',
         )
         axes.set_ylim(0, 1.08 * max(data.seconds, default=1) or 1)
         axes.set_xlabel('candidate, in the order of the record')
         axes.set_ylabel('evaluation (s)')
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend_above(axes, 2)
+        _legend_above(axes, 3 if size.blocks > 8 else 2)
     return figure
+
+
+def _draw_parts(axes: Axes, data: Timing) -> None:
+    """Draws the parts of each candidate, one upon the other."""
+    edges = np.arange(len(data.index) + 1) + data.index[0] - 0.5
+    bottom = np.zeros(len(data.index))
+    for number, (part, seconds) in enumerate(data.by_part.items()):
+        axes.stairs(
+            bottom + seconds,
+            edges,
+            baseline=bottom,
+            fill=True,
+            color=PART_COLOURS[number % len(PART_COLOURS)],
+            label=f'{part} {data.share(part):.0%}',
+        )
+        bottom = bottom + seconds

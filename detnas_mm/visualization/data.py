@@ -1,7 +1,7 @@
 """What a report shows, computed from the record of a search alone."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ from detnas_mm.structures import (
 TOP = 50
 # Metrics that are percentages; those of COCO and VOC are from 0 to 1.
 _PERCENT = 'accuracy/'
+# What is left of an evaluation beside its parts.
+_OTHER = 'other'
 
 
 @dataclass(frozen=True)
@@ -234,12 +236,20 @@ class Timing:
         seconds: Its duration.
         median: The median of the durations.
         total: Their sum over all candidates, whichever process ran them.
+        by_part: For each part of an evaluation what it took of each
+            candidate, with ``'other'`` for the rest; empty where no parts
+            were recorded. The parts of a candidate add up to its duration.
     """
 
     index: tuple[int, ...]
     seconds: tuple[float, ...]
     median: float
     total: float
+    by_part: Mapping[str, tuple[float, ...]]
+
+    def share(self, part: str) -> float:
+        """Share of a part in the time of all candidates, from 0 to 1."""
+        return sum(self.by_part[part]) / (self.total or 1)
 
 
 def timing(candidates: Sequence[Candidate]) -> Timing:
@@ -250,7 +260,24 @@ def timing(candidates: Sequence[Candidate]) -> Timing:
         seconds=seconds,
         median=statistics.median(seconds) if seconds else 0.0,
         total=sum(seconds),
+        by_part=_by_part(candidates),
     )
+
+
+def _by_part(
+    candidates: Sequence[Candidate],
+) -> dict[str, tuple[float, ...]]:
+    recorded = [one.seconds_by_part for one in candidates]
+    parts = dict.fromkeys(part for one in recorded for part in one)
+    if not parts:
+        return {}
+    named = {part: [one.get(part, 0.0) for one in recorded] for part in parts}
+    sums = map(sum, zip(*named.values(), strict=True))
+    named[_OTHER] = [
+        max(0.0, one.seconds - known)
+        for one, known in zip(candidates, sums, strict=True)
+    ]
+    return {part: tuple(values) for part, values in named.items()}
 
 
 def fittest(candidates: Sequence[Candidate], count: int) -> list[Candidate]:

@@ -138,7 +138,8 @@ def pictures_of(search: Search, prefix: str) -> dict[str, Picture]:
             ),
         ),
         'time': (
-            'Seconds that the evaluation of each candidate took.',
+            'Seconds that the evaluation of each candidate took'
+            f'{_by_part_of(candidates)}.',
             lambda size: draw_timing(timing(candidates), size),
         ),
     }
@@ -146,6 +147,12 @@ def pictures_of(search: Search, prefix: str) -> dict[str, Picture]:
         name: Picture(f'{prefix}-{name}', description, draw)
         for name, (description, draw) in draws.items()
     }
+
+
+def _by_part_of(candidates: Sequence[Candidate]) -> str:
+    if not any(one.seconds_by_part for one in candidates):
+        return ''
+    return ', by part, with the share of each in the time of all'
 
 
 def reference_pictures(search: Search) -> dict[str, Picture]:

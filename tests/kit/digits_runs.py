@@ -127,6 +127,6 @@ def read_candidates(work_dir):
 def without_seconds(candidates):
     """What two equal searches have in common."""
     return [
-        {key: value for key, value in one.items() if key != 'seconds'}
+        {k: v for k, v in one.items() if not k.startswith('seconds')}
         for one in candidates
     ]

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from detnas_mm import SEARCH_SPACES
 from detnas_mm.cost import backbone_macs, backbone_params
+from detnas_mm.evaluation.stopwatch import PARTS
 from detnas_mm.structures import SearchRecord
 from detnas_mm.structures.files import file_digest, text_digest
 
@@ -28,6 +29,7 @@ FIELDS = {
     'fitness',
     'metrics',
     'seconds',
+    'seconds_by_part',
 }
 TINY = SEARCH_SPACES['tiny']
 
@@ -46,7 +48,11 @@ def test_record_has_a_line_for_each_candidate(searched):
         assert one['path'] == TINY.format(path)
         assert one['macs'] == backbone_macs(TINY, path) <= 41e6
         assert one['params'] == backbone_params(TINY, path)
-        assert one['seconds'] > 0
+        by_part = one['seconds_by_part']
+        assert set(by_part) == set(PARTS)
+        assert min(by_part.values()) > 0
+        total = sum(by_part.values())
+        assert 0.5 * one['seconds'] < total <= one['seconds']
         assert one['status'] == 'complete'
 
 

@@ -3,17 +3,7 @@
 import logging
 from types import SimpleNamespace
 
-import pytest
-
 from detnas_mm.engine.waiting import WaitingForImages
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that shows what it is set to."""
-    clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr('time.perf_counter', lambda: clock.now)
-    return clock
 
 
 def batches(are_kept, needed_bytes=3_000_000_000):
@@ -25,43 +15,37 @@ def batches(are_kept, needed_bytes=3_000_000_000):
     )
 
 
-def run(clock, waits, *loaders):
+def run(waits, *loaders):
     """Candidates that wait so long of 10 s each; what is logged."""
     records = []
     logger = logging.Logger('waiting')
     logger.addHandler(SimpleNamespace(level=0, handle=records.append))
     waiting = WaitingForImages(logger, loaders)
 
-    def images(seconds):
-        clock.now += seconds
-        yield {}
-
     for seconds in waits:
-        with waiting.report():
-            for _ in waiting.timed(images(seconds)):
-                clock.now += 10 - seconds
+        waiting.report(dict(reading=seconds, inference=10 - seconds))
     return [(one.levelname, one.getMessage()) for one in records]
 
 
-def test_kept_images_are_said_once(clock):
-    lines = run(clock, [9, 0, 0], batches(True), batches(False))
+def test_kept_images_are_said_once():
+    lines = run([9, 0, 0], batches(True), batches(False))
     assert lines == [
         ('INFO', '100 decoded images are kept in memory, 3.00 GB')
     ]
 
 
-def test_reading_that_holds_up_is_said_once_with_the_remedy(clock):
-    lines = run(clock, [1, 1, 4, 5], batches(False), batches(False))
+def test_reading_that_holds_up_is_said_once_with_the_remedy():
+    lines = run([1, 1, 4, 5], batches(False), batches(False))
     ((level, text),) = lines
     assert level == 'WARNING'
     assert '40%' in text
     assert 'val_cfg.cache_gb=6.1' in text
 
 
-def test_the_first_pass_always_reads(clock):
-    assert run(clock, [9, 1, 2], batches(False)) == []
+def test_the_first_pass_always_reads():
+    assert run([9, 1, 2], batches(False)) == []
 
 
-def test_images_in_memory_need_no_more_memory(clock):
-    lines = run(clock, [1, 5], batches(True))
+def test_images_in_memory_need_no_more_memory():
+    lines = run([1, 5], batches(True))
     assert 'cache_gb' not in lines[-1][1]

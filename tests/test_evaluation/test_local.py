@@ -13,6 +13,7 @@ from detnas_mm.evaluation import (
     judge,
     one_by_one,
 )
+from detnas_mm.evaluation.stopwatch import Stopwatch
 
 METRICS = {
     'coco/bbox_mAP': 0.1 + 0.2,
@@ -196,6 +197,30 @@ def test_paths_of_a_chunk_share_its_time(monkeypatch):
     scores = Together({PATHS[1]: 1})
     results = LocalEvaluator(scores, 'mAP', chunk=4).evaluate(PATHS[:4])
     assert [one.seconds for one in results] == [2.0, 3.0, 2.0, 2.0]
+
+
+class TimedScores(Scores):
+    """Scores paths and says what each part took."""
+
+    def __init__(self, failures):
+        super().__init__(failures)
+        self.stopwatch = Stopwatch()
+
+    def together(self, paths):
+        self.stopwatch.seconds = {'reading': 2.0, 'metric': len(paths)}
+        return one_by_one(self)(paths)
+
+
+def test_parts_of_the_time_are_shared_and_added_up():
+    scores = TimedScores({PATHS[1]: 1, PATHS[2]: 99})
+    results = LocalEvaluator(
+        scores.together, 'mAP', chunk=4, stopwatch=scores.stopwatch
+    ).evaluate(PATHS[:4])
+    once = {'reading': 0.5, 'metric': 1.0}
+    twice = {'reading': 2.5, 'metric': 2.0}
+    assert [one.seconds_by_part for one in results] == [
+        once, twice, twice, once,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize('setting', ['attempts', 'chunk'])

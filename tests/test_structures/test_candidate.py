@@ -51,6 +51,11 @@ def test_fields_of_a_line():
         'status',
         'error',
     ]
+    more = candidate(0, latency=1.5, seconds_by_part={'reading': 0.5})
+    assert list(more.to_dict())[-4:] == [
+        'status', 'error', 'latency', 'seconds_by_part',
+    ]  # fmt: skip
+    assert Candidate.from_dict(more.to_dict()) == more
     assert CANDIDATE.to_dict()['origin'] == 'random'
     assert CANDIDATE.to_dict()['status'] == 'complete'
 

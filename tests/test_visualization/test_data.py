@@ -97,7 +97,23 @@ def test_timing_has_every_candidate():
     assert data.seconds == tuple(range(12))
     assert data.median == 5.5
     assert data.total == 66
+    assert data.by_part == {}
     assert timing([]).median == 0
+
+
+def test_parts_of_the_time_add_up_to_it():
+    candidates = [
+        candidate(0, seconds=4.0),  # of an older record
+        candidate(1, seconds=6.0, seconds_by_part=dict(reading=1, metric=2)),
+        candidate(2, seconds=2.0, seconds_by_part=dict(reading=2)),
+    ]
+    data = timing(candidates)
+    assert data.by_part == {
+        'reading': (0, 1, 2),
+        'metric': (0, 2, 0),
+        'other': (4, 3, 0),
+    }
+    assert data.share('reading') == 0.25
 
 
 def test_fittest_come_first_the_earlier_among_equals():

@@ -125,11 +125,28 @@ def test_latency_is_shown_where_there_is_one(html, tmp_path):
     assert '>1.23 ms<' in shown
 
 
+def test_time_is_shown_by_part_where_it_was_measured(html, tmp_path):
+    assert 'calibration' not in html
+    parts = dict(reading=0.5, calibration=3.0)
+    timed = [
+        replace(one, seconds=4.0, seconds_by_part=parts)
+        for one in synthetic_candidates()
+    ]
+    shown, _ = report(tmp_path, synthetic_search(candidates=timed))
+    chart = (tmp_path / 'report' / 'search1-time.svg').read_text()
+    for label in ('reading 12%', 'calibration 75%', 'other 12%'):
+        assert f'>{label}<' in chart
+        assert f'>{label}<' in shown
+    assert 'reading 0.5 s, calibration 3.0 s' in shown
+
+
 @pytest.mark.filterwarnings('ignore:Glyph 1')
 def test_hostile_text_stays_text(tmp_path):
     """Whatever it comes by: a record may be somebody else's."""
     space = SearchSpace(4, (8, 12), (2, 1), (HOSTILE, HOSTILE * 2))
-    fields = dict(path='010', metrics={HOSTILE: 0.1})
+    fields = dict(
+        path='010', metrics={HOSTILE: 0.1}, seconds_by_part={HOSTILE: 0.1}
+    )
     candidates = [
         candidate(0, **fields),
         candidate(1, fitness=None, status='failed', error=HOSTILE, path='111'),
