@@ -14,7 +14,7 @@ from .errors import describe
 # What Ray needs to work on a busy machine: by default its workers yield to
 # every other process, and connecting never ends if the first of them takes
 # longer than a minute to start.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     'RAY_worker_niceness': '0',
     'RAY_worker_register_timeout_seconds': '600',
 }
@@ -86,7 +86,7 @@ def start_ray(ray: Any, address: str | None) -> None:
     """
     address = address or os.environ.get('RAY_ADDRESS') or 'local'
     if address == 'local':
-        for name, value in _ENVIRONMENT.items():
+        for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
     handler = signal.getsignal(signal.SIGTERM)
     try:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from detnas_mm.evaluation.ray_cluster import ENVIRONMENT
+
 # Seconds.
 PATIENCE = 120
 
@@ -16,8 +18,9 @@ def ray():
     with pytest.MonkeyPatch.context() as patch:
         tests = str(Path(__file__).parents[1])
         patch.setenv('PYTHONPATH', tests, prepend=os.pathsep)
-        # Its workers are nice by default: other tests would starve them.
-        patch.setenv('RAY_worker_niceness', '0')
+        # Its processes start in time, whatever other tests run beside them.
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
         yield module
 
 
