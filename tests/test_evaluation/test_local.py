@@ -166,7 +166,7 @@ class Together:
         self.calls = []
         self._score = one_by_one(Scores(failures))
 
-    def __call__(self, paths):
+    def __call__(self, paths, bars=()):
         self.calls.append(list(paths))
         return self._score(paths)
 
