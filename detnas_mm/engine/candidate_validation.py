@@ -1,8 +1,10 @@
 """Validation of several candidates on the same batches."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from types import MappingProxyType
 from unittest import mock
 
 from mmengine.evaluator import Evaluator
@@ -13,7 +15,14 @@ from detnas_mm.datasets.kept_batches import (
     MemoryBudget,
     copy_batch,
 )
-from detnas_mm.evaluation import Outcome, faster_coco, unrounded
+from detnas_mm.evaluation import (
+    Outcome,
+    Raced,
+    evaluate_so_far,
+    faster_coco,
+    judge,
+    unrounded,
+)
 from detnas_mm.evaluation.stopwatch import (
     CALIBRATION,
     INFERENCE,
@@ -26,7 +35,7 @@ from detnas_mm.models import (
     find_supernet,
     preserved_bn_statistics,
 )
-from detnas_mm.structures import Path
+from detnas_mm.structures import Path, Rungs
 
 from .bn_recalibration_hook import BNRecalibrationHook
 from .quiet import quiet
@@ -42,6 +51,7 @@ class _Trial:
         self.evaluator = evaluator
         self.statistics: BNStatistics | None = None
         self.outcome: Outcome | None = None
+        self.rungs: Rungs = ()
 
 
 class CandidateValidation:
@@ -59,6 +69,9 @@ class CandidateValidation:
         recalibration: Has the images for the BN statistics. Its work is done
             here, so that it is taken out of the hooks of the runner.
         cache_bytes: Memory for decoded images, which are kept if they fit.
+        rungs: Where a race looks at the scores: numbers of batches, each with
+            the number of their images.
+        metric: Key of the score that it looks at.
 
     Attributes:
         stopwatch: Has the time of the last scoring by part.
@@ -74,6 +87,8 @@ class CandidateValidation:
         val_loop: ValLoop,
         recalibration: BNRecalibrationHook,
         cache_bytes: int = 0,
+        rungs: Mapping[int, int] = MappingProxyType({}),
+        metric: str = '',
     ) -> None:
         budget = MemoryBudget(cache_bytes)
         recalibration.prepare(runner, budget)
@@ -85,6 +100,8 @@ class CandidateValidation:
         self.recalibration = recalibration
         self.model = unwrap(runner.model)
         self.supernet = find_supernet(self.model)
+        self.rungs = rungs
+        self.metric = metric
         self._evaluators = [val_loop.evaluator]
         self._written: BNStatistics | None = None
         self.stopwatch = Stopwatch()
@@ -93,20 +110,28 @@ class CandidateValidation:
             runner.logger, [one for one in used if one is not None]
         )
 
-    def score(self, paths: Sequence[Path]) -> list[Outcome]:
+    def score(self, paths: Sequence[Path], bars: Rungs = ()) -> list[Outcome]:
         """Validates paths.
+
+        Args:
+            paths: The paths.
+            bars: Numbers of images, each with the score below which a path
+                is dropped.
 
         Returns:
             For each path the metrics of its evaluator, unrounded, or the
-            exception that ended its validation.
+            exception that ended its validation; in a race with what it
+            scored on the way.
         """
         trials = self._trials(paths)
         self.stopwatch.start()
-        self._run(trials)
+        self._run(trials, dict(bars))
         self._waiting.report(self.stopwatch.seconds)
         return [trial.outcome for trial in trials]
 
-    def _run(self, trials: Sequence[_Trial]) -> None:
+    def _run(
+        self, trials: Sequence[_Trial], bars: Mapping[int, float]
+    ) -> None:
         metrics = self.val_loop.evaluator.metrics
         with (
             unrounded(metrics),
@@ -116,7 +141,7 @@ class CandidateValidation:
         ):
             try:
                 self._recalibrate(trials)
-                self._validate(trials)
+                self._validate(trials, bars)
             except Exception as error:
                 # Of the data or a hook: nobody's own.
                 for trial in _alive(trials):
@@ -154,7 +179,9 @@ class CandidateValidation:
                 trial.statistics = running[trial].statistics()
         self.stopwatch.lap(CALIBRATION)
 
-    def _validate(self, trials: Sequence[_Trial]) -> None:
+    def _validate(
+        self, trials: Sequence[_Trial], bars: Mapping[int, float]
+    ) -> None:
         loop, runner = self.val_loop, self.runner
         runner.call_hook('before_val')
         runner.call_hook('before_val_epoch')
@@ -167,16 +194,43 @@ class CandidateValidation:
                 with self._turn(trial), _evaluator(loop, trial.evaluator):
                     loop.run_iter(index, own)
             self.stopwatch.lap(INFERENCE)
+            if index + 1 in self.rungs:
+                self._race(trials, self.rungs[index + 1], bars)
+                self.stopwatch.lap(METRIC)
+                if not _alive(trials):
+                    break
         num_images = len(loop.dataloader.dataset)
         last = None
         for trial in _alive(trials):
             with self._turn(trial):
                 last = trial.evaluator.evaluate(num_images)
                 trial.outcome = last
+                if self.rungs:
+                    trial.outcome = Raced(trial.rungs, last)
         self.stopwatch.lap(METRIC)
         if last is not None:
             runner.call_hook('after_val_epoch', metrics=last)
             runner.call_hook('after_val')
+
+    def _race(
+        self,
+        trials: Sequence[_Trial],
+        num_images: int,
+        bars: Mapping[int, float],
+    ) -> None:
+        """Drops paths whose score on the first images is too low."""
+        for trial in _alive(trials):
+            with self._turn(trial):
+                metrics = evaluate_so_far(trial.evaluator, num_images)
+                if self.metric not in metrics:
+                    # Nothing was predicted so far, say.
+                    continue
+                score = judge(metrics, self.metric).fitness
+                if score is None:
+                    continue
+                trial.rungs += ((num_images, score),)
+                if score < bars.get(num_images, -math.inf):
+                    trial.outcome = Raced(trial.rungs, None)
 
     @contextlib.contextmanager
     def _turn(self, trial: _Trial) -> Iterator[None]:
@@ -210,7 +264,7 @@ class CandidateValidation:
     def _deal(
         batch: dict, trials: Sequence[_Trial]
     ) -> Iterator[tuple[_Trial, dict]]:
-        """Yields each path that has not failed with a batch of its own."""
+        """Yields each path that goes on with a batch of its own."""
         alive = _alive(trials)
         for trial in alive:
             # Models write into what they are given.

@@ -7,6 +7,7 @@ from detnas_mm.search import (
     NSGA2,
     Evolution,
     GivenPaths,
+    Race,
     RandomSearch,
     SearchAlgorithm,
 )
@@ -24,6 +25,7 @@ def algorithm_settings(
     lookahead: int,
     minimise: Sequence[str],
     mutation_prob: float,
+    race: Race | None = None,
     **evolution: float | None,
 ) -> dict:
     """Returns what defines an algorithm, as plain data.
@@ -36,11 +38,12 @@ def algorithm_settings(
         minimise: Costs to be low beside a high fitness: if there are any, the
             evolution is NSGA-II.
         mutation_prob: Probability that a choice of a mutated path is redrawn.
+        race: Drops candidates that cannot become parents.
         evolution: Further settings of the algorithm ``'evolution'``.
 
     Raises:
-        ValueError: If the algorithm or a cost is unknown or ``lookahead``
-            negative.
+        ValueError: If the algorithm or a cost is unknown, ``lookahead``
+            negative, or settings do not go together.
     """
     if not set(minimise) <= set(COSTS) or len(set(minimise)) < len(minimise):
         raise ValueError(
@@ -49,6 +52,17 @@ def algorithm_settings(
         )
     if lookahead < 0:
         raise ValueError(f'`lookahead` must be at least 0, got {lookahead}')
+    if race is not None and (algorithm != 'evolution' or minimise):
+        raise ValueError(
+            "`race` goes with the algorithm 'evolution' without `minimise`: "
+            'no other has parents that a candidate could fail to reach by its '
+            f'score alone; got {algorithm!r} and {list(minimise)}'
+        )
+    if race is not None and lookahead:
+        raise ValueError(
+            '`race` needs the parents of a generation before it begins, so '
+            f'that `lookahead` must be 0, got {lookahead}'
+        )
     if algorithm == 'given':
         return dict(type=algorithm, paths=list(paths))
     if algorithm not in _KINDS:
@@ -67,7 +81,31 @@ def algorithm_settings(
         settings.update(mutation_prob=mutation_prob, **evolution)
     if lookahead:
         settings.update(lookahead=lookahead)
+    if race is not None:
+        settings.update(race=dict(parts=list(race.parts), risk=race.risk))
     return settings
+
+
+def build_race(race: Mapping | bool, parents: int) -> Race | None:
+    """Reads the settings of a race.
+
+    Args:
+        race: ``parts`` and ``risk`` of :class:`Race`, ``True`` for their
+            defaults, ``False`` for none.
+        parents: Number of the parents of the algorithm.
+
+    Raises:
+        ValueError: If a setting is unknown or out of its range.
+    """
+    if race is False or race is None:
+        return None
+    settings = {} if race is True else dict(race)
+    if not set(settings) <= {'parts', 'risk'}:
+        raise ValueError(
+            '`race` has the settings parts and risk, got '
+            f'{", ".join(settings)}'
+        )
+    return Race(parents=parents, **settings)
 
 
 def build_algorithm(
@@ -92,6 +130,7 @@ def build_algorithm(
     kind = settings.pop('type')
     # That is a matter of when the algorithm is asked.
     settings.pop('lookahead', None)
+    settings.pop('race', None)
     if kind == 'given':
         return GivenPaths(space, **settings)
     settings.update(is_legal=constraint.is_legal, seed=seed)

@@ -9,6 +9,7 @@ from mmengine.runner.base_loop import BaseLoop
 from torch.utils.data import DataLoader
 
 from detnas_mm.cost import Constraint
+from detnas_mm.datasets.nested_subsets import nested_subsets, shuffle_batches
 from detnas_mm.evaluation import (
     CandidateEvaluator,
     Journal,
@@ -22,7 +23,7 @@ from detnas_mm.registry import LOOPS
 from detnas_mm.structures import Candidate, SearchRecord
 
 from .candidate_validation import CandidateValidation
-from .search_algorithm import algorithm_settings, build_algorithm
+from .search_algorithm import algorithm_settings, build_algorithm, build_race
 from .search_checks import (
     empty_split,
     find_bn_recalibration,
@@ -78,6 +79,8 @@ class EvolutionSearchLoop(BaseLoop):
         resume: Whether to go on with the search in the work dir.
         overwrite: Whether to drop the search in the work dir.
         max_failures: Failed candidates in a row that end the search.
+        race: Whether to drop candidates that cannot become parents before
+            they have seen all images; or ``parts`` and ``risk`` of a ``Race``.
         launcher: How the processes of the search were started: ``'none'``
             for this one alone, ``'pytorch'``, ``'slurm'`` or ``'mpi'``. Each
             process evaluates candidates of its own.
@@ -121,6 +124,7 @@ class EvolutionSearchLoop(BaseLoop):
         resume: bool = False,
         overwrite: bool = False,
         max_failures: int = 10,
+        race: bool | Mapping = False,
         launcher: str = 'none',
         executor: Mapping | None = None,
         worker: bool = False,
@@ -149,6 +153,7 @@ class EvolutionSearchLoop(BaseLoop):
         self.seed = seed
         self.overwrite = overwrite
         self.max_failures = max_failures
+        self.race = build_race(race, parents)
         self.settings = algorithm_settings(
             algorithm,
             paths=paths,
@@ -160,6 +165,7 @@ class EvolutionSearchLoop(BaseLoop):
             num_mutation=num_mutation,
             num_crossover=num_crossover,
             num_random=num_random,
+            race=self.race,
         )
         load_supernet(runner)
         settings = dict(constraint or {})
@@ -173,11 +179,17 @@ class EvolutionSearchLoop(BaseLoop):
         self.chunk = chunk
         with no_empty_split('train_dataloader'):
             recalibration.prepare(runner)
+        rungs = {}
+        if self.race is not None:
+            self.dataloader = shuffle_batches(self.dataloader, seed)
+            rungs = nested_subsets(self.dataloader, self.race.parts)
         self.validation = CandidateValidation(
             runner,
             ValLoop(runner, self.dataloader, evaluator, fp16),
             recalibration,
             cache_bytes=int(cache_gb * 1e9),
+            rungs=rungs,
+            metric=metric,
         )
         if whole_detector:
             self._set_constraint(
@@ -264,6 +276,7 @@ class EvolutionSearchLoop(BaseLoop):
             generations=self.generations,
             lookahead=self.lookahead,
             max_failures=self.max_failures,
+            race=self.race,
         ).run()
 
     def _set_constraint(self, constraint: Constraint) -> None:

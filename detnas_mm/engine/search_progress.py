@@ -60,9 +60,7 @@ class SearchProgress:
             best: The fittest one so far, if there is any.
         """
         path = self.space.format_stages(self.space.parse(candidate.path))
-        outcome = f'failed: {candidate.error}'
-        if candidate.status is Status.COMPLETE:
-            outcome = f'{self.metric} {candidate.fitness:.4f}'
+        outcome = self._outcome(candidate)
         best_text = f'best {best.fitness:.4f}' if best else 'none yet'
         width = len(str(self.total))
         self.logger.info(
@@ -89,22 +87,31 @@ class SearchProgress:
             for candidate in candidates
             if candidate.status is Status.COMPLETE
         ]
-        failed = len(candidates) - len(scores)
+        statuses = [candidate.status for candidate in candidates]
+        others = ''.join(
+            f', {statuses.count(status)} {status.value}'
+            for status in (Status.FAILED, Status.DROPPED)
+            if status in statuses
+        )
         if not scores:
-            self.logger.warning(f'Generation {generation}: all failed')
+            self.logger.warning(
+                f'Generation {generation}: none was scored to the end{others}'
+            )
             return
         mean = sum(scores) / len(scores)
         self.logger.info(
             f'Generation {generation}: {self.metric} {min(scores):.4f} to '
-            f'{max(scores):.4f}, mean {mean:.4f}'
-            + (f', {failed} failed' if failed else '')
+            f'{max(scores):.4f}, mean {mean:.4f}' + others
         )
         scalars = {
             'generation': generation,
             'generation_min': min(scores),
             'generation_mean': mean,
             'generation_max': max(scores),
-            'generation_failed': failed,
+            'generation_failed': statuses.count(Status.FAILED),
+            'generation_dropped': statuses.count(Status.DROPPED)
+            if any(candidate.rungs for candidate in candidates)
+            else None,
         }
         self._visualize(scalars, candidates[-1].index)
 
@@ -117,6 +124,14 @@ class SearchProgress:
             f'{best.params / 1e6:.2f}M params (backbone). See best.json and '
             f'best_backbone.py in {self.work_dir}'
         )
+
+    def _outcome(self, candidate: Candidate) -> str:
+        if candidate.status is Status.COMPLETE:
+            return f'{self.metric} {candidate.fitness:.4f}'
+        if candidate.status is Status.FAILED:
+            return f'failed: {candidate.error}'
+        images, score = candidate.rungs[-1]
+        return f'dropped after {images} images: {score:.4f}'
 
     def _visualize(
         self, scalars: Mapping[str, float | None], step: int

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from detnas_mm.cost import Constraint
 from detnas_mm.evaluation import CandidateEvaluator, Evaluation
-from detnas_mm.search import Proposal, SearchAlgorithm
+from detnas_mm.search import Proposal, Race, SearchAlgorithm
 from detnas_mm.structures import (
     Candidate,
     Path,
+    Rungs,
     SearchRecord,
     Status,
     best_candidate,
@@ -33,6 +34,7 @@ class SearchRun:
         generations: Number of generations.
         lookahead: How many generations are begun before one has ended.
         max_failures: Failed candidates in a row that end the search.
+        race: Says which candidates are not scored to the end.
     """
 
     algorithm: SearchAlgorithm
@@ -44,6 +46,7 @@ class SearchRun:
     generations: int
     lookahead: int
     max_failures: int
+    race: Race | None = None
 
     def run(self) -> Candidate:
         """Runs all generations and returns the fittest candidate.
@@ -108,7 +111,9 @@ class SearchRun:
     ) -> None:
         candidates = self.record.candidates
         best = best_candidate(candidates)
-        evaluations = self.evaluator.evaluate(_paths(proposals), ahead)
+        evaluations = self.evaluator.evaluate(
+            _paths(proposals), ahead, self._bars(generation)
+        )
         for proposal, evaluation in zip(proposals, evaluations, strict=True):
             candidate = self._candidate(generation, proposal, evaluation)
             self.record.append(candidate)
@@ -118,11 +123,22 @@ class SearchRun:
             self.progress.report(candidate, best)
             self._stop_if_all_fail()
 
+    def _bars(self, generation: int) -> Rungs:
+        """Returns the scores below which candidates are dropped.
+
+        What is recorded of this generation does not count: a search that is
+        gone on with has the same ones.
+        """
+        if self.race is None:
+            return ()
+        return self.race.bars(
+            [c for c in self.record.candidates if c.generation < generation]
+        )
+
     def _candidate(
         self, generation: int, proposal: Proposal, evaluation: Evaluation
     ) -> Candidate:
         table = self.constraint.table
-        complete = evaluation.error is None
         return Candidate(
             index=len(self.record.candidates),
             generation=generation,
@@ -133,10 +149,11 @@ class SearchRun:
             fitness=evaluation.fitness,
             metrics=evaluation.metrics,
             seconds=evaluation.seconds,
-            status=Status.COMPLETE if complete else Status.FAILED,
+            status=evaluation.status,
             error=evaluation.error,
             latency=self.constraint.latency(proposal.path),
             seconds_by_part=evaluation.seconds_by_part,
+            rungs=evaluation.rungs,
         )
 
     def _require_same_paths(

@@ -10,12 +10,14 @@ from .local import (
     Evaluation,
     LocalEvaluator,
     Outcome,
+    Raced,
     UnknownMetricError,
     judge,
     one_by_one,
 )
 from .ray import RayEvaluator
 from .ray_cluster import RaySettings, require_ray
+from .so_far import evaluate_so_far
 from .unrounded import unrounded
 from .watch import JobError, JobLimits
 
@@ -30,10 +32,12 @@ __all__ = [
     'Journal',
     'LocalEvaluator',
     'Outcome',
+    'Raced',
     'RayEvaluator',
     'RaySettings',
     'UnknownMetricError',
     'connect',
+    'evaluate_so_far',
     'faster_coco',
     'job_rank',
     'judge',

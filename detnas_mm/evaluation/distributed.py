@@ -15,7 +15,7 @@ from types import TracebackType
 from torch.distributed import DistError
 
 from detnas_mm.interrupts import interrupt_main_thread
-from detnas_mm.structures import Path
+from detnas_mm.structures import Path, Rungs
 
 from .job import Job
 from .journal import Journal
@@ -31,6 +31,8 @@ from .watch import (
 )
 
 _GOODBYES = 'goodbyes'
+# Those of the paths in the queue.
+_BARS = 'bars'
 # How long the others may take to end.
 _GOODBYE_SECONDS = 10
 _SHORT_GOODBYE_SECONDS = 2
@@ -62,8 +64,9 @@ class _Peer:
         self._tickets = self._tickets[len(ready) :]
         if not paths:
             return False
+        bars = json.loads(self.store.get(_BARS))
         with self.watch.evaluation():
-            evaluations = self.local.evaluate(paths)
+            evaluations = self.local.evaluate(paths, bars)
             for path, evaluation in zip(paths, evaluations, strict=True):
                 deliver(path, evaluation)
         return True
@@ -103,7 +106,10 @@ class DistributedEvaluator:
         self._peer = _Peer(job, local, self._watch, limits.chunk)
 
     def evaluate(
-        self, paths: Sequence[Path], ahead: Sequence[Path] = ()
+        self,
+        paths: Sequence[Path],
+        ahead: Sequence[Path] = (),
+        bars: Rungs = (),
     ) -> Iterator[Evaluation]:
         """Yields the evaluation of each path, in the order of the paths.
 
@@ -111,11 +117,14 @@ class DistributedEvaluator:
             paths: The paths.
             ahead: What will be asked for next, for processes that would
                 otherwise have nothing to do.
+            bars: Numbers of images, each with the score below which a path
+                is dropped.
 
         Raises:
             UnknownMetricError: If the evaluator does not give the metric.
             JobError: If another process died or hangs.
         """
+        self.store.set(_BARS, json.dumps(bars))
         self._queue(self.journal.ask([*paths, *ahead]))
         yield from self.journal.wait_for(paths, self._step)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from detnas_mm.structures import Path
+from detnas_mm.structures import Path, Rungs
 
 from .journal import Journal
 from .local import Evaluation, LocalEvaluator
@@ -24,20 +24,25 @@ class InProcessEvaluator:
         self.journal = journal or Journal()
 
     def evaluate(
-        self, paths: Sequence[Path], ahead: Sequence[Path] = ()
+        self,
+        paths: Sequence[Path],
+        ahead: Sequence[Path] = (),
+        bars: Rungs = (),
     ) -> Iterator[Evaluation]:
         """Yields the evaluation of each path in turn.
 
         Args:
             paths: The paths.
             ahead: Ignored: there is no other worker.
+            bars: Numbers of images, each with the score below which a path
+                is dropped.
 
         Raises:
             UnknownMetricError: If the evaluator does not give the metric.
         """
         known = {path: self.journal.get(path) for path in paths}
         unknown = [path for path in paths if known[path] is None]
-        evaluations = self.local.evaluate(unknown)
+        evaluations = self.local.evaluate(unknown, bars)
         for path in paths:
             yield known[path] or next(evaluations)
         self.journal.forget(paths)

@@ -7,15 +7,42 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from detnas_mm.structures import Path
+from detnas_mm.structures import Path, Rungs, Status, as_rungs
 
 from .errors import describe
 from .stopwatch import Stopwatch
 
+
+@dataclass(frozen=True)
+class Raced:
+    """How a path did in a race.
+
+    Attributes:
+        rungs: Its scores on parts of the images.
+        metrics: The metrics of the evaluator; ``None`` if it was dropped.
+    """
+
+    rungs: Rungs
+    metrics: Mapping[str, float] | None
+
+
 # The metrics of the evaluator, or the exception that took their place.
-Outcome = Mapping[str, float] | Exception
-# Scores paths together: gives the outcome of each.
-Score = Callable[[Sequence[Path]], Sequence[Outcome]]
+Outcome = Mapping[str, float] | Raced | Exception
+
+
+class Score(Protocol):
+    """Scores paths together."""
+
+    def __call__(
+        self, paths: Sequence[Path], bars: Rungs = ()
+    ) -> Sequence[Outcome]:
+        """Returns the outcome of each path.
+
+        Args:
+            paths: The paths.
+            bars: Numbers of images, each with the score below which a path
+                is dropped.
+        """
 
 
 class UnknownMetricError(ValueError):
@@ -27,12 +54,14 @@ class Evaluation:
     """What came out of the evaluation of a path.
 
     Attributes:
-        fitness: The metric that is searched for; ``None`` if it failed.
+        fitness: The metric that is searched for; ``None`` if it failed or
+            was dropped.
         metrics: All finite numbers that the evaluator gave.
         seconds: How long it took.
         seconds_by_part: How long each part of it took, where it was measured:
             see :data:`detnas_mm.evaluation.stopwatch.PARTS`.
         error: Why it failed, in one line.
+        rungs: Scores on parts of the images, if candidates race.
     """
 
     fitness: float | None
@@ -40,20 +69,36 @@ class Evaluation:
     seconds: float = 0.0
     seconds_by_part: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    rungs: Rungs = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'rungs', as_rungs(self.rungs))
+
+    @property
+    def status(self) -> Status:
+        """Whether it gave a fitness."""
+        if self.error is not None:
+            return Status.FAILED
+        return Status.DROPPED if self.fitness is None else Status.COMPLETE
 
 
 class CandidateEvaluator(Protocol):
     """Paths in, evaluations out, in the order of the paths."""
 
     def evaluate(
-        self, paths: Sequence[Path], ahead: Sequence[Path] = ()
+        self,
+        paths: Sequence[Path],
+        ahead: Sequence[Path] = (),
+        bars: Rungs = (),
     ) -> Iterator[Evaluation]:
         """Yields the evaluation of each path as soon as its turn comes.
 
         Args:
             paths: The paths.
             ahead: What will be asked for next, for workers that would
-                otherwise have nothing to do.
+                otherwise have nothing to do. Not together with ``bars``.
+            bars: Numbers of images, each with the score below which a path
+                is dropped.
         """
 
 
@@ -87,32 +132,41 @@ class LocalEvaluator:
         self.chunk = chunk
         self.stopwatch = stopwatch or Stopwatch()
 
-    def evaluate(self, paths: Sequence[Path]) -> Iterator[Evaluation]:
+    def evaluate(
+        self, paths: Sequence[Path], bars: Rungs = ()
+    ) -> Iterator[Evaluation]:
         """Yields the evaluation of each path in turn.
+
+        Args:
+            paths: The paths.
+            bars: Numbers of images, each with the score below which a path
+                is dropped.
 
         Raises:
             UnknownMetricError: If the evaluator does not give the metric.
         """
         for start in range(0, len(paths), self.chunk):
-            yield from self._evaluate(paths[start : start + self.chunk])
+            yield from self._evaluate(paths[start : start + self.chunk], bars)
 
-    def _evaluate(self, paths: Sequence[Path]) -> Iterator[Evaluation]:
-        for path, first in zip(paths, self._try(paths), strict=True):
+    def _evaluate(
+        self, paths: Sequence[Path], bars: Rungs
+    ) -> Iterator[Evaluation]:
+        for path, first in zip(paths, self._try(paths, bars), strict=True):
             evaluation, seconds = first, first.seconds
             by_part = Counter(first.seconds_by_part)
             for _ in range(self.attempts - 1):
                 if evaluation.error is None:
                     break
-                (evaluation,) = self._try([path])
+                (evaluation,) = self._try([path], bars)
                 seconds += evaluation.seconds
                 by_part.update(evaluation.seconds_by_part)
             yield replace(
                 evaluation, seconds=seconds, seconds_by_part=dict(by_part)
             )
 
-    def _try(self, paths: Sequence[Path]) -> list[Evaluation]:
+    def _try(self, paths: Sequence[Path], bars: Rungs) -> list[Evaluation]:
         start = time.perf_counter()
-        outcomes = self.score(paths)
+        outcomes = self.score(paths, bars)
         # Of each path its share.
         seconds = (time.perf_counter() - start) / len(paths)
         by_part = {
@@ -132,11 +186,13 @@ class LocalEvaluator:
 def one_by_one(score: Callable[[Path], Mapping[str, float]]) -> Score:
     """Makes scoring paths together of a function that scores one.
 
+    It always scores to the end, whatever the bars of a race.
+
     Args:
         score: Gives the metrics of a path, or raises an exception.
     """
 
-    def score_each(paths: Sequence[Path]) -> list[Outcome]:
+    def score_each(paths: Sequence[Path], bars: Rungs = ()) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for path in paths:
             try:
@@ -161,6 +217,10 @@ def judge(outcome: Outcome, metric: str) -> Evaluation:
     """
     if isinstance(outcome, Exception):
         return Evaluation(None, error=describe(outcome))
+    if isinstance(outcome, Raced):
+        if outcome.metrics is None:
+            return Evaluation(None, rungs=outcome.rungs)
+        return replace(judge(outcome.metrics, metric), rungs=outcome.rungs)
     metrics = outcome
     numbers = {
         key: float(value)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any
 
-from detnas_mm.structures import Path
+from detnas_mm.structures import Path, Rungs
 
 from .errors import describe
 from .journal import Journal
@@ -56,10 +56,10 @@ class Scorer:
             return {'error': describe(error)}
         return {}
 
-    def evaluate(self, paths: Sequence[Path]) -> dict:
+    def evaluate(self, paths: Sequence[Path], bars: Rungs) -> dict:
         """Evaluates paths."""
         try:
-            evaluations = list(self._evaluator.evaluate(paths))
+            evaluations = list(self._evaluator.evaluate(paths, bars))
         except UnknownMetricError as error:
             return {'unknown_metric': str(error)}
         return {'evaluations': [asdict(one) for one in evaluations]}
@@ -112,13 +112,18 @@ class RayEvaluator:
         self._build = self._ray.put(build)
         self._workers: list[_Worker] = []
         self._waiting: deque[Path] = deque()
+        # Those of the paths that wait.
+        self._bars: Rungs = ()
         self._losses: Counter[Path] = Counter()
         self._failed_builds = 0
         self._next_hiring = 0.0
         self._next_message = time.monotonic() + _MESSAGE_SECONDS
 
     def evaluate(
-        self, paths: Sequence[Path], ahead: Sequence[Path] = ()
+        self,
+        paths: Sequence[Path],
+        ahead: Sequence[Path] = (),
+        bars: Rungs = (),
     ) -> Iterator[Evaluation]:
         """Yields the evaluation of each path, in the order of the paths.
 
@@ -126,11 +131,14 @@ class RayEvaluator:
             paths: The paths.
             ahead: What will be asked for next, for workers that would
                 otherwise have nothing to do.
+            bars: Numbers of images, each with the score below which a path
+                is dropped.
 
         Raises:
             UnknownMetricError: If the evaluator does not give the metric.
             RuntimeError: If no worker can be built.
         """
+        self._bars = bars
         self._waiting.extend(self.journal.ask([*paths, *ahead]))
         yield from self.journal.wait_for(paths, self._step)
 
@@ -185,7 +193,8 @@ class RayEvaluator:
             if worker.built and worker.task is None and self._waiting:
                 count = min(self.settings.chunk, len(self._waiting))
                 paths = [self._waiting.popleft() for _ in range(count)]
-                worker.start(worker.actor.evaluate.remote(paths), paths)
+                task = worker.actor.evaluate.remote(paths, self._bars)
+                worker.start(task, paths)
 
     def _finish(self, worker: _Worker) -> None:
         """Takes what a worker has done, or that it is no more."""

@@ -10,6 +10,7 @@ from .history import (
 )
 from .nsga2 import NSGA2
 from .operators import crossover, mutate
+from .race import Race
 
 __all__ = [
     'NSGA2',
@@ -17,6 +18,7 @@ __all__ = [
     'GivenPaths',
     'NoLegalPathError',
     'Proposal',
+    'Race',
     'RandomSearch',
     'ScoredPath',
     'SearchAlgorithm',

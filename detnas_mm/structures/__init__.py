@@ -1,6 +1,13 @@
 """Plain data: search spaces, paths, candidates and their record."""
 
-from .candidate import Candidate, Origin, Status, best_candidate
+from .candidate import (
+    Candidate,
+    Origin,
+    Rungs,
+    Status,
+    as_rungs,
+    best_candidate,
+)
 from .cost_table import Cost, CostTable
 from .pareto import pareto_front, pareto_ranks
 from .published import PUBLISHED_PATHS
@@ -25,10 +32,12 @@ __all__ = [
     'CostTable',
     'Origin',
     'Path',
+    'Rungs',
     'SearchHeader',
     'SearchRecord',
     'SearchSpace',
     'Status',
+    'as_rungs',
     'best_candidate',
     'get_search_space',
     'pareto_front',

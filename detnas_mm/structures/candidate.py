@@ -1,7 +1,7 @@
 """One evaluated path."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
@@ -16,10 +16,21 @@ class Origin(StrEnum):
 
 
 class Status(StrEnum):
-    """Whether the evaluation of a candidate gave a fitness."""
+    """Whether the evaluation of a candidate gave a fitness.
+
+    A race drops a candidate when its score on a part of the images says that
+    it cannot reach the parents: nobody knows its fitness, and it is neither
+    the best nor a parent.
+    """
 
     COMPLETE = 'complete'
     FAILED = 'failed'
+    DROPPED = 'dropped'
+
+
+# Scores on the first images of the search split: pairs of a number of images
+# and the score on that many.
+Rungs = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +45,18 @@ class Candidate:
         macs: Multiply-adds of the backbone.
         params: Number of parameters of the backbone.
         fitness: The metric that is searched for, unrounded; ``None`` for a
-            failed candidate.
+            failed or dropped candidate.
         metrics: All metrics of the evaluator, unrounded.
         seconds: Duration of the evaluation.
         status: Whether it has a fitness.
-        error: Why it failed, in one line; ``None`` for a complete one.
+        error: Why it failed, in one line; ``None`` for the others.
         latency: Predicted latency of the backbone in ms, where the search
             has a table of latencies.
         seconds_by_part: Seconds of each part of the evaluation, where they
             were measured: reading images, calibration of the BN statistics,
             inference, metric.
+        rungs: Its scores on parts of the search split, if candidates race;
+            a dropped one was scored on no more images than in the last.
     """
 
     index: int
@@ -59,16 +72,23 @@ class Candidate:
     error: str | None = None
     latency: float | None = None
     seconds_by_part: Mapping[str, float] = field(default_factory=dict)
+    rungs: Rungs = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'origin', Origin(self.origin))
         object.__setattr__(self, 'status', Status(self.status))
+        object.__setattr__(self, 'rungs', as_rungs(self.rungs))
         complete = self.status is Status.COMPLETE
         if complete != (self.fitness is not None):
             raise ValueError(
-                'a complete candidate has a fitness and a failed one has '
-                f'none, got status {self.status.value!r} with fitness '
+                'a complete candidate has a fitness, a failed or dropped one '
+                f'has none, got status {self.status.value!r} with fitness '
                 f'{self.fitness}'
+            )
+        if self.status is Status.DROPPED and not self.rungs:
+            raise ValueError(
+                'a dropped candidate has the scores (`rungs`) for which it '
+                f'was dropped, got none for path {self.path}'
             )
         if complete and not math.isfinite(self.fitness):
             raise ValueError(
@@ -79,10 +99,13 @@ class Candidate:
     def to_dict(self) -> dict:
         """Returns the fields as plain data that JSON can hold."""
         fields = asdict(self)
+        # What not every search has.
         if self.latency is None:
             del fields['latency']
         if not self.seconds_by_part:
             del fields['seconds_by_part']
+        if not self.rungs:
+            del fields['rungs']
         return fields | {
             'origin': self.origin.value,
             'status': self.status.value,
@@ -101,6 +124,11 @@ class Candidate:
             raise ValueError(
                 f'not the fields of a candidate: {error}'
             ) from error
+
+
+def as_rungs(values: Iterable[Sequence[float]]) -> Rungs:
+    """Makes rungs of what JSON gives back: lists of two numbers."""
+    return tuple((int(images), float(score)) for images, score in values)
 
 
 def best_candidate(candidates: list[Candidate]) -> Candidate | None:

@@ -67,8 +67,13 @@ class Search:
 
     @property
     def failed(self) -> list[Candidate]:
-        """The candidates that have none."""
+        """The candidates whose evaluation failed."""
         return [c for c in self.candidates if c.status is Status.FAILED]
+
+    @property
+    def dropped(self) -> list[Candidate]:
+        """The candidates that a race dropped."""
+        return [c for c in self.candidates if c.status is Status.DROPPED]
 
     @property
     def best(self) -> Candidate | None:
@@ -216,7 +221,7 @@ class ChoiceShares:
 def choice_shares(
     candidates: Sequence[Candidate], space: SearchSpace
 ) -> ChoiceShares:
-    """Counts the choices of all candidates, failed ones included."""
+    """Counts the choices of all candidates, whatever became of them."""
     generations = sorted({c.generation for c in candidates})
     shares = np.zeros((len(generations), space.num_blocks, space.num_choices))
     blocks = np.arange(space.num_blocks)

@@ -3,11 +3,12 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from detnas_mm.evaluation import LocalEvaluator, one_by_one
+from detnas_mm.evaluation import LocalEvaluator, Raced, one_by_one
 
 from .spaces import FOUR_BLOCKS
 
@@ -30,9 +31,31 @@ def score(path, log=None):
     return {'score': sum(path) / 7}
 
 
+@dataclass(frozen=True)
+class RacingScore:
+    """Scores paths, and drops those that are below a bar at the start.
+
+    Attributes:
+        score: Scores a path.
+    """
+
+    score: Callable
+
+    def __call__(self, paths, bars=()):
+        outcomes = one_by_one(self.score)(paths)
+        for images, least in bars:
+            outcomes = [
+                one
+                if isinstance(one, Exception) or one['score'] >= least
+                else Raced(((images, one['score']),), None)
+                for one in outcomes
+            ]
+        return outcomes
+
+
 def local_evaluator(log=None):
     """Evaluates in this process; notes each attempt in the log."""
-    return LocalEvaluator(one_by_one(partial(score, log=log)), 'score')
+    return LocalEvaluator(RacingScore(partial(score, log=log)), 'score')
 
 
 def attempts(log):

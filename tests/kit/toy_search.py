@@ -87,6 +87,7 @@ def toy_runner(
     hooks=None,
     checkpoint=None,
     num_workers=0,
+    images=8,
     **search,
 ):
     """The Runner of a search of 3 generations of 4 paths."""
@@ -96,7 +97,7 @@ def toy_runner(
     if hooks is None:
         hooks = [BNRecalibrationHook(num_images=8)]
     settings = dict(metric=METRIC, generations=3, population=4, parents=2)
-    loader = loader_config() | dict(num_workers=num_workers)
+    loader = loader_config(size=images) | dict(num_workers=num_workers)
     number = next(_run_number)
     return Runner(
         ToyClassifier(supernet(FOUR_BLOCKS, seed=1)),

@@ -172,9 +172,9 @@ def test_a_process_may_take_several_paths_at_a_time():
     sizes = []
 
     class Chunks(LocalEvaluator):
-        def evaluate(self, paths):
+        def evaluate(self, paths, bars=()):
             sizes.append(len(paths))
-            return super().evaluate(paths)
+            return super().evaluate(paths, bars)
 
     with job_of_threads(
         1,

@@ -23,6 +23,7 @@ from detnas_mm.evaluation import (
     RaySettings,
     UnknownMetricError,
 )
+from detnas_mm.structures import Status
 
 EXECUTORS = ['in process', '1 rank', '3 ranks', 'ray']
 
@@ -106,6 +107,22 @@ def test_what_was_begun_ahead_is_not_evaluated_again(executor, log, expected):
     assert facts(second) == expected[8:12]
     assert facts(third) == expected[12:13]
     assert attempts(log) == [*PATHS[:4], *PATHS[8:13]]
+
+
+def test_candidates_below_the_bars_of_a_race_are_dropped(executor, expected):
+    with executor() as evaluator:
+        raced = list(evaluator.evaluate(PATHS[:12], bars=((50, 0.6),)))
+        free = list(evaluator.evaluate(PATHS[:12]))
+    assert facts(free) == expected[:12]
+    for one, (fitness, metrics, error) in zip(raced, expected, strict=False):
+        if fitness is None or fitness >= 0.6:
+            assert (one.fitness, one.metrics, one.error, one.rungs) == (
+                fitness, metrics, error, (),
+            )  # fmt: skip
+        else:
+            assert one.status is Status.DROPPED
+            assert one.rungs == ((50, fitness),)
+    assert {one.status for one in raced} == set(Status)
 
 
 def test_nothing_is_left_in_the_journal_when_all_is_recorded(

@@ -167,7 +167,7 @@ class Together:
         self.calls = []
         self._score = one_by_one(Scores(failures))
 
-    def __call__(self, paths):
+    def __call__(self, paths, bars=()):
         self.calls.append(list(paths))
         return self._score(paths)
 
@@ -206,7 +206,7 @@ class TimedScores(Scores):
         super().__init__(failures)
         self.stopwatch = Stopwatch()
 
-    def together(self, paths):
+    def together(self, paths, bars=()):
         self.stopwatch.seconds = {'reading': 2.0, 'metric': len(paths)}
         return one_by_one(self)(paths)
 
