@@ -87,6 +87,7 @@ def toy_runner(
     hooks=None,
     checkpoint=None,
     num_workers=0,
+    norm='BN',
     **search,
 ):
     """The Runner of a search of 3 generations of 4 paths."""
@@ -99,7 +100,7 @@ def toy_runner(
     loader = loader_config() | dict(num_workers=num_workers)
     number = next(_run_number)
     return Runner(
-        ToyClassifier(supernet(FOUR_BLOCKS, seed=1)),
+        ToyClassifier(supernet(FOUR_BLOCKS, seed=1, norm_cfg=dict(type=norm))),
         work_dir=str(work_dir),
         cfg=dict(train_dataloader=loader, load_from=str(checkpoint)),
         load_from=str(checkpoint),
