@@ -88,6 +88,7 @@ def toy_runner(
     checkpoint=None,
     num_workers=0,
     images=8,
+    norm='BN',
     **search,
 ):
     """The Runner of a search of 3 generations of 4 paths."""
@@ -100,7 +101,7 @@ def toy_runner(
     loader = loader_config(size=images) | dict(num_workers=num_workers)
     number = next(_run_number)
     return Runner(
-        ToyClassifier(supernet(FOUR_BLOCKS, seed=1)),
+        ToyClassifier(supernet(FOUR_BLOCKS, seed=1, norm_cfg=dict(type=norm))),
         work_dir=str(work_dir),
         cfg=dict(train_dataloader=loader, load_from=str(checkpoint)),
         load_from=str(checkpoint),

@@ -10,8 +10,10 @@ from kit.digits_runs import (
     search_config,
     without_seconds,
 )
+from kit.toy_search import toy_runner
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
 from detnas_mm import SEARCH_SPACES
 from detnas_mm.cost import backbone_macs, backbone_params
@@ -168,3 +170,16 @@ def test_bounds_can_be_those_of_the_whole_detector(base, tmp_path):
     for one in candidates:
         path = TINY.parse(one['path'])
         assert one['macs'] == backbone_macs(TINY, path, (128, 128))
+
+
+def test_sync_bn_of_a_config_becomes_bn(tmp_path):
+    """No process waits for another one inside an evaluation."""
+    records = []
+    for norm in ('BN', 'SyncBN'):
+        runner = toy_runner(tmp_path / norm, norm=norm, generations=1)
+        layers = list(runner.model.modules())
+        assert not [x for x in layers if isinstance(x, nn.SyncBatchNorm)]
+        runner.val()
+        records.append(without_seconds(read_candidates(runner.work_dir)))
+    assert records[0] == records[1]
+    assert {one['status'] for one in records[0]} == {'complete'}

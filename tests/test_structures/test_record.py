@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import os
+import pickle
 
 import pytest
 from kit.records import FAILED, HEADER, candidate, header
@@ -53,6 +55,22 @@ def test_a_candidate_is_on_disk_when_append_returns(tmp_path):
             assert record.candidates == SearchRecord.read(path).candidates
 
 
+def test_append_returns_when_the_line_is_flushed(tmp_path, monkeypatch):
+    """Also the loss of power takes nothing that was recorded."""
+    path = tmp_path / 'record'
+    flushed = []
+
+    def fsync(handle, real=os.fsync):
+        real(handle)
+        flushed.append(os.pread(handle, 10000, 0))
+
+    with SearchRecord.open(path, HEADER) as record:
+        monkeypatch.setattr(os, 'fsync', fsync)
+        record.append(candidate(0))
+        assert flushed == [path.read_bytes()]
+        assert flushed[0].count(b'\n') == 2
+
+
 def test_torn_last_line_is_dropped_wherever_it_was_cut(path, tmp_path):
     content = path.read_bytes()
     whole = content[: content[:-1].rindex(b'\n') + 1]
@@ -100,6 +118,30 @@ def test_damage_is_refused_with_its_line_number(path, damage, number):
             read(path)
     # A refused record is neither changed nor locked.
     assert path.read_bytes() == b'\n'.join(lines)
+
+
+class Malicious:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def test_code_in_a_record_is_not_run(tmp_path):
+    """A record is plain data, whoever it comes from."""
+    target = tmp_path / 'executed'
+    content = pickle.dumps(Malicious(target), protocol=0)
+    path = tmp_path / 'search_record.jsonl'
+    path.write_bytes(content + b'\n')
+    for read in (SearchRecord.read, lambda p: SearchRecord.open(p, HEADER)):
+        with pytest.raises(ValueError, match='corrupt'):
+            read(path)
+    assert not target.exists()
+    pickle.loads(content)
+    assert target.exists()
 
 
 def test_wrong_order_of_lines_is_refused(path):

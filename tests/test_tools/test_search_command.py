@@ -85,6 +85,14 @@ def test_existing_search_is_refused_in_one_line(search, tmp_path, capsys):
     assert '--resume' in line
 
 
+def test_work_dir_that_cannot_be_written(search, tmp_path, capsys):
+    """Said before the detector is built."""
+    (tmp_path / 'file').write_text('')
+    line = error_line(search, capsys, name='file/search')
+    assert f'cannot write to {tmp_path}/file/search' in line
+    assert 'use another --work-dir' in line
+
+
 def test_checkpoint_with_a_missing_key(search, supernet, tmp_path, capsys):
     weights = torch.load(supernet)['state_dict']
     weights.pop('backbone.stem.0.weight')

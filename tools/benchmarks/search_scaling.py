@@ -2,12 +2,15 @@
 
 Each run is a search by `tools/search.py` with its own work dir. The clock
 runs from the time when each worker has had a candidate until the last one is
-recorded, so that the start of the processes does not count. Arguments that
-are not known here go to `tools/search.py`, such as
+recorded, so that the start of the processes does not count. On a machine that
+others use as well, look at the share of the time in which workers evaluate,
+and at the CPU time of a candidate: neither depends much on the others.
+Arguments that are not known here go to `tools/search.py`, such as
 `--cfg-options val_cfg.generations=4`.
 """
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -32,12 +35,13 @@ class Throughput:
     Attributes:
         per_hour: Candidates an hour.
         seconds: Mean duration of an evaluation.
-        cpu: CPU seconds of all processes for each candidate, their start
-            included.
+        busy: Share of the time in which workers evaluate.
+        cpu: CPU seconds of all processes for each candidate.
     """
 
     per_hour: float
     seconds: float
+    busy: float
     cpu: float
 
 
@@ -95,35 +99,53 @@ def num_recorded(record: Path) -> int:
     return max(0, record.read_bytes().count(b'\n') - 1)
 
 
+def cpu_seconds(root: int) -> float:
+    """Returns the CPU time so far of a process and all that it started."""
+    parents, ticks = {}, {}
+    for file in Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):
+            fields = file.read_text().rpartition(')')[2].split()
+            pid = int(file.parent.name)
+            parents[pid] = int(fields[1])
+            # User and system, and both of children that have ended.
+            ticks[pid] = sum(map(int, fields[11:15]))
+    total, family = 0, [root]
+    while family:
+        pid = family.pop()
+        total += ticks.get(pid, 0)
+        family += [child for child, one in parents.items() if one == pid]
+    return total / os.sysconf('SC_CLK_TCK')
+
+
 def run(command: list[str], work_dir: Path, workers: int) -> Throughput:
     """Runs a search; watches its record grow."""
     record = work_dir / 'search_record.jsonl'
     record.unlink(missing_ok=True)
     seen: list[float] = []
-    before = os.times()
+    # CPU time when the clock starts and when the last one was recorded.
+    cpu: list[float] = []
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             new = num_recorded(record) - len(seen)
             seen += [time.monotonic()] * new
+            if new > 0 and len(seen) >= workers:
+                cpu = [*cpu[:1], cpu_seconds(process.pid)]
             time.sleep(0.01)
     if process.returncode:
         raise RuntimeError(
             f'{" ".join(command)} ended with code {process.returncode}; run '
             'it by itself to see why'
         )
-    after = os.times()
-    candidates = SearchRecord.read(record).candidates
-    cpu = (
-        after.children_user
-        + after.children_system
-        - before.children_user
-        - before.children_system
-    )
-    first = workers - 1
+    candidates = SearchRecord.read(record).candidates[workers:]
+    if len(candidates) < 1:
+        raise ValueError(f'a search for {workers} workers needs more paths')
+    span = seen[-1] - seen[workers - 1]
+    work = sum(one.seconds for one in candidates)
     return Throughput(
-        per_hour=3600 * (len(seen) - 1 - first) / (seen[-1] - seen[first]),
-        seconds=sum(one.seconds for one in candidates) / len(candidates),
-        cpu=cpu / len(candidates),
+        per_hour=3600 * len(candidates) / span,
+        seconds=work / len(candidates),
+        busy=work / span / workers,
+        cpu=(cpu[-1] - cpu[0]) / len(candidates),
     )
 
 
@@ -131,7 +153,7 @@ def main() -> None:
     args, rest = parse_args()
     table = Table(title=f'Candidates an hour, {os.cpu_count()} CPU cores')
     for column in ('executor', 'workers', 'an hour', 'of the ideal',
-                   's each', 'CPU s each'):  # fmt: skip
+                   'busy', 's each', 'CPU s each'):  # fmt: skip
         table.add_column(column, justify='right')
     for executor in args.executors:
         alone = None
@@ -145,6 +167,7 @@ def main() -> None:
                 str(workers),
                 f'{result.per_hour:.0f}',
                 f'{result.per_hour / (alone * workers):.0%}',
+                f'{result.busy:.0%}',
                 f'{result.seconds:.2f}',
                 f'{result.cpu:.2f}',
             )
