@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from detnas_mm.cost import Constraint
+from detnas_mm.cost import COSTS, Constraint
 from detnas_mm.search import (
     NSGA2,
     Evolution,
@@ -13,7 +13,6 @@ from detnas_mm.search import (
 from detnas_mm.structures import Path, SearchSpace
 
 _KINDS = {'evolution': Evolution, 'random': RandomSearch}
-COSTS = ('macs', 'params', 'latency')
 
 
 def algorithm_settings(
@@ -24,6 +23,7 @@ def algorithm_settings(
     lookahead: int,
     minimise: Sequence[str],
     mutation_prob: float,
+    maximise: Sequence[str] = (),
     **evolution: float | None,
 ) -> dict:
     """Returns what defines an algorithm, as plain data.
@@ -36,6 +36,7 @@ def algorithm_settings(
         minimise: Costs to be low beside a high fitness: if there are any, the
             evolution is NSGA-II.
         mutation_prob: Probability that a choice of a mutated path is redrawn.
+        maximise: Metrics to be high beside the fitness, with the same effect.
         evolution: Further settings of the algorithm ``'evolution'``.
 
     Raises:
@@ -57,12 +58,14 @@ def algorithm_settings(
             f'{algorithm!r}'
         )
     settings = dict(type=algorithm, population=population)
-    if algorithm == 'evolution' and minimise:
+    if algorithm == 'evolution' and (minimise or maximise):
         settings.update(
             type='nsga2',
             mutation_prob=mutation_prob,
             minimise=list(minimise),
         )
+        if maximise:
+            settings.update(maximise=list(maximise))
     elif algorithm == 'evolution':
         settings.update(mutation_prob=mutation_prob, **evolution)
     if lookahead:
@@ -97,6 +100,8 @@ def build_algorithm(
     settings.update(is_legal=constraint.is_legal, seed=seed)
     if kind == 'nsga2':
         costs = path_costs(constraint, settings.pop('minimise'))
+        # The algorithm is told their values; it need not know the names.
+        settings.pop('maximise', None)
         return NSGA2(space, costs=costs, **settings)
     return _KINDS[kind](space, **settings)
 

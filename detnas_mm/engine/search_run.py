@@ -33,6 +33,7 @@ class SearchRun:
         generations: Number of generations.
         lookahead: How many generations are begun before one has ended.
         max_failures: Failed candidates in a row that end the search.
+        maximise: Metrics that the algorithm is told beside the fitness.
     """
 
     algorithm: SearchAlgorithm
@@ -44,6 +45,7 @@ class SearchRun:
     generations: int
     lookahead: int
     max_failures: int
+    maximise: Sequence[str] = ()
 
     def run(self) -> Candidate:
         """Runs all generations and returns the fittest candidate.
@@ -97,8 +99,15 @@ class SearchRun:
             self.progress.report_generation(generation, candidates)
         self.algorithm.tell(
             _paths(proposals),
-            [candidate.fitness for candidate in candidates],
+            [self._scores(candidate) for candidate in candidates],
         )
+
+    def _scores(self, candidate: Candidate) -> float | list[float] | None:
+        """Returns what the algorithm is told of a candidate."""
+        if candidate.fitness is None or not self.maximise:
+            return candidate.fitness
+        further = [candidate.metrics[name] for name in self.maximise]
+        return [candidate.fitness, *further]
 
     def _evaluate(
         self,
