@@ -3,6 +3,8 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -16,8 +18,10 @@ from detnas_mm.command_line import (
     run_command,
 )
 from detnas_mm.compat import setup_compat
+from detnas_mm.cost import COSTS
 from detnas_mm.evaluation import job_rank
 from detnas_mm.interrupts import Interrupted, stop_on_signals
+from detnas_mm.structures import get_search_space
 from detnas_mm.structures.files import require_writable
 
 
@@ -54,9 +58,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--objectives',
         nargs='+',
-        metavar=('METRIC', 'COST'),
-        help='search for the Pareto front of a metric and of costs (macs, '
-        'params, latency), such as: --objectives coco/bbox_mAP macs',
+        metavar='OBJECTIVE',
+        help='search for the Pareto front of metrics, the first of which is '
+        'the fitness, and of costs (macs, params, latency), such as: '
+        '--objectives coco/bbox_mAP macs',
     )
     parser.add_argument(
         '--paths',
@@ -78,6 +83,25 @@ def require_search_loop(config: Config) -> None:
         )
 
 
+def read_objectives(names: Sequence[str]) -> dict:
+    """Sorts objectives into the fitness, further metrics and costs."""
+    costs = [name for name in names if name in COSTS]
+    metrics = [name for name in names if name not in COSTS]
+    if not metrics or len(set(names)) < max(len(names), 2):
+        raise ValueError(
+            '`--objectives` takes a metric and at least one cost or further '
+            f'metric, such as coco/bbox_mAP macs, got {" ".join(names)}'
+        )
+    for name in metrics:
+        close = get_close_matches(name.lower(), COSTS, n=1, cutoff=0.7)
+        if close:
+            raise ValueError(
+                f'`--objectives` has no cost {name!r}, did you mean '
+                f'{close[0]}?'
+            )
+    return dict(metric=metrics[0], maximise=metrics[1:], minimise=costs)
+
+
 def apply_arguments(config: Config, args: argparse.Namespace) -> None:
     """Takes the settings of the search from the command line."""
     config.load_from = args.checkpoint
@@ -89,12 +113,7 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
         if getattr(args, name) is not None:
             search[name] = getattr(args, name)
     if args.objectives is not None:
-        if len(args.objectives) < 2:
-            raise ValueError(
-                '`--objectives` takes a metric and at least one cost, such '
-                f'as coco/bbox_mAP macs, got {args.objectives[0]}'
-            )
-        search.metric, *search.minimise = args.objectives
+        search.update(read_objectives(args.objectives))
     if args.paths is not None:
         search.algorithm = 'given'
         search.paths = args.paths
@@ -106,6 +125,16 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
             raise ValueError('`--address` goes with `--executor ray`')
         executor['address'] = args.address
     search.executor = executor or None
+
+
+def require_inputs(config: Config) -> None:
+    """Checks what can be checked before MMEngine prints the whole config."""
+    if not Path(config.load_from).is_file():
+        raise FileNotFoundError(f'no checkpoint at {config.load_from}')
+    space = config.model.get('backbone', {}).get('search_space')
+    if space is not None:
+        for path in config.val_cfg.get('paths', ()):
+            get_search_space(space).parse(path)
 
 
 def search(config: Config, rank: int) -> None:
@@ -130,6 +159,9 @@ def main() -> None:
     config = load_config(args)
     require_search_loop(config)
     apply_arguments(config, args)
+    if args.launcher == 'none':
+        # Else the others would wait for a process that is gone.
+        require_inputs(config)
     rank = job_rank(args.launcher)
     if rank:
         # Only rank 0 keeps the record; the others leave their logs.

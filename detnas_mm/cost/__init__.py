@@ -1,11 +1,12 @@
 """What a path costs: look-ups in tables, no network is built."""
 
-from .constraint import Bounds, Constraint
+from .constraint import COSTS, Bounds, Constraint
 from .latency import LatencyTable
 from .mac_bins import MacBins
 from .macs import backbone_macs, backbone_params, cost_table
 
 __all__ = [
+    'COSTS',
     'Bounds',
     'Constraint',
     'LatencyTable',

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from detnas_mm.cost import Constraint
+from detnas_mm.cost import COSTS, Constraint
 from detnas_mm.search import (
     NSGA2,
     Evolution,
@@ -14,7 +14,6 @@ from detnas_mm.search import (
 from detnas_mm.structures import Path, SearchSpace
 
 _KINDS = {'evolution': Evolution, 'random': RandomSearch}
-COSTS = ('macs', 'params', 'latency')
 
 
 def algorithm_settings(
@@ -26,6 +25,7 @@ def algorithm_settings(
     minimise: Sequence[str],
     mutation_prob: float,
     race: Race | None = None,
+    maximise: Sequence[str] = (),
     **evolution: float | None,
 ) -> dict:
     """Returns what defines an algorithm, as plain data.
@@ -39,6 +39,7 @@ def algorithm_settings(
             evolution is NSGA-II.
         mutation_prob: Probability that a choice of a mutated path is redrawn.
         race: Drops candidates that cannot become parents.
+        maximise: Metrics to be high beside the fitness, with the same effect.
         evolution: Further settings of the algorithm ``'evolution'``.
 
     Raises:
@@ -52,11 +53,12 @@ def algorithm_settings(
         )
     if lookahead < 0:
         raise ValueError(f'`lookahead` must be at least 0, got {lookahead}')
-    if race is not None and (algorithm != 'evolution' or minimise):
+    objectives = [*minimise, *maximise]
+    if race is not None and (algorithm != 'evolution' or objectives):
         raise ValueError(
-            "`race` goes with the algorithm 'evolution' without `minimise`: "
-            'no other has parents that a candidate could fail to reach by its '
-            f'score alone; got {algorithm!r} and {list(minimise)}'
+            "`race` goes with the algorithm 'evolution' of one objective: no "
+            'other has parents that a candidate could fail to reach by its '
+            f'score alone; got {algorithm!r} and further ones {objectives}'
         )
     if race is not None and lookahead:
         raise ValueError(
@@ -71,12 +73,14 @@ def algorithm_settings(
             f'{algorithm!r}'
         )
     settings = dict(type=algorithm, population=population)
-    if algorithm == 'evolution' and minimise:
+    if algorithm == 'evolution' and (minimise or maximise):
         settings.update(
             type='nsga2',
             mutation_prob=mutation_prob,
             minimise=list(minimise),
         )
+        if maximise:
+            settings.update(maximise=list(maximise))
     elif algorithm == 'evolution':
         settings.update(mutation_prob=mutation_prob, **evolution)
     if lookahead:
@@ -136,6 +140,8 @@ def build_algorithm(
     settings.update(is_legal=constraint.is_legal, seed=seed)
     if kind == 'nsga2':
         costs = path_costs(constraint, settings.pop('minimise'))
+        # The algorithm is told their values; it need not know the names.
+        settings.pop('maximise', None)
         return NSGA2(space, costs=costs, **settings)
     return _KINDS[kind](space, **settings)
 

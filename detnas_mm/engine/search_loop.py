@@ -73,6 +73,7 @@ class EvolutionSearchLoop(BaseLoop):
         minimise: Costs to be low beside a high fitness, any of ``'macs'``,
             ``'params'`` and ``'latency'``: then the whole Pareto front is
             searched for (NSGA-II), and its points are written to ``front``.
+        maximise: Metrics to be high beside ``metric``, with the same effect.
         lookahead: How many generations are begun before one has ended, so
             that no worker is idle. Then parents are of an earlier generation.
         seed: Seed of the search.
@@ -119,6 +120,7 @@ class EvolutionSearchLoop(BaseLoop):
         num_crossover: int | None = None,
         num_random: int = 0,
         minimise: Sequence[str] = (),
+        maximise: Sequence[str] = (),
         lookahead: int = 0,
         seed: int = 0,
         resume: bool = False,
@@ -148,7 +150,7 @@ class EvolutionSearchLoop(BaseLoop):
         self.metric = metric
         self.generations = 1 if algorithm == 'given' else generations
         self.population = len(paths) if algorithm == 'given' else population
-        self.minimise = minimise
+        self.minimise, self.maximise = minimise, maximise
         self.lookahead = lookahead
         self.seed = seed
         self.overwrite = overwrite
@@ -160,6 +162,7 @@ class EvolutionSearchLoop(BaseLoop):
             population=population,
             lookahead=lookahead,
             minimise=minimise,
+            maximise=maximise,
             parents=parents,
             mutation_prob=mutation_prob,
             num_mutation=num_mutation,
@@ -216,6 +219,7 @@ class EvolutionSearchLoop(BaseLoop):
             self.metric,
             chunk=self.chunk,
             stopwatch=self.validation.stopwatch,
+            further=self.maximise,
         )
 
     def _search(self) -> dict:
@@ -250,8 +254,10 @@ class EvolutionSearchLoop(BaseLoop):
                 logger=self.runner.logger,
             ) as evaluator:
                 best = self._run(record, evaluator)
-            if self.minimise:
-                self.results.write_front(record.candidates, self.minimise)
+            if self.minimise or self.maximise:
+                self.results.write_front(
+                    record.candidates, self.minimise, self.maximise
+                )
         return dict(best.metrics)
 
     def _run(
@@ -273,6 +279,7 @@ class EvolutionSearchLoop(BaseLoop):
             record=record,
             progress=progress,
             on_best=self.results.write_best,
+            maximise=self.maximise,
             generations=self.generations,
             lookahead=self.lookahead,
             max_failures=self.max_failures,

@@ -76,6 +76,8 @@ class SearchProgress:
             'params': candidate.params,
             'seconds': candidate.seconds,
         }
+        for part, seconds in candidate.seconds_by_part.items():
+            scalars[f'seconds_{part}'] = seconds
         self._visualize(scalars, candidate.index)
 
     def report_generation(

@@ -59,7 +59,10 @@ class SearchResults:
         write_atomically(self.work_dir / BEST_BACKBONE, self._config(best))
 
     def write_front(
-        self, candidates: Sequence[Candidate], minimise: Sequence[str]
+        self,
+        candidates: Sequence[Candidate],
+        minimise: Sequence[str],
+        maximise: Sequence[str] = (),
     ) -> None:
         """Writes ``front.json``, and the folder ``front``.
 
@@ -69,8 +72,9 @@ class SearchResults:
         Args:
             candidates: All candidates of the search.
             minimise: The costs that are low on the front.
+            maximise: The metrics beside the fitness that are high.
         """
-        front = pareto_front(candidates, minimise)
+        front = pareto_front(candidates, minimise, maximise)
         folder = self.work_dir / FRONT_FOLDER
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

@@ -35,6 +35,7 @@ class SearchRun:
         lookahead: How many generations are begun before one has ended.
         max_failures: Failed candidates in a row that end the search.
         race: Says which candidates are not scored to the end.
+        maximise: Metrics that the algorithm is told beside the fitness.
     """
 
     algorithm: SearchAlgorithm
@@ -47,6 +48,7 @@ class SearchRun:
     lookahead: int
     max_failures: int
     race: Race | None = None
+    maximise: Sequence[str] = ()
 
     def run(self) -> Candidate:
         """Runs all generations and returns the fittest candidate.
@@ -100,8 +102,15 @@ class SearchRun:
             self.progress.report_generation(generation, candidates)
         self.algorithm.tell(
             _paths(proposals),
-            [candidate.fitness for candidate in candidates],
+            [self._scores(candidate) for candidate in candidates],
         )
+
+    def _scores(self, candidate: Candidate) -> float | list[float] | None:
+        """Returns what the algorithm is told of a candidate."""
+        if candidate.fitness is None or not self.maximise:
+            return candidate.fitness
+        further = [candidate.metrics[name] for name in self.maximise]
+        return [candidate.fitness, *further]
 
     def _evaluate(
         self,

@@ -108,6 +108,7 @@ class LocalEvaluator:
     Args:
         score: Scores paths together.
         metric: Key of the metric that is the fitness.
+        further: Further metrics that a candidate must have.
         attempts: How often a path is tried before it counts as failed. After
             the first time it is tried alone.
         chunk: How many paths are scored together. They are yielded together,
@@ -122,12 +123,14 @@ class LocalEvaluator:
         attempts: int = 2,
         chunk: int = 1,
         stopwatch: Stopwatch | None = None,
+        further: Sequence[str] = (),
     ) -> None:
         for name, value in (('attempts', attempts), ('chunk', chunk)):
             if value < 1:
                 raise ValueError(f'`{name}` must be at least 1, got {value}')
         self.score = score
         self.metric = metric
+        self.further = further
         self.attempts = attempts
         self.chunk = chunk
         self.stopwatch = stopwatch or Stopwatch()
@@ -175,7 +178,7 @@ class LocalEvaluator:
         }
         return [
             replace(
-                judge(outcome, self.metric),
+                judge(outcome, self.metric, self.further),
                 seconds=seconds,
                 seconds_by_part=by_part,
             )
@@ -204,16 +207,19 @@ def one_by_one(score: Callable[[Path], Mapping[str, float]]) -> Score:
     return score_each
 
 
-def judge(outcome: Outcome, metric: str) -> Evaluation:
+def judge(
+    outcome: Outcome, metric: str, further: Sequence[str] = ()
+) -> Evaluation:
     """Takes the fitness out of the metrics of an evaluator.
 
     Args:
         outcome: What the evaluator gave, or the exception that ended the
             evaluation.
         metric: Key of the metric that is the fitness.
+        further: Further metrics without which the evaluation has failed.
 
     Raises:
-        UnknownMetricError: If there are metrics, but not this one.
+        UnknownMetricError: If there are metrics, but not one of these.
     """
     if isinstance(outcome, Exception):
         return Evaluation(None, error=describe(outcome))
@@ -232,17 +238,18 @@ def judge(outcome: Outcome, metric: str) -> Evaluation:
         # mmdet's CocoMetric gives none when no box was predicted at all.
         return Evaluation(None, error='the evaluator gave no metrics: the '
                           'detector predicted nothing')  # fmt: skip
-    if metric not in numbers:
-        raise UnknownMetricError(
-            f'the evaluator gives no {metric!r}, choose one of '
-            f'{", ".join(numbers)}'
-        )
-    if metric not in finite:
-        return Evaluation(None, finite, error=f'{metric} is {numbers[metric]}')
-    if metric.startswith('coco/') and finite[metric] == -1:
-        # What COCO's evaluation gives where there is nothing to find.
-        return Evaluation(None, finite, error=f'{metric} is -1: the search '
-                          'split has no such object')  # fmt: skip
+    for name in (metric, *further):
+        if name not in numbers:
+            raise UnknownMetricError(
+                f'the evaluator gives no {name!r}, choose one of '
+                f'{", ".join(numbers)}'
+            )
+        if name not in finite:
+            return Evaluation(None, finite, error=f'{name} is {numbers[name]}')
+        if name.startswith('coco/') and finite[name] == -1:
+            # What COCO's evaluation gives where there is nothing to find.
+            return Evaluation(None, finite, error=f'{name} is -1: the search '
+                              'split has no such object')  # fmt: skip
     return Evaluation(finite[metric], finite)
 
 

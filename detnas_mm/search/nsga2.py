@@ -17,7 +17,7 @@ Costs = Callable[[Path], Sequence[float]]
 
 
 class NSGA2:
-    """Multi-objective evolution: a high fitness, and low costs.
+    """Multi-objective evolution: high scores, and low costs.
 
     Parents are the ``population`` best of all history, by the number of
     their front and, within a front, by how far they are from their
@@ -51,6 +51,7 @@ class NSGA2:
         require_mutation_prob(mutation_prob)
         self.costs = costs
         self.mutation_prob = mutation_prob
+        self._scores: dict[Path, tuple[float, ...]] = {}
 
     def ask(self, pending: Sequence[Sequence[Path]] = ()) -> list[Path]:
         """Returns the next generation: all legal, none told or pending."""
@@ -73,16 +74,26 @@ class NSGA2:
         return self._history.propose(origins, make, pending)
 
     def tell(
-        self, paths: Sequence[Path], fitnesses: Sequence[float | None]
+        self,
+        paths: Sequence[Path],
+        fitnesses: Sequence[float | Sequence[float] | None],
     ) -> None:
         """Takes the fitness of each path of a whole generation.
 
         Args:
             paths: The paths, in any order.
-            fitnesses: Their fitness, higher is better; ``None`` for a failed
-                path, which never becomes a parent.
+            fitnesses: Their fitness, or several scores of each of which the
+                first is the fitness, all of them better when higher; ``None``
+                for a failed path, which never becomes a parent.
+
+        Raises:
+            ValueError: If a score is not finite.
         """
-        self._history.tell(paths, fitnesses)
+        scores = [None if one is None else _scores(one) for one in fitnesses]
+        self._history.tell(paths, [one and one[0] for one in scores])
+        for path, one in zip(paths, scores, strict=True):
+            if one is not None:
+                self._scores.setdefault(tuple(path), one)
 
     @property
     def best(self) -> ScoredPath | None:
@@ -96,7 +107,10 @@ class NSGA2:
             return []
         values = np.array(
             [
-                (one.fitness, *(-cost for cost in self.costs(one.path)))
+                (
+                    *self._scores[one.path],
+                    *(-cost for cost in self.costs(one.path)),
+                )
                 for one in scored
             ]
         )
@@ -109,6 +123,16 @@ class NSGA2:
         order = np.lexsort((-distances, ranks))
         best = order[: self._history.population]
         return [scored[index].path for index in best.tolist()]
+
+
+def _scores(fitness: float | Sequence[float]) -> tuple[float, ...]:
+    scores = tuple(np.atleast_1d(fitness).tolist())
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            f'`fitnesses` must be finite, or None for a failed path, got '
+            f'{fitness}'
+        )
+    return scores
 
 
 def crowding_distances(values: np.ndarray) -> np.ndarray:

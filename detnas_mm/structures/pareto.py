@@ -36,24 +36,29 @@ def pareto_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def pareto_front(
-    candidates: Sequence[Candidate], minimise: Sequence[str] = ('macs',)
+    candidates: Sequence[Candidate],
+    minimise: Sequence[str] = ('macs',),
+    maximise: Sequence[str] = (),
 ) -> list[Candidate]:
-    """Returns the candidates that none other beats in fitness and costs.
+    """Returns the candidates that none other beats in scores and costs.
 
     Of several equal in all only the earliest is taken.
 
     Args:
         candidates: Candidates; failed ones are left out.
         minimise: The costs, names of fields of a candidate.
+        maximise: Scores beside the fitness, keys of its metrics.
 
     Returns:
-        The front in the order of the first cost, the cheapest first.
+        The front in the order of the first cost, the cheapest first; without
+        costs, of the fitness, the fittest last.
     """
     points = {}
     for one in candidates:
         if one.status is Status.COMPLETE:
+            scores = [one.metrics[name] for name in maximise]
             costs = [-getattr(one, cost) for cost in minimise]
-            points.setdefault((one.fitness, *costs), one)
+            points.setdefault((one.fitness, *scores, *costs), one)
     if not points:
         return []
     ranks = pareto_ranks(np.array(list(points)))
@@ -62,4 +67,5 @@ def pareto_front(
         for one, rank in zip(points.values(), ranks, strict=True)
         if rank == 0
     ]
-    return sorted(front, key=lambda one: getattr(one, minimise[0]))
+    order = minimise[0] if minimise else 'fitness'
+    return sorted(front, key=lambda one: getattr(one, order))

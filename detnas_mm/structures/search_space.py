@@ -145,8 +145,9 @@ class SearchSpace:
         for block, choice in enumerate(path):
             if not 0 <= choice < self.num_choices:
                 raise ValueError(
-                    f'digit {_digits([choice])!r} of block {block} must be '
-                    f'one of {_digits(range(self.num_choices))!r}, got path '
+                    f'digit {_digits([choice])!r} of block {block} (of 0 to '
+                    f'{self.num_blocks - 1}) must be one of '
+                    f'{_digits(range(self.num_choices))!r}, got path '
                     f'{_digits(path)!r}'
                 )
         return path

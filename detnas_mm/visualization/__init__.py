@@ -7,15 +7,14 @@ from .data import (
     Progress,
     Reference,
     Search,
-    Timing,
     choice_shares,
     cost_scores,
     fittest,
     make_search,
     progress,
-    timing,
 )
 from .report import write_report
+from .timing import Timing, timing
 
 __all__ = [
     'ChoiceShares',

@@ -1,8 +1,9 @@
 """What a report shows, computed from the record of a search alone."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -23,8 +24,6 @@ from detnas_mm.structures import (
 TOP = 50
 # Metrics that are percentages; those of COCO and VOC are from 0 to 1.
 _PERCENT = 'accuracy/'
-# What is left of an evaluation beside its parts.
-_OTHER = 'other'
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,24 @@ class Search:
         return best_candidate(list(self.candidates))
 
     @property
+    def minimise(self) -> tuple[str, ...]:
+        """The costs that were to be low; MACs, where a score was alone."""
+        algorithm = self.header.algorithm
+        alone = not algorithm.get('maximise')
+        default = ('macs',) if alone else ()
+        return tuple(algorithm.get('minimise') or default)
+
+    @property
+    def maximise(self) -> tuple[str, ...]:
+        """The metrics that were to be high beside the fitness."""
+        return tuple(self.header.algorithm.get('maximise') or ())
+
+    @property
+    def front(self) -> list[Candidate]:
+        """Those that no other candidate beats in all objectives."""
+        return pareto_front(self.candidates, self.minimise, self.maximise)
+
+    @property
     def has_latency(self) -> bool:
         """Whether the search predicted latencies."""
         return any(one.latency is not None for one in self.candidates)
@@ -111,18 +128,29 @@ def make_search(
     """Takes what a report needs out of a record.
 
     Raises:
-        ValueError: If the search space or a path of the record is corrupt.
+        ValueError: If the search space, a path or an objective of the record
+            is corrupt.
     """
     space = get_search_space(record.header.search_space)
     for candidate in record.candidates:
         space.parse(candidate.path)
-    return Search(
+    search = Search(
         name,
         record.header,
         space,
         tuple(record.candidates),
         tuple(references),
     )
+    for one in search.complete:
+        costs = [getattr(one, cost, None) for cost in search.minimise]
+        scores = [one.metrics.get(metric) for metric in search.maximise]
+        if not all(isinstance(value, Real) for value in costs + scores):
+            raise ValueError(
+                f'candidate {one.index} of {record.path} lacks an objective '
+                f'of the search: {", ".join(search.minimise)}, '
+                f'{", ".join(search.maximise)}'
+            )
+    return search
 
 
 @dataclass(frozen=True)
@@ -230,59 +258,6 @@ def choice_shares(
         row[blocks, list(space.parse(candidate.path))] += 1
     shares /= np.maximum(shares.sum(axis=2, keepdims=True), 1)
     return ChoiceShares(tuple(generations), shares)
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What the evaluations took, in seconds.
-
-    Attributes:
-        index: Number of each candidate.
-        seconds: Its duration.
-        median: The median of the durations.
-        total: Their sum over all candidates, whichever process ran them.
-        by_part: For each part of an evaluation what it took of each
-            candidate, with ``'other'`` for the rest; empty where no parts
-            were recorded. The parts of a candidate add up to its duration.
-    """
-
-    index: tuple[int, ...]
-    seconds: tuple[float, ...]
-    median: float
-    total: float
-    by_part: Mapping[str, tuple[float, ...]]
-
-    def share(self, part: str) -> float:
-        """Share of a part in the time of all candidates, from 0 to 1."""
-        return sum(self.by_part[part]) / (self.total or 1)
-
-
-def timing(candidates: Sequence[Candidate]) -> Timing:
-    """Collects what the evaluation of each candidate took."""
-    seconds = tuple(c.seconds for c in candidates)
-    return Timing(
-        index=tuple(c.index for c in candidates),
-        seconds=seconds,
-        median=statistics.median(seconds) if seconds else 0.0,
-        total=sum(seconds),
-        by_part=_by_part(candidates),
-    )
-
-
-def _by_part(
-    candidates: Sequence[Candidate],
-) -> dict[str, tuple[float, ...]]:
-    recorded = [one.seconds_by_part for one in candidates]
-    parts = dict.fromkeys(part for one in recorded for part in one)
-    if not parts:
-        return {}
-    named = {part: [one.get(part, 0.0) for one in recorded] for part in parts}
-    sums = map(sum, zip(*named.values(), strict=True))
-    named[_OTHER] = [
-        max(0.0, one.seconds - known)
-        for one, known in zip(candidates, sums, strict=True)
-    ]
-    return {part: tuple(values) for part, values in named.items()}
 
 
 def fittest(candidates: Sequence[Candidate], count: int) -> list[Candidate]:

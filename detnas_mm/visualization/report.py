@@ -9,27 +9,27 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from detnas_mm.structures import Candidate, pareto_front
+from detnas_mm.structures import Candidate
 from detnas_mm.structures.config_text import model_text
 from detnas_mm.structures.files import write_atomically
 
 from .architecture import draw_architecture
 from .charts import (
-    draw_choice_shares,
     draw_comparison,
     draw_cost_scores,
     draw_progress,
     draw_timing,
 )
+from .choice_chart import draw_choice_shares
 from .data import (
     Search,
     choice_shares,
     cost_scores,
     fittest,
     progress,
-    timing,
 )
 from .theme import COLOURS, NARROW, WIDE, Size, inline_svg, png, svg
+from .timing import timing
 from .units import duration, magnitude
 
 ROWS = 20
@@ -237,10 +237,24 @@ def render_page(
         sizes=(WIDE, NARROW),
         rows=ROWS,
         fittest=fittest,
-        pareto_front=pareto_front,
         timing=timing,
         use_lines=use_lines,
+        settings=settings_text,
     )
+
+
+def settings_text(settings: Mapping) -> str:
+    """Returns settings as a reader wants them: those that are set."""
+    parts = []
+    for name, value in settings.items():
+        # The rest of a detector counts only where there is one.
+        if value is None or (name.startswith('rest_') and not value):
+            continue
+        if isinstance(value, (list, tuple)):
+            value = ' '.join(map(str, value))
+        is_large = isinstance(value, (int, float)) and value >= 10_000
+        parts.append(f'{name} {magnitude(value) if is_large else value}')
+    return ', '.join(parts)
 
 
 def use_lines(search: Search, candidate: Candidate) -> str:

@@ -57,6 +57,18 @@ def test_each_point_is_a_backbone_and_a_config(work_dir):
         assert path == one['path']
 
 
+def test_metrics_may_be_objectives(tmp_path):
+    """Of two that add up to one, no path beats another."""
+    toy_runner(tmp_path / 'search', maximise=['toy/other']).val()
+    header, candidates = read(tmp_path / 'search')
+    assert header.algorithm['type'] == 'nsga2'
+    assert header.algorithm['maximise'] == ['toy/other']
+    front = json.loads((tmp_path / 'search' / 'front.json').read_text())
+    assert {one['path'] for one in front} == {one.path for one in candidates}
+    scores = [one['fitness'] for one in front]
+    assert scores == sorted(scores)
+
+
 def test_it_is_gone_on_with(work_dir, tmp_path):
     """Half of the record gives the same search again."""
     lines = (work_dir / 'search_record.jsonl').read_text().splitlines(True)

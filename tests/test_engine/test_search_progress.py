@@ -18,7 +18,7 @@ CANDIDATES = [
             dict(fitness=0.2),
             dict(fitness=0.1),
             dict(fitness=None, status='failed', error='lost'),
-            dict(fitness=0.4),
+            dict(fitness=0.4, seconds_by_part={'reading': 0.125}),
         ]
     )
 ]
@@ -71,6 +71,7 @@ EXPECTED = {
     'search/macs': [(step, 1234) for step in range(4)],
     'search/params': [(step, 567) for step in range(4)],
     'search/seconds': [(step, 1 / 7) for step in range(4)],
+    'search/seconds_reading': [(3, 0.125)],
     'search/generation': [(1, 0), (3, 1)],
     'search/generation_min': [(1, 0.1), (3, 0.4)],
     'search/generation_mean': [(1, pytest.approx(0.15)), (3, 0.4)],

@@ -52,6 +52,17 @@ def test_metric_that_is_no_number_is_unknown():
         judge(METRICS, 'coco/bbox_mAP_copypaste')
 
 
+def test_further_metrics_are_required():
+    further = ('coco/bbox_mAP_50',)
+    assert judge(METRICS, 'coco/bbox_mAP', further).fitness == 0.1 + 0.2
+    # There is no small object: nothing that could be high.
+    result = judge(METRICS, 'coco/bbox_mAP', (*further, 'coco/bbox_mAP_s'))
+    assert result.fitness is None
+    assert 'coco/bbox_mAP_s is -1' in result.error
+    with pytest.raises(UnknownMetricError, match="'coco/mAP_s'"):
+        judge(METRICS, 'coco/bbox_mAP', ('coco/mAP_s',))
+
+
 @pytest.mark.parametrize('value', [math.nan, math.inf, torch.tensor(math.nan)])
 def test_metric_that_is_not_finite_is_a_failure(value):
     result = judge({'mAP': value, 'AP50': 0.5}, 'mAP')

@@ -90,6 +90,29 @@ def test_children_are_made_of_the_parents_choices():
         assert set(one.path) <= {0, 3}
 
 
+def test_further_scores_are_objectives_like_costs():
+    """The same search, whether cheapness is a cost or a score."""
+    settings = dict(population=8, seed=1)
+    by_cost = NSGA2(TINY, costs=cost, **settings)
+    by_score = NSGA2(TINY, costs=lambda path: [], **settings)
+    fitness = additive_fitness(TINY, 0)
+    for _ in range(4):
+        paths = by_cost.ask()
+        assert by_score.ask() == paths
+        by_cost.tell(paths, [fitness(path) for path in paths])
+        by_score.tell(
+            paths, [(fitness(path), -cost(path)[0]) for path in paths]
+        )
+    assert by_score.best == by_cost.best
+
+
+def test_further_scores_must_be_finite():
+    search = NSGA2(FOUR_BLOCKS, costs=cost, population=1)
+    with pytest.raises(ValueError, match='must be finite.*nan'):
+        search.tell([(0, 0, 0, 0)], [(1.0, np.nan)])
+    assert search.best is None
+
+
 def test_parents_are_the_first_fronts():
     search = NSGA2(FOUR_BLOCKS, costs=cost, population=2)
     search.tell([(0, 0, 0, 0), (3, 3, 3, 3)], [1.0, 2.0])

@@ -46,6 +46,19 @@ def test_front_of_candidates_is_rank_0_of_fitness_and_macs(points):
     assert [one.macs for one in front] == sorted(one.macs for one in front)
 
 
+@given(values)
+def test_front_of_metrics_is_that_of_costs_with_the_sign_changed(points):
+    candidates = [
+        candidate(index, fitness=fitness, macs=value, metrics={'m': -value})
+        for index, (fitness, value) in enumerate(points)
+    ]
+    by_cost = pareto_front(candidates)
+    by_metric = pareto_front(candidates, (), ('m',))
+    assert {one.index for one in by_metric} == {one.index for one in by_cost}
+    scores = [one.fitness for one in by_metric]
+    assert scores == sorted(scores)
+
+
 def test_failed_candidates_are_on_no_front():
     failed = candidate(0, fitness=None, status='failed', error='lost')
     assert pareto_front([failed]) == []

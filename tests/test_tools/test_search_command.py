@@ -11,6 +11,8 @@ from command_lines import (
 )
 from kit.digits_runs import read_candidates
 
+from detnas_mm.structures import SearchRecord
+
 SEARCH = config_file('retinanet_detnas-search-tiny_fpn_digits')
 LARGE = ['val_cfg.constraint.max_macs=1e9']
 
@@ -152,10 +154,17 @@ def test_data_that_are_not_there(search, capsys):
 
 
 def test_front_is_searched_for(search, tmp_path):
-    search('--objectives', 'coco/bbox_mAP', 'macs', options=LARGE)
+    objectives = ['coco/bbox_mAP', 'coco/bbox_mAP_50', 'macs']
+    search('--objectives', *objectives, options=LARGE)
     assert (tmp_path / 'search' / 'front' / '000.py').exists()
+    record = SearchRecord.read(tmp_path / 'search' / 'search_record.jsonl')
+    assert record.header.metric == objectives[0]
+    assert record.header.algorithm['maximise'] == objectives[1:2]
+    assert record.header.algorithm['minimise'] == objectives[2:]
 
 
 def test_objectives_need_a_cost(search, capsys):
     line = error_line(search, capsys, '--objectives', 'coco/bbox_mAP')
     assert 'at least one cost' in line
+    line = error_line(search, capsys, '--objectives', 'coco/bbox_mAP', 'MAC')
+    assert "'MAC', did you mean macs?" in line

@@ -12,6 +12,7 @@ from searches import synthetic_candidates, synthetic_search
 
 from detnas_mm.structures import SearchSpace, pareto_front
 from detnas_mm.visualization import Reference, write_report
+from detnas_mm.visualization.report import settings_text
 
 HOSTILE = '<script>alert("1")</script>&\'$\\frac{$\x01'
 FIGURES = ('architecture', 'progress', 'cost', 'choices', 'time')
@@ -116,6 +117,31 @@ def test_paths_of_the_front_can_be_copied(html, search):
     copied = Page(html).values('data-text')
     front = pareto_front(search.candidates)
     assert [one.path for one in front] == copied[2 : 2 + len(front)]
+
+
+def test_front_is_that_of_all_objectives(tmp_path):
+    """Of three, where that of score and MACs is the last one alone."""
+    small = ((0.1, 0.3), (0.2, 0.2), (0.3, 0.1))
+    candidates = [
+        replace(one, fitness=a, metrics={'ap_s': b}, macs=10 - index)
+        for index, (one, (a, b)) in enumerate(
+            zip(synthetic_candidates(), small, strict=False)
+        )
+    ]
+    algorithm = dict(type='nsga2', minimise=['macs'], maximise=['ap_s'])
+    search = synthetic_search(candidates=candidates, algorithm=algorithm)
+    assert [one.macs for one in search.front] == [8, 9, 10]
+    shown, _ = report(tmp_path, search)
+    assert 'The Pareto front: 3' in shown
+    assert shown.count('<th>ap_s</th>') == 2
+    without = [replace(one, metrics={}) for one in candidates]
+    with pytest.raises(ValueError, match='candidate 0 of .* lacks'):
+        synthetic_search(candidates=without, algorithm=algorithm)
+
+
+def test_settings_are_those_that_are_set():
+    settings = dict(max_macs=3e8, min_macs=None, rest_macs=0, size=[8, 9])
+    assert settings_text(settings) == 'max_macs 300M, size 8 9'
 
 
 def test_latency_is_shown_where_there_is_one(html, tmp_path):
