@@ -89,11 +89,27 @@ class NSGA2:
         Raises:
             ValueError: If a score is not finite.
         """
-        scores = [None if one is None else _scores(one) for one in fitnesses]
+        scores = [
+            None if one is None else tuple(np.atleast_1d(one).tolist())
+            for one in fitnesses
+        ]
+        self._require_finite(paths, scores)
         self._history.tell(paths, [one and one[0] for one in scores])
         for path, one in zip(paths, scores, strict=True):
             if one is not None:
                 self._scores.setdefault(tuple(path), one)
+
+    def _require_finite(
+        self,
+        paths: Sequence[Path],
+        scores: Sequence[tuple[float, ...] | None],
+    ) -> None:
+        for path, one in zip(paths, scores, strict=False):
+            if one is not None and not np.isfinite(one).all():
+                raise ValueError(
+                    '`fitnesses` must be finite, or None for a failed path, '
+                    f'got {one} for {self._history.space.format(path)}'
+                )
 
     @property
     def best(self) -> ScoredPath | None:
@@ -123,16 +139,6 @@ class NSGA2:
         order = np.lexsort((-distances, ranks))
         best = order[: self._history.population]
         return [scored[index].path for index in best.tolist()]
-
-
-def _scores(fitness: float | Sequence[float]) -> tuple[float, ...]:
-    scores = tuple(np.atleast_1d(fitness).tolist())
-    if not np.isfinite(scores).all():
-        raise ValueError(
-            f'`fitnesses` must be finite, or None for a failed path, got '
-            f'{fitness}'
-        )
-    return scores
 
 
 def crowding_distances(values: np.ndarray) -> np.ndarray:
