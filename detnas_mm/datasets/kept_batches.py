@@ -86,7 +86,7 @@ class KeptBatches:
         """Yields the batches of the loader and keeps them on the way."""
         self._forget()
         num_read = 0
-        for number, batch in enumerate(self.loader, 1):
+        for number, batch in enumerate(self._load(), 1):
             num_bytes = sum(image.nbytes for image in _tensors(batch))
             num_read += num_bytes
             self.needed_bytes = num_read * len(self) // number
@@ -95,6 +95,14 @@ class KeptBatches:
             yield batch
         # Not so when the reader stopped half-way, or the memory did.
         self._is_complete = self._keeps
+
+    def _load(self) -> Iterator[Any]:
+        try:
+            yield from self.loader
+        except RuntimeError:
+            # Persistent workers would go on without one that has died.
+            self.loader._iterator = None
+            raise
 
     def _keep(self, batch: Any, num_bytes: int) -> None:
         if not self.budget.take(num_bytes):

@@ -45,6 +45,15 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
+def flush_folder(folder: str | os.PathLike) -> None:
+    """Puts on disk which files a folder has, a new one say."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def require_writable(folder: str | os.PathLike) -> None:
     """Makes a folder where there is none, and tries to write into it.
 

@@ -1,5 +1,6 @@
 """Files of JSON lines that outlive the crash of their writer."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -26,7 +27,9 @@ def append_line(
             line = line[os.write(handle, line) :]
         os.fsync(handle)
     except BaseException as error:
-        os.truncate(handle, size)
+        # A disk that has become read-only keeps a torn line, which is known.
+        with contextlib.suppress(OSError):
+            os.truncate(handle, size)
         if isinstance(error, OSError):
             raise OSError(
                 error.errno,

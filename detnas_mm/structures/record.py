@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from .candidate import Candidate
-from .files import text_digest
+from .files import flush_folder, text_digest
 from .json_lines import append_line, whole_lines
 
 # The digests say whether checkpoint and config are the same; where a file
@@ -127,6 +127,7 @@ class SearchRecord:
             ValueError: If the file is the record of another search, or
                 corrupt.
             BlockingIOError: If another process appends to it.
+            OSError: If it cannot be written or locked.
         """
         record = cls(path)
         record._lock()
@@ -190,12 +191,19 @@ class SearchRecord:
         self._file = os.open(self.path, flags, 0o666)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self.close()
             raise BlockingIOError(
                 f'another search is writing {self.path}; wait for it, stop '
                 'it, or use another work dir'
             ) from None
+        except OSError as error:
+            self.close()
+            raise OSError(
+                error.errno,
+                f'cannot lock {self.path}: {os.strerror(error.errno)}; use a '
+                'work dir on a file system that has locks',
+            ) from error
         # The workers of a data loader inherit the file, and may outlive a
         # killed search: they must not hold its lock.
         this = weakref.ref(self)
@@ -208,6 +216,7 @@ class SearchRecord:
         try:
             os.truncate(self._file, 0)
             append_line(self._file, self.path, asdict(header))
+            flush_folder(self.path.parent)
         except BaseException:
             self.path.unlink()
             raise

@@ -1,5 +1,8 @@
 """Batches that are read once: equal to those of the loader, each time."""
 
+import os
+import signal
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -156,3 +159,35 @@ def test_a_copied_batch_shares_its_images_alone():
 def test_memory_out_of_range():
     with pytest.raises(ValueError, match='at least 0 bytes, got -1'):
         MemoryBudget(-1)
+
+
+class Deadly(Images):
+    """Kills the process that reads it, until there is a file."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.file = file
+
+    def __getitem__(self, index):
+        if index == 3 and not self.file.exists():
+            self.file.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+
+def test_a_worker_that_died_is_replaced(tmp_path):
+    """Out of memory, say: what is read next has a worker again."""
+    loader = DataLoader(
+        Deadly(tmp_path / 'killed'),
+        batch_size=2,
+        collate_fn=collate,
+        num_workers=1,
+        persistent_workers=True,
+        multiprocessing_context='fork',
+    )
+    batches = KeptBatches(loader, MemoryBudget(0))
+    with pytest.raises(RuntimeError, match='worker'):
+        list(batches)
+    expected = contents(DataLoader(Images(), batch_size=2, collate_fn=collate))
+    for _ in range(2):
+        assert contents(batches) == expected

@@ -126,7 +126,7 @@ def test_killed_at_random_moments(whole, work_dir, request):
         killed += search_under_fire(work_dir, rng)
         searches += 1
         assert_equal_to(whole, work_dir)
-    print(
-        f'\n{killed.total()} kills in {searches} searches, each with the '
-        f'record of an undisturbed one: {dict(killed)}'
-    )
+        print(
+            f'\n{killed.total()} kills in {searches} searches, each with the '
+            f'record of an undisturbed one: {dict(killed)}'
+        )

@@ -1,6 +1,8 @@
 """A record that several processes want, and a disk that is full."""
 
 import contextlib
+import errno
+import fcntl
 import os
 import signal
 import stat
@@ -135,6 +137,43 @@ def test_a_record_can_be_closed_while_the_disk_is_full(tmp_path):
             record.append(candidate(0))
         record.close()
     SearchRecord.open(path, HEADER).close()
+
+
+def fails(code):
+    """Does as a file system does that refuses."""
+
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+def test_a_disk_that_becomes_read_only_keeps_what_was_there(
+    tmp_path, monkeypatch
+):
+    """What is torn then cannot be taken back, but does not count."""
+    path = tmp_path / 'record'
+    with SearchRecord.open(path, HEADER) as record:
+        record.append(candidate(0))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, 'fsync', fails(errno.EROFS))
+            patch.setattr(os, 'truncate', fails(errno.EROFS))
+            with pytest.raises(OSError, match='Read-only') as error:
+                record.append(candidate(1))
+        assert f'cannot write {path}' in str(error.value)
+        assert '--resume' in str(error.value)
+    path.write_bytes(path.read_bytes()[:-9])
+    with SearchRecord.open(path, HEADER) as record:
+        assert record.candidates == [candidate(0)]
+
+
+def test_a_disk_without_locks_is_named(tmp_path, monkeypatch):
+    """It is no other search that holds the record."""
+    monkeypatch.setattr(fcntl, 'flock', fails(errno.ENOLCK))
+    with pytest.raises(OSError, match='cannot lock .*record') as error:
+        SearchRecord.open(tmp_path / 'record', HEADER)
+    assert 'another search' not in str(error.value)
+    assert not isinstance(error.value, BlockingIOError)
 
 
 def test_of_two_searches_that_start_together_one_has_the_record(

@@ -27,6 +27,7 @@ from detnas_mm.evaluation import (
     LocalEvaluator,
     RayEvaluator,
     RaySettings,
+    one_by_one,
 )
 from detnas_mm.search import Evolution
 from detnas_mm.structures import SEARCH_SPACES, SearchHeader, SearchRecord
@@ -59,7 +60,7 @@ def score(path: tuple[int, ...]) -> Mapping[str, float]:
 
 def local_evaluator() -> LocalEvaluator:
     """Evaluates by no work at all."""
-    return LocalEvaluator(score, 'mAP')
+    return LocalEvaluator(one_by_one(score), 'mAP')
 
 
 @contextlib.contextmanager

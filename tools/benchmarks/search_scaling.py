@@ -130,7 +130,7 @@ def run(command: list[str], work_dir: Path, workers: int) -> Throughput:
             seen += [time.monotonic()] * new
             if new > 0 and len(seen) >= workers:
                 cpu = [*cpu[:1], cpu_seconds(process.pid)]
-            time.sleep(0.01)
+            time.sleep(0.05)
     if process.returncode:
         raise RuntimeError(
             f'{" ".join(command)} ended with code {process.returncode}; run '
