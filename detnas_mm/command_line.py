@@ -4,7 +4,7 @@ import argparse
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -25,13 +25,37 @@ _OTHER_SETTINGS = {
 }
 
 
+class OptionsAction(DictAction):
+    """Reads ``key=value`` pairs as mmdet's tools do, but paths as text.
+
+    A path of digits is no number: its leading zeros count, and so does their
+    number.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Takes the pairs that follow the option."""
+        super().__call__(parser, namespace, values, option_string)
+        options = getattr(namespace, self.dest)
+        for pair in values:
+            key, _, text = pair.partition('=')
+            digits = text.strip('\'"')
+            if key.endswith('.path') and digits.isdigit():
+                options[key] = digits
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that mmdet's ``tools/train.py`` has, too."""
     parser.add_argument('--work-dir', help='directory for logs and results')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         help='override settings of the config: key=value pairs such as '
         'train_dataloader.batch_size=8; lists as key="[a,b]" or key=a,b',
     )

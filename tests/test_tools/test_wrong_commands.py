@@ -42,6 +42,16 @@ def test_option_without_effect(error_line):
     assert 'train_dataloader.dataset.data_root' in line
 
 
+def test_path_of_too_few_digits(error_line):
+    """As a number it would be as good as one with zeros before it."""
+    for text in ('012', '212', "'012'"):
+        options = [f'model.backbone.path={text}', PATH[1]]
+        line = error_line('train.py', FINAL, options=options)
+        assert 'has 10 digits' in line
+        digits = text.strip("'")
+        assert f"got 3: '{digits}'" in line
+
+
 def test_search_config_is_not_trained(error_line):
     assert 'tools/search.py' in error_line('train.py', SEARCH)
     assert 'tools/search.py' in error_line('test.py', SEARCH, 'x.pth')
