@@ -27,7 +27,7 @@ RECORD = 'search_record.jsonl'
 # Of a work dir: a path for each evaluation that began, and that ended.
 BEGUN = 'begun.log'
 ENDED = 'ended.log'
-_SECONDS = re.compile(rb'"seconds": [^,}]+')
+_SECONDS = re.compile(rb'"seconds": [^,}]+|"seconds_by_part": {[^}]*}')
 
 
 def start(target, *args, **kwargs):
@@ -135,8 +135,8 @@ def noted(work_dir, name):
 
 
 def without_times(record):
-    """The bytes of a record but for the durations."""
-    return _SECONDS.sub(b'"seconds": 0', Path(record).read_bytes())
+    """The bytes of a file with candidates, but for the durations."""
+    return _SECONDS.sub(b'', Path(record).read_bytes())
 
 
 def die():
