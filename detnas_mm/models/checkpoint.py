@@ -132,8 +132,15 @@ def require_matching_pretrained(
     for cfg in [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg:
         if cfg['type'] not in ('Pretrained', PretrainedInit):
             continue
-        state_dict = load_state_dict(cfg['checkpoint'])
         source = str(cfg['checkpoint'])
+        if not os.path.isfile(source):
+            raise FileNotFoundError(
+                f'no checkpoint at {source}, from which `init_cfg` starts '
+                f'{type(module).__name__}: train that first, give another one '
+                'by --cfg-options model.backbone.init_cfg.checkpoint=FILE, or '
+                'start from scratch by model.backbone.init_cfg=None'
+            )
+        state_dict = load_state_dict(source)
         prefix = cfg.get('prefix')
         if prefix:
             prefix = prefix.rstrip('.') + '.'
