@@ -150,6 +150,7 @@ def score(
     """Scores paths on a part of the images; returns scores and seconds."""
     loop = runner.val_loop
     bars, validation = (), loop.validation
+    plain = validation.val_loop
     if part < 1:
         # Everybody is dropped there.
         batches = shuffle_batches(loop.dataloader, 0)
@@ -157,7 +158,7 @@ def score(
         bars = [(images, np.inf) for images in rungs.values()]
         validation = CandidateValidation(
             runner,
-            ValLoop(runner, batches, loop.validation.val_loop.evaluator),
+            ValLoop(runner, batches, plain.evaluator, plain.fp16),
             find_bn_recalibration(runner),
             cache_bytes=2 * 10**9,
             rungs=rungs,
