@@ -80,9 +80,12 @@ def one_hot(space: SearchSpace, candidates: Sequence[Candidate]) -> np.ndarray:
 
 
 def held_out(
-    features: np.ndarray, scores: np.ndarray, fitted: int, top: int,
+    features: np.ndarray,
+    scores: np.ndarray,
+    fitted: int,
+    top: int,
     rng: np.random.Generator,
-) -> tuple[float, float]:  # fmt: skip
+) -> tuple[float, float]:
     """Fits to some candidates; returns how well the others are ranked.
 
     Returns:

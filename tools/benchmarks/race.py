@@ -47,6 +47,13 @@ def parse_args() -> argparse.Namespace:
         help='search_record.jsonl files of the same supernet, to have more '
         'scores on all images',
     )  # fmt: skip
+    parser.add_argument(
+        '--times',
+        type=float,
+        default=1.0,
+        help='as if there were so many times as many images, of which a part '
+        'misleads less, by the square root',
+    )
     parser.add_argument('--seeds', type=int, default=20)
     parser.add_argument('--generations', type=int, default=20)
     parser.add_argument('--population', type=int, default=50)
@@ -67,9 +74,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def evaluate(
-    landscape: Landscape, path: Path, bars: Mapping[int, float], seed: int,
-    race: Race | None, **facts: object,
-) -> Candidate:  # fmt: skip
+    landscape: Landscape,
+    path: Path,
+    bars: Mapping[int, float],
+    seed: int,
+    race: Race | None,
+    **facts: object,
+) -> Candidate:
     """Scores a path until it is dropped."""
     fitness, scores = landscape.score(path, seed)
     rungs: list[tuple[int, float]] = []
@@ -86,9 +97,12 @@ def evaluate(
 
 
 def search(
-    landscape: Landscape, race: Race | None, seed: int, legal: Callable,
+    landscape: Landscape,
+    race: Race | None,
+    seed: int,
+    legal: Callable,
     args: argparse.Namespace,
-) -> list[Candidate]:  # fmt: skip
+) -> list[Candidate]:
     """Runs a search on a landscape; returns its candidates."""
     algorithm = Evolution(
         landscape.space,
@@ -118,9 +132,11 @@ def images_of(one: Candidate, images: int) -> int:
 
 
 def compare(
-    plain: Sequence[Candidate], raced: Sequence[Candidate],
-    landscape: Landscape, bn_share: float,
-) -> dict[str, float]:  # fmt: skip
+    plain: Sequence[Candidate],
+    raced: Sequence[Candidate],
+    landscape: Landscape,
+    bn_share: float,
+) -> dict[str, float]:
     """Compares two searches of one seed."""
     whole = landscape.images
     bests = best_candidate(list(plain)), best_candidate(list(raced))
@@ -171,7 +187,7 @@ def main() -> None:
         for one in SearchRecord.read(file).candidates
         if one.status is Status.COMPLETE
     ]
-    landscape = make_landscape(table, scored)
+    landscape = make_landscape(table, scored, args.times)
     bounds = Bounds(max_macs=table['max_macs'])
     legal = Constraint(landscape.space, bounds).is_legal
     run = partial(search, landscape, legal=legal, args=args)

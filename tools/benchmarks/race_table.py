@@ -134,13 +134,15 @@ class Landscape:
 
 
 def make_landscape(
-    table: Mapping, candidates: Sequence[Candidate]
+    table: Mapping, candidates: Sequence[Candidate], times: float
 ) -> Landscape:
     """Fits a landscape.
 
     Args:
         table: Has the gains.
         candidates: Further scored paths of the space, for the regression.
+        times: As if the search split had so many times as many images: what
+            a part of them misleads shrinks by its square root.
     """
     space = get_search_space(table['space'])
     rows = table['rows']
@@ -155,14 +157,15 @@ def make_landscape(
     worth = model.coef_.reshape(space.num_blocks, -1)
     blocks = np.arange(space.num_blocks)
     whole = np.array([row['fitness'] for row in rows])
+    gains = whole[:, None, None] - np.array([row['parts'] for row in rows])
     return Landscape(
         space=space,
-        images=table['images'],
+        images=round(times * table['images']),
         worth=lambda path: float(
             model.intercept_ + worth[blocks, list(path)].sum()
         ),
         left=fitness - model.predict(features),
-        gains=whole[:, None, None] - np.array([row['parts'] for row in rows]),
+        gains=gains.mean(axis=0) + (gains - gains.mean(axis=0)) / times**0.5,
         grid=table['grid'],
         spread=float(np.std(fitness)),
     )
