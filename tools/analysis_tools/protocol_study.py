@@ -32,7 +32,6 @@ from detnas_mm.command_line import (
 from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.nested_subsets import nested_subsets, shuffle_batches
 from detnas_mm.engine.candidate_validation import CandidateValidation
-from detnas_mm.engine.search_checks import find_bn_recalibration
 from detnas_mm.evaluation import LocalEvaluator
 from detnas_mm.evaluation.rank_correlation import kendall
 from detnas_mm.structures.files import write_atomically
@@ -159,7 +158,7 @@ def score(
         validation = CandidateValidation(
             runner,
             ValLoop(runner, batches, plain.evaluator, plain.fp16),
-            find_bn_recalibration(runner),
+            validation.recalibration,
             cache_bytes=2 * 10**9,
             rungs=rungs,
             metric=loop.metric,

@@ -22,7 +22,8 @@ from race_table import GRID, Landscape, make_landscape, read_table
 from detnas_mm.command_line import add_common_arguments, run_command
 from detnas_mm.compat import setup_compat
 from detnas_mm.cost import Bounds, Constraint
-from detnas_mm.search import Evolution, Race
+from detnas_mm.evaluation import Race
+from detnas_mm.search import Evolution
 from detnas_mm.structures import (
     Candidate,
     Path,
