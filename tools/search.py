@@ -51,6 +51,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--seed', type=int, help='seed of the search')
     parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='score with automatic mixed precision: float16 on a GPU, '
+        'bfloat16 on a CPU',
+    )
+    parser.add_argument(
         '--algorithm',
         choices=['evolution', 'random'],
         help="'random' is the paper's baseline with the same budget",
@@ -114,6 +120,8 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
             search[name] = getattr(args, name)
     if args.objectives is not None:
         search.update(read_objectives(args.objectives))
+    if args.amp:
+        search.fp16 = True
     if args.paths is not None:
         search.algorithm = 'given'
         search.paths = args.paths

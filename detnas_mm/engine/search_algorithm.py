@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from detnas_mm.cost import COSTS, Constraint
+from detnas_mm.evaluation import Race
 from detnas_mm.search import (
     NSGA2,
     Evolution,
     GivenPaths,
-    Race,
     RandomSearch,
     SearchAlgorithm,
 )

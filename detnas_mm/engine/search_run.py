@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from detnas_mm.cost import Constraint
-from detnas_mm.evaluation import CandidateEvaluator, Evaluation
-from detnas_mm.search import Proposal, Race, SearchAlgorithm
+from detnas_mm.evaluation import CandidateEvaluator, Evaluation, Race
+from detnas_mm.search import Proposal, SearchAlgorithm
 from detnas_mm.structures import (
     Candidate,
     Path,

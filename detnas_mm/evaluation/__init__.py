@@ -15,6 +15,7 @@ from .local import (
     judge,
     one_by_one,
 )
+from .race import Race
 from .ray import RayEvaluator
 from .ray_cluster import RaySettings, require_ray
 from .so_far import evaluate_so_far
@@ -32,6 +33,7 @@ __all__ = [
     'Journal',
     'LocalEvaluator',
     'Outcome',
+    'Race',
     'Raced',
     'RayEvaluator',
     'RaySettings',

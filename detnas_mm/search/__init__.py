@@ -10,7 +10,6 @@ from .history import (
 )
 from .nsga2 import NSGA2
 from .operators import crossover, mutate
-from .race import Race
 
 __all__ = [
     'NSGA2',
@@ -18,7 +17,6 @@ __all__ = [
     'GivenPaths',
     'NoLegalPathError',
     'Proposal',
-    'Race',
     'RandomSearch',
     'ScoredPath',
     'SearchAlgorithm',

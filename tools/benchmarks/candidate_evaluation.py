@@ -28,6 +28,7 @@ from detnas_mm.command_line import (
     run_command,
 )
 from detnas_mm.compat import setup_compat
+from detnas_mm.datasets.kept_batches import KeptBatches
 from detnas_mm.engine.candidate_validation import CandidateValidation
 
 
@@ -88,7 +89,7 @@ def timed_parts(
             part = f'network: {name}'
             stack.enter_context(timer.of_function(module, 'forward', part))
         stack.enter_context(
-            timer.of_iterator(validation._waiting, 'timed', 'images')
+            timer.of_iterator(KeptBatches, '__iter__', 'images')
         )
         yield
 

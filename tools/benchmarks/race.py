@@ -10,43 +10,27 @@ the race has it harder here.
 """
 
 import argparse
-import copy
-import itertools
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path as FilePath
-from unittest import mock
 
 import numpy as np
 import torch
-from candidate_evaluation import build_validation
 from measuring import Spread, add_json_option, report
-from mmengine.evaluator import Evaluator
-from sklearn.linear_model import RidgeCV
+from race_table import GRID, Landscape, make_landscape, read_table
 
 from detnas_mm.command_line import add_common_arguments, run_command
 from detnas_mm.compat import setup_compat
 from detnas_mm.cost import Bounds, Constraint
-from detnas_mm.engine.quiet import quiet
-from detnas_mm.evaluation import evaluate_so_far, faster_coco, unrounded
-from detnas_mm.search import Evolution, Race
+from detnas_mm.evaluation import Race
+from detnas_mm.search import Evolution
 from detnas_mm.structures import (
     Candidate,
     Path,
-    SearchSpace,
+    SearchRecord,
     Status,
     best_candidate,
-    get_search_space,
 )
-from detnas_mm.structures.files import write_atomically
-
-# In how many orders the images are taken.
-ORDERS = 5
-# Parts of the images that the table has.
-GRID = (0.05, 0.1, 0.125, 0.2, 0.25, 0.35, 0.5, 0.75)
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,6 +43,18 @@ def parse_args() -> argparse.Namespace:
         help='scores of the paths; what is missing is added',
     )  # fmt: skip
     parser.add_argument('--candidates', type=int, default=48)
+    parser.add_argument(
+        '--records', type=FilePath, nargs='*', default=[],
+        help='search_record.jsonl files of the same supernet, to have more '
+        'scores on all images',
+    )  # fmt: skip
+    parser.add_argument(
+        '--times',
+        type=float,
+        default=1.0,
+        help='as if there were so many times as many images, of which a part '
+        'misleads less, by the square root',
+    )
     parser.add_argument('--seeds', type=int, default=20)
     parser.add_argument('--generations', type=int, default=20)
     parser.add_argument('--population', type=int, default=50)
@@ -78,127 +74,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@contextmanager
-def captured_results(evaluator: Evaluator) -> Iterator[list]:
-    """Keeps what an evaluator was given, which it forgets at the end."""
-    results: list = []
-    evaluate = evaluator.evaluate
-
-    def keep(size: int) -> dict:
-        results[:] = evaluator.metrics[0].results
-        return evaluate(size)
-
-    with mock.patch.object(evaluator, 'evaluate', keep):
-        yield results
-
-
-def score_of_part(evaluator: Evaluator, results: Sequence, key: str) -> float:
-    """Scores some of the images."""
-    part = copy.copy(evaluator)
-    part.metrics = [copy.copy(evaluator.metrics[0])]
-    part.metrics[0].results = list(results)
-    return float(evaluate_so_far(part, len(results))[key])
-
-
-def fill_table(args: argparse.Namespace, rows: list[dict]) -> None:
-    """Scores random paths, on the whole and on parts of the images.
-
-    Each row is on disk before the next path is scored.
-    """
-    validation = build_validation(args)
-    runner = validation.runner
-    loop = runner.val_loop
-    evaluator = validation.val_loop.evaluator
-    (metric,) = evaluator.metrics
-    space, rng = validation.supernet.search_space, np.random.default_rng(0)
-    images = len(loop.dataloader.dataset)
-    orders = [rng.permutation(images) for _ in range(ORDERS)]
-    facts = dict(
-        space=space.to_dict(),
-        max_macs=loop.constraint.bounds.max_macs,
-        images=images,
-        grid=GRID,
-    )
-    paths = (space.random_path(rng) for _ in itertools.count())
-    legal = filter(loop.constraint.is_legal, paths)
-    for path in itertools.islice(legal, len(rows), args.candidates):
-        with captured_results(evaluator) as results:
-            (metrics,) = validation.score([path])
-        with unrounded([metric]), faster_coco([metric]), quiet(runner):
-            parts = [
-                [
-                    score_of_part(
-                        evaluator,
-                        [results[i] for i in order[: round(one * images)]],
-                        loop.metric,
-                    )
-                    for one in GRID
-                ]
-                for order in orders
-            ]
-        fitness = metrics[loop.metric]
-        rows.append(dict(path=list(path), fitness=fitness, parts=parts))
-        write_atomically(args.table, json.dumps(facts | dict(rows=rows)))
-        print(f'{space.format(path)} {fitness:.4f}', flush=True)
-
-
-@dataclass(frozen=True)
-class Landscape:
-    """A score for every path, like those of a table.
-
-    Attributes:
-        space: The search space.
-        images: Images of the search split.
-        worth: The score of a path by the regression.
-        left: What it leaves over, of each row of the table.
-        gains: Shape ``(rows, orders, parts)``: whole minus part.
-        grid: The parts.
-    """
-
-    space: SearchSpace
-    images: int
-    worth: Callable[[Path], float]
-    left: np.ndarray
-    gains: np.ndarray
-    grid: Sequence[float]
-
-    def score(
-        self, path: Path, seed: int
-    ) -> tuple[float, Mapping[float, float]]:
-        """Returns the fitness of a path and its scores on parts."""
-        rng = np.random.default_rng((seed, *path))
-        fitness = self.worth(path) + rng.choice(self.left)
-        order = seed % self.gains.shape[1]
-        gains = self.gains[rng.integers(len(self.gains)), order]
-        return fitness, dict(zip(self.grid, fitness - gains, strict=True))
-
-
-def make_landscape(table: Mapping) -> Landscape:
-    """Fits a landscape to a table."""
-    space = get_search_space(table['space'])
-    rows = table['rows']
-    paths = np.array([row['path'] for row in rows])
-    fitness = np.array([row['fitness'] for row in rows])
-    parts = np.array([row['parts'] for row in rows])
-    one_hot = np.eye(space.num_choices)
-    features = one_hot[paths].reshape(len(paths), -1)
-    model = RidgeCV(alphas=np.logspace(-2, 3, 30)).fit(features, fitness)
-    worth = model.coef_.reshape(space.num_blocks, -1)
-    blocks = np.arange(space.num_blocks)
-    return Landscape(
-        space,
-        table['images'],
-        lambda path: float(model.intercept_ + worth[blocks, path].sum()),
-        fitness - model.predict(features),
-        fitness[:, None, None] - parts,
-        table['grid'],
-    )
-
-
 def evaluate(
-    landscape: Landscape, path: Path, bars: Mapping[int, float], seed: int,
-    race: Race | None, **facts: object,
-) -> Candidate:  # fmt: skip
+    landscape: Landscape,
+    path: Path,
+    bars: Mapping[int, float],
+    seed: int,
+    race: Race | None,
+    **facts: object,
+) -> Candidate:
     """Scores a path until it is dropped."""
     fitness, scores = landscape.score(path, seed)
     rungs: list[tuple[int, float]] = []
@@ -215,9 +98,12 @@ def evaluate(
 
 
 def search(
-    landscape: Landscape, race: Race | None, seed: int, legal: Callable,
+    landscape: Landscape,
+    race: Race | None,
+    seed: int,
+    legal: Callable,
     args: argparse.Namespace,
-) -> list[Candidate]:  # fmt: skip
+) -> list[Candidate]:
     """Runs a search on a landscape; returns its candidates."""
     algorithm = Evolution(
         landscape.space,
@@ -247,9 +133,11 @@ def images_of(one: Candidate, images: int) -> int:
 
 
 def compare(
-    plain: Sequence[Candidate], raced: Sequence[Candidate],
-    landscape: Landscape, bn_share: float,
-) -> dict[str, float]:  # fmt: skip
+    plain: Sequence[Candidate],
+    raced: Sequence[Candidate],
+    landscape: Landscape,
+    bn_share: float,
+) -> dict[str, float]:
     """Compares two searches of one seed."""
     whole = landscape.images
     bests = best_candidate(list(plain)), best_candidate(list(raced))
@@ -288,24 +176,19 @@ def row_of(name: str, risk: float, results: Sequence[Mapping]) -> dict:
     return row | {key: Spread.of(one) for key, one in values.items()}
 
 
-def read_table(args: argparse.Namespace) -> dict:
-    """Reads the table, after scoring what is missing."""
-    rows = []
-    if args.table.exists():
-        rows = json.loads(args.table.read_text())['rows']
-    if len(rows) < args.candidates:
-        args.table.parent.mkdir(parents=True, exist_ok=True)
-        fill_table(args, rows)
-    return json.loads(args.table.read_text())
-
-
 def main() -> None:
     args = parse_args()
     args.device, args.threads = 'cpu', 1
     setup_compat()
     torch.set_num_threads(args.threads)
     table = read_table(args)
-    landscape = make_landscape(table)
+    scored = [
+        one
+        for file in args.records
+        for one in SearchRecord.read(file).candidates
+        if one.status is Status.COMPLETE
+    ]
+    landscape = make_landscape(table, scored, args.times)
     bounds = Bounds(max_macs=table['max_macs'])
     legal = Constraint(landscape.space, bounds).is_legal
     run = partial(search, landscape, legal=legal, args=args)
@@ -325,14 +208,13 @@ def main() -> None:
         rows,
         args,
         config=args.config,
-        paths_in_table=len(table['rows']),
+        paths_on_parts=len(table['rows']),
         images=landscape.images,
         generations=args.generations,
         population=args.population,
         parents=args.parents,
-        spread_of_fitness=float(
-            np.std([row['fitness'] for row in table['rows']])
-        ),
+        paths_scored=len(landscape.left),
+        spread_of_fitness=landscape.spread,
         left_by_regression=float(np.std(landscape.left)),
         spread_of_gains={
             part: float(np.mean(np.std(landscape.gains[..., i], axis=0)))

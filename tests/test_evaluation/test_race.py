@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kit.records import candidate
 
-from detnas_mm.search import Race
-from detnas_mm.search.race import likely_most
+from detnas_mm.evaluation import Race
+from detnas_mm.evaluation.race import likely_most
 from detnas_mm.structures import Status
 
 PARTS = {50: 0.04, 100: 0.02, 200: 0.01}
