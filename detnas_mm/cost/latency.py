@@ -14,6 +14,8 @@ from detnas_mm.structures import Path, SearchSpace, get_search_space
 from detnas_mm.structures.files import text_digest, write_atomically
 
 NANOSECONDS = 1_000_000  # of a millisecond
+# Paths of a space differ by about as much.
+_LARGE_ERROR = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,11 @@ class LatencyTable:
         """Returns stem and blocks as whole numbers, whose sums are exact."""
         rows = tuple(tuple(map(_whole, row)) for row in self.blocks)
         return _whole(self.stem), rows
+
+    @property
+    def is_inaccurate(self) -> bool:
+        """Whether predictions were far off whole backbones."""
+        return self.check.get('mape', 0) > _LARGE_ERROR
 
     @property
     def digest(self) -> str:

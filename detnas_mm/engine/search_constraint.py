@@ -1,7 +1,9 @@
 """The constraint of a search, from its config."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 
+from mmengine.logging import print_log
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -29,7 +31,7 @@ def build_constraint(
             ``min_latency`` and ``max_latency`` in ms, with ``latency_table``,
             the file of a :class:`detnas_mm.cost.LatencyTable`; and
             ``latency_input_size``, the size at which it must have been
-            measured, by default ``input_size``.
+            measured, by default any.
 
     Raises:
         FileNotFoundError: If there is no such table.
@@ -38,7 +40,7 @@ def build_constraint(
     """
     settings = dict(settings)
     input_size = tuple(settings.pop('input_size', (224, 224)))
-    latency_size = tuple(settings.pop('latency_input_size', input_size))
+    latency_size = settings.pop('latency_input_size', None)
     latency_file = settings.pop('latency_table', None)
     try:
         bounds = Bounds(**settings)
@@ -56,6 +58,7 @@ def build_constraint(
         _require_same_blocks(
             latency_table, supernet, latency_size, latency_file
         )
+        _warn_of_errors(latency_table, latency_file)
     return Constraint(
         space,
         bounds,
@@ -68,26 +71,33 @@ def build_constraint(
 def _require_same_blocks(
     table: LatencyTable,
     supernet: DetNASSupernet,
-    input_size: tuple[int, int],
+    input_size: Sequence[int] | None,
     file: str,
 ) -> None:
     """Makes sure that a table is that of a supernet and a size of image."""
     expected = {
         'search space': (table.search_space, supernet.search_space),
         'shuffle': (table.shuffle, supernet.shuffle),
-        'input size': (table.input_size, input_size),
     }
+    if input_size is not None:
+        expected['input size'] = (table.input_size, tuple(input_size))
     for what, (measured, wanted) in expected.items():
         if measured != wanted:
-            hint = (
-                '; set `latency_input_size` if that is the size you mean'
-                if what == 'input size'
-                else ''
-            )
             raise ValueError(
                 f'`latency_table` {file} was measured with {what} {measured}, '
-                f'but the search has {wanted}{hint}'
+                f'but the search has {wanted}'
             )
+
+
+def _warn_of_errors(table: LatencyTable, file: str) -> None:
+    if table.is_inaccurate:
+        print_log(
+            f'latency_table {file} was off by {table.check["mape"]:.0%} where '
+            'it was checked: measure it again when nothing else runs on the '
+            'device, or with more --rounds',
+            'current',
+            logging.WARNING,
+        )
 
 
 def extend_to_detector(

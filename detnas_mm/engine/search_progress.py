@@ -66,7 +66,8 @@ class SearchProgress:
         self.logger.info(
             f'Search [{candidate.index + 1:{width}}/{self.total}]  '
             f'gen {candidate.generation}  {path}  '
-            f'{candidate.macs / 1e6:.1f}M  {outcome}  {best_text}  '
+            f'{candidate.macs / 1e6:.1f}M  {_latency(candidate, "  ")}'
+            f'{outcome}  {best_text}  '
             f'{candidate.seconds:.1f} s  left {self._time_left(candidate)}'
         )
         scalars = {
@@ -123,8 +124,9 @@ class SearchProgress:
         self.logger.info(
             f'Search done. Best path {path}: {self.metric} '
             f'{best.fitness:.4f}, {best.macs / 1e6:.1f}M MACs, '
-            f'{best.params / 1e6:.2f}M params (backbone). See best.json and '
-            f'best_backbone.py in {self.work_dir}'
+            f'{_latency(best, ", ")}{best.params / 1e6:.2f}M params '
+            f'(backbone). See best.json and best_backbone.py in '
+            f'{self.work_dir}'
         )
 
     def _outcome(self, candidate: Candidate) -> str:
@@ -150,3 +152,10 @@ class SearchProgress:
         mean = (time.perf_counter() - self.start) / evaluated
         left = self.total - candidate.index - 1
         return timedelta(seconds=round(mean * left))
+
+
+def _latency(candidate: Candidate, end: str) -> str:
+    """Returns the predicted latency, where there is one."""
+    if candidate.latency is None:
+        return ''
+    return f'{candidate.latency:.1f} ms{end}'

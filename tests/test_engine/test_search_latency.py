@@ -1,6 +1,7 @@
 """A search that keeps bounds on the latency."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from kit.latencies import latency_table, random_latencies
@@ -68,11 +69,10 @@ def test_resume_needs_the_same_table(tmp_path):
             'with shuffle interleaved, but the search has grouped',
         ),
         (
-            latency_table(FOUR_BLOCKS, BLOCKS, input_size=(800, 1344)),
-            {},
-            r'\(800, 1344\), but the search has \(224, 224\); set `latency_in',
+            TABLE,
+            dict(latency_input_size=(64, 64)),
+            r'but the search has \(64, 64\)',
         ),
-        (TABLE, dict(input_size=(64, 64)), r'but the search has \(64, 64\)'),
         (TABLE, dict(latency_table='none.json'), 'no latency table at none'),
         (TABLE, dict(latency_table=None, max_latency=5), 'measure one by'),
     ],
@@ -89,10 +89,16 @@ def test_latency_may_be_that_of_another_size_than_macs(tmp_path):
     record = run(
         tmp_path,
         table=table,
-        constraint=dict(
-            max_latency=50, latency_input_size=[800, 1344], max_macs=1e9
-        ),
+        constraint=dict(max_latency=50, max_macs=1e9),
         generations=1,
     )
     assert record.header.constraint['latency_input_size'] == [800, 1344]
     assert record.header.constraint['input_size'] == [224, 224]
+
+
+def test_an_inaccurate_table_is_said_to_be_one(tmp_path, capfd):
+    run(tmp_path, 'fine', generations=1)
+    assert 'was off by' not in capfd.readouterr().out
+    table = replace(TABLE, check=dict(mape=0.403))
+    run(tmp_path, 'bad', table=table, generations=1)
+    assert 'was off by 40%' in capfd.readouterr().out

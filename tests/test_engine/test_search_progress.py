@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 from kit.records import candidate
@@ -124,3 +125,11 @@ def test_a_line_for_each_candidate(visualizer, caplog):
         'Generation 0: coco/bbox_mAP 0.1000 to 0.2000, mean 0.1500'
     )
     assert lines[5].endswith('1 failed')
+
+
+def test_latencies_are_shown_where_there_are_any(visualizer, caplog):
+    caplog.set_level(logging.INFO)
+    report(visualizer, CANDIDATES[:1])
+    assert ' ms ' not in caplog.text
+    report(visualizer, [replace(CANDIDATES[0], latency=12.34)])
+    assert '  12.3 ms  coco/bbox_mAP 0.2000' in caplog.text

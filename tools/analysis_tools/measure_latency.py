@@ -24,9 +24,6 @@ from detnas_mm.engine.latency_measurement import (
 from detnas_mm.models import build_model, find_supernet
 from detnas_mm.network_options import add_shape_option, image_size
 
-# Of the predictions, as a share of what was measured.
-LARGE_ERROR = 0.1
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -77,7 +74,7 @@ def print_table(table: LatencyTable) -> None:
         f"Kendall's tau {check['kendall']:.2f}, Spearman's rho "
         f'{check["spearman"]:.2f}'
     )
-    if check['mape'] > LARGE_ERROR:
+    if table.is_inaccurate:
         print(
             'this is a bad table: measure again when nothing else runs on '
             'the device, or with more --rounds'
