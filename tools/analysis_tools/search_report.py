@@ -80,7 +80,7 @@ def main() -> None:
     searches = read_searches(args.work_dirs)
     out = args.out or args.work_dirs[0] / 'report.html'
     page, *figures = write_report(searches, out)
-    print(f'{page}: {len(searches)} searches, open it in a browser')
+    print(f'{page}: open it in a browser')
     if figures:
         print(f'{figures[0].parent}: {len(figures)} files of its figures')
 
