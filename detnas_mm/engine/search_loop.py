@@ -35,7 +35,7 @@ from .search_constraint import build_constraint, extend_to_detector
 from .search_executors import executor_settings, open_executor
 from .search_header import build_search_header
 from .search_progress import SearchProgress
-from .search_results import SearchResults
+from .search_results import build_results
 from .search_run import SearchRun, drop_final_failures
 
 RECORD = 'search_record.jsonl'
@@ -148,6 +148,7 @@ class EvolutionSearchLoop(BaseLoop):
         recalibration = find_bn_recalibration(runner)
         self.supernet = find_supernet(runner.model)
         self.metric = metric
+        self.results = build_results(runner, self.supernet, metric)
         self.generations = 1 if algorithm == 'given' else generations
         self.population = len(paths) if algorithm == 'given' else population
         self.minimise, self.maximise = minimise, maximise
@@ -295,17 +296,4 @@ class EvolutionSearchLoop(BaseLoop):
             self.supernet.search_space,
             constraint=constraint,
             seed=self.seed,
-        )
-
-    @property
-    def results(self) -> SearchResults:
-        """What is written beside the record."""
-        return SearchResults(
-            work_dir=FilePath(self.runner.work_dir),
-            space=self.supernet.search_space,
-            metric=self.metric,
-            shuffle=self.supernet.shuffle,
-            imports=self.runner.cfg.get('custom_imports', {}).get(
-                'imports', ()
-            ),
         )

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmengine.runner import Runner
+
+from detnas_mm.models import DetNASSupernet
 from detnas_mm.structures import (
     Candidate,
     SearchSpace,
@@ -113,6 +116,25 @@ class SearchResults:
             backbone=backbone_text(self.space, path, self.shuffle),
             channels=list(self.space.stage_channels),
         )
+
+
+def build_results(
+    runner: Runner, supernet: DetNASSupernet, metric: str
+) -> SearchResults:
+    """Returns what writes the results of a search.
+
+    Args:
+        runner: The runner of the search.
+        supernet: Its supernet.
+        metric: Key of the metric that is the fitness.
+    """
+    return SearchResults(
+        work_dir=Path(runner.work_dir),
+        space=supernet.search_space,
+        metric=metric,
+        shuffle=supernet.shuffle,
+        imports=runner.cfg.get('custom_imports', {}).get('imports', ()),
+    )
 
 
 def _custom_imports(modules: str | Sequence[str]) -> str:
