@@ -53,7 +53,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--amp',
         action='store_true',
-        help='score with automatic mixed precision, float16, on a GPU',
+        help='score with automatic mixed precision: float16 on a GPU, '
+        'bfloat16 on a CPU',
     )
     parser.add_argument(
         '--algorithm',

@@ -20,6 +20,7 @@ from detnas_mm.evaluation import (
     Raced,
     evaluate_so_far,
     faster_coco,
+    float32_predictions,
     judge,
     unrounded,
 )
@@ -137,6 +138,7 @@ class CandidateValidation:
             unrounded(metrics),
             faster_coco(metrics),
             quiet(self.runner),
+            float32_predictions(self.model),
             self._preserved_statistics(trials),
         ):
             try:

@@ -15,6 +15,7 @@ from .local import (
     judge,
     one_by_one,
 )
+from .precision import float32_predictions
 from .race import Race
 from .ray import RayEvaluator
 from .ray_cluster import RaySettings, require_ray
@@ -41,6 +42,7 @@ __all__ = [
     'connect',
     'evaluate_so_far',
     'faster_coco',
+    'float32_predictions',
     'job_rank',
     'judge',
     'one_by_one',

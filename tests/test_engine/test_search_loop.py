@@ -183,3 +183,11 @@ def test_sync_bn_of_a_config_becomes_bn(tmp_path):
         records.append(without_seconds(read_candidates(runner.work_dir)))
     assert records[0] == records[1]
     assert {one['status'] for one in records[0]} == {'complete'}
+
+
+def test_search_in_mixed_precision(base, tmp_path):
+    """On a CPU that is bfloat16, which metrics cannot read."""
+    config = search_config(base, tmp_path)
+    config.val_cfg.update(fp16=True, generations=1)
+    candidates = run_search(config)
+    assert {one['status'] for one in candidates} == {'complete'}

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner, ValLoop
 from rich.console import Console
@@ -79,15 +78,13 @@ def default_protocols(config: Config) -> list[dict[str, Any]]:
             {'model.test_cfg.nms_pre': test.nms_pre // 3},
             {'model.test_cfg.max_per_img': test.max_per_img // 2},
         ]
-    # mmdet's CocoMetric takes no bfloat16, which it would be on a CPU.
-    precision = [{'val_cfg.fp16': True}] if torch.cuda.is_available() else []
     return [
         *boxes,
         {'images': 0.5},
         {'images': 0.25},
         {'bn_images': images // 4},
         {'scale': 0.75},
-        *precision,
+        {'val_cfg.fp16': True},
     ]
 
 
