@@ -136,16 +136,17 @@ def run(command: list[str], work_dir: Path, workers: int) -> Throughput:
             f'{" ".join(command)} ended with code {process.returncode}; run '
             'it by itself to see why'
         )
-    candidates = SearchRecord.read(record).candidates[workers:]
-    if len(candidates) < 1:
+    seconds = [one.seconds for one in SearchRecord.read(record).candidates]
+    counted = len(seconds) - workers
+    if counted < 1:
         raise ValueError(f'a search for {workers} workers needs more paths')
-    span = seen[-1] - seen[workers - 1]
-    work = sum(one.seconds for one in candidates)
+    # From the time when the first evaluation began, before the clock.
+    whole = seen[-1] - seen[0] + seconds[0]
     return Throughput(
-        per_hour=3600 * len(candidates) / span,
-        seconds=work / len(candidates),
-        busy=work / span / workers,
-        cpu=(cpu[-1] - cpu[0]) / len(candidates),
+        per_hour=3600 * counted / (seen[-1] - seen[workers - 1]),
+        seconds=sum(seconds) / len(seconds),
+        busy=sum(seconds) / whole / workers,
+        cpu=(cpu[-1] - cpu[0]) / counted,
     )
 
 
