@@ -105,7 +105,7 @@ def test_makes_a_report_of_searches(monkeypatch, capsys, search, tmp_path):
     (running / record.name).write_text(text[:-20])
     printed = run(monkeypatch, capsys, 'search_report.py', search, running)
     page = search / 'report.html'
-    assert f'{page}: 2 searches' in printed
+    assert f'{page}: open it' in printed
     assert '>33 33 3333 33<' in page.read_text()
     assert len(list((search / 'report').glob('*.png'))) == 11
 
