@@ -2,17 +2,23 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path as FilePath
 
-import yaml
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
 
-from detnas_mm.models import read_checkpoint, serialized
-from detnas_mm.structures import SearchSpace, space_name
+from detnas_mm.models import (
+    build_model,
+    load_state_dict,
+    read_checkpoint,
+    require_matching_keys,
+    serialized,
+)
+from detnas_mm.registry import MODELS
+from detnas_mm.structures import get_search_space
 from detnas_mm.structures.files import write_atomically
-
-from .exact_costs import exact_cost_table
 
 # What of a checkpoint's meta says what the weights are. The rest, such as the
 # text of the config, names the machine and its folders.
@@ -27,11 +33,16 @@ _KEPT_META = (
     'iter',
     'mmengine_version',
 )
-_INPUT_SIZE = (224, 224)
+_BACKBONE = 'backbone.'
 
 
 def publish(
-    checkpoint: str | os.PathLike, out_dir: str | os.PathLike, name: str
+    checkpoint: str | os.PathLike,
+    out_dir: str | os.PathLike,
+    name: str,
+    *,
+    backbone: Mapping | None = None,
+    config: Config | None = None,
 ) -> FilePath:
     """Writes the weights of a checkpoint under a name with their hash.
 
@@ -41,13 +52,15 @@ def publish(
         checkpoint: The checkpoint.
         out_dir: The folder to write to.
         name: Beginning of the file's name.
+        backbone: Config of the backbone that the weights are said to be of.
+        config: Config of the model that they are said to be of.
 
     Returns:
         The file, ``{name}-{first 8 digits of its SHA-256}.pth``.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint or folder.
-        ValueError: If it holds no weights of a model.
+        ValueError: If it holds no weights of a model, or those of another.
     """
     out_dir = FilePath(out_dir)
     if not out_dir.is_dir():
@@ -58,6 +71,9 @@ def publish(
             f"{checkpoint} has no 'state_dict', expected a checkpoint of a "
             'training or of a converter'
         )
+    _require_fit(
+        load_state_dict(checkpoint), str(checkpoint), backbone, config
+    )
     meta = content.get('meta', {})
     published = {
         'meta': {key: meta[key] for key in _KEPT_META if key in meta},
@@ -70,86 +86,38 @@ def publish(
     return file
 
 
-@dataclass(frozen=True, kw_only=True)
-class MetafileEntry:
-    """A model of an OpenMMLab metafile.
-
-    Attributes:
-        name: Name of the model.
-        weights: Name or address of the file of its weights.
-        search_space: The search space.
-        path: The path; ``None`` for a supernet.
-        shuffle: Channel shuffle.
-        config: Path of the config.
-        task: Such as ``'Object Detection'``.
-        dataset: Such as ``'COCO'``.
-        metrics: Results by name, such as ``{'box AP': 36.6}``.
-    """
-
-    name: str
-    weights: str
-    search_space: SearchSpace
-    path: Sequence[int] | None
-    shuffle: str
-    config: str | None = None
-    task: str = 'Object Detection'
-    dataset: str = 'COCO'
-    metrics: Mapping[str, float] | None = None
-
-    def to_dict(self) -> dict:
-        """Returns the entry as a metafile has it."""
-        space = self.search_space
-        metadata = {
-            'Search Space': space_name(space) or space.to_dict(),
-            'Shuffle': self.shuffle,
-        }
-        if self.path is not None:
-            table = exact_cost_table(space, _INPUT_SIZE)
-            metadata |= {
-                'Path': space.format_stages(self.path),
-                'MACs (backbone, 224x224)': table.macs(self.path),
-                'Parameters (backbone)': table.params(self.path),
-            }
-        entry = {'Name': self.name, 'In Collection': 'DetNAS'}
-        if self.config:
-            entry['Config'] = self.config
-        entry['Metadata'] = metadata
-        if self.metrics:
-            entry['Results'] = [
-                {
-                    'Task': self.task,
-                    'Dataset': self.dataset,
-                    'Metrics': dict(self.metrics),
-                }
-            ]
-        return entry | {'Weights': self.weights}
-
-
-def write_metafile_entry(
-    metafile: str | os.PathLike, entry: MetafileEntry
+def _require_fit(
+    state_dict: Mapping[str, Tensor],
+    source: str,
+    backbone: Mapping | None,
+    config: Config | None,
 ) -> None:
-    """Adds a model to a metafile, or replaces the one of that name.
+    """Makes sure that weights are those of the model they are said to be of.
 
     Raises:
-        ValueError: If the file is no metafile.
+        ValueError: If they are not.
     """
-    metafile = FilePath(metafile)
-    content = {}
-    if metafile.exists():
-        content = yaml.safe_load(metafile.read_text()) or {}
-    models = content.get('Models') if isinstance(content, dict) else None
-    if content and not isinstance(models, list):
+    weights = {
+        key.removeprefix(_BACKBONE): value
+        for key, value in state_dict.items()
+        if key.startswith(_BACKBONE)
+    }
+    if not weights:
+        keys = ', '.join(list(state_dict)[:3]) or 'no weights at all'
         raise ValueError(
-            f'{metafile} is no metafile: expected a list of `Models` in it'
+            f'{source} holds no weights of a backbone: expected keys that '
+            f'begin with {_BACKBONE!r}, got {keys}'
         )
-    fields = entry.to_dict()
-    models = list(models or [])
-    names = [model.get('Name') for model in models]
-    if entry.name in names:
-        models[names.index(entry.name)] = fields
-    else:
-        models.append(fields)
-    content = {**content, 'Models': models}
-    write_atomically(
-        metafile, yaml.safe_dump(content, sort_keys=False, width=79)
-    )
+    with torch.device('meta'):
+        if config is not None:
+            model = build_model(config, backbone)
+            require_matching_keys(model, state_dict, source)
+        elif backbone is not None:
+            net = _build_backbone(backbone)
+            require_matching_keys(net, weights, f'the backbone of {source}')
+
+
+def _build_backbone(cfg: Mapping) -> nn.Module:
+    space = get_search_space(cfg['search_space'])
+    stages = range(len(space.stage_blocks))
+    return MODELS.build({'out_indices': stages, **cfg})

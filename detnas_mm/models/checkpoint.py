@@ -172,10 +172,12 @@ def _as_tensor(value: object, key: str, path: str | os.PathLike) -> Tensor:
 
 
 def _reason(error: Exception) -> str:
-    """Returns the part of torch's long message that names the cause."""
-    refused = re.search(r'GLOBAL (\S+) was not an allowed', str(error))
+    """Returns what is wrong, without torch's advice to run the code."""
+    refused = re.search(r'GLOBAL (\S+)', str(error))
     if refused:
         return f'it refers to {refused[1]}, which could run code'
+    if 'weights_only' in str(error):
+        return 'it holds more than weights, which could run code'
     lines = str(error).strip().splitlines() or ['unreadable']
     return lines[0]
 

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import sys
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -183,6 +185,42 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, zipped):
     if zipped:
         torch.load(file, weights_only=False)
         assert target.exists()
+
+
+class Calls:
+    """Calls what torch refuses in words of its own."""
+
+    def __init__(self, function, args, state=None, items=()):
+        self.call = function, args, state
+        self.items = items
+
+    def __reduce__(self):
+        return *self.call, iter(self.items)
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize(
+    ('call', 'named'),
+    [
+        ((os.system, ('true',)), 'it refers to posix.system, which could'),
+        ((sys.exit, ()), 'it refers to sys.exit, which could'),
+        ((eval, ('1',)), 'it refers to eval, which could'),
+        ((OrderedDict, (), None, [1]), 'it holds more than weights'),
+    ],
+)
+def test_what_torch_advises_is_not_repeated(tmp_path, call, named, zipped):
+    """It tells users to load such a file without any restriction."""
+    file = tmp_path / 'evil.pth'
+    torch.save(
+        dict(state_dict=Calls(*call)),
+        file,
+        _use_new_zipfile_serialization=zipped,
+    )
+    with pytest.raises(ValueError, match=named) as error:
+        load_state_dict(file)
+    assert str(file) in str(error.value)
+    assert 'weights_only' not in str(error.value)
+    assert '\n' not in str(error.value)
 
 
 @pytest.mark.parametrize('content', [b'', b'no checkpoint', b'\x80\x02.'])

@@ -147,6 +147,25 @@ def test_coco_refuses_a_missing_file(refusal, tmp_path):
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('{"images": [', 'is no JSON'),
+        ('[]', 'lists of images, annotations, categories'),
+        ('{"images": [{"id": 1}]}', 'lists of images, annotations, categ'),
+        ('{"images": [], "annotations": [], "categories": []}', 'no images'),
+    ],
+)
+def test_coco_refuses_other_files(refusal, tmp_path, text, expected):
+    file = tmp_path / 'annotations' / 'instances_train2017.json'
+    file.parent.mkdir()
+    file.write_text(text)
+    error = refusal('coco', tmp_path)
+    assert f'{file} ' in error
+    assert expected in error
+    assert len(error.splitlines()) == 1
+
+
 OWN = (
     *('--ann-file', 'annotations/instances_train2017.json'),
     *('--img-dir', 'train2017'),
@@ -198,6 +217,13 @@ def test_a_missing_test_file_is_an_error(refusal, own_data):
     assert 'no annotations at' in refusal('coco', own_data, *OWN)
 
 
+def test_own_data_name_the_folder_that_is_wrong(refusal, own_data):
+    for option in ('--img-dir', '--test-img-dir'):
+        error = refusal('coco', own_data, *OWN, option, 'elsewhere')
+        assert f'elsewhere/{1:012d}.jpg; set {option} to' in error
+        assert len(error.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ('options', 'named'),
     [
@@ -242,7 +268,14 @@ def test_voc_refuses_a_test_image_among_those_of_training(refusal, tmp_path):
 
 
 def test_voc_refuses_another_folder(refusal, tmp_path):
-    assert 'VOCdevkit' in refusal('voc', tmp_path)
+    assert 'VOC2007 and VOC2012 as data_root' in refusal('voc', tmp_path)
+
+
+def test_voc_without_its_test_images(refusal, tmp_path):
+    write_voc(tmp_path, CLASSES, VOC_COUNTS)
+    (tmp_path / 'VOC2007' / 'ImageSets' / 'Main' / 'test.txt').unlink()
+    error = refusal('voc', tmp_path, '--search-images', 4)
+    assert 'unpack VOCtest2007' in error
 
 
 def rows(root, name):
@@ -282,6 +315,39 @@ def test_imagenet_reads_labels_from_meta(split, imagenet):
     split('imagenet', imagenet, '--images-per-class', 1)
     both = rows(imagenet, 'detnas_train') | rows(imagenet, 'detnas_search')
     assert both == dict(line.split() for line in lines)
+
+
+def test_imagenet_skips_blank_lines(split, imagenet):
+    (imagenet / 'meta').mkdir()
+    file = imagenet / 'meta' / 'val.txt'
+    file.write_text('\na.JPEG 0\n\nthe b.JPEG 1\n \n')
+    printed = split('imagenet', imagenet, '--images-per-class', 2)
+    assert 'train, search and test (2 images)' in printed
+
+
+@pytest.mark.parametrize('line', ['a.JPEG', 'a.JPEG cat', '3'])
+def test_imagenet_names_a_damaged_line(refusal, imagenet, line):
+    (imagenet / 'meta').mkdir()
+    file = imagenet / 'meta' / 'val.txt'
+    file.write_text(f'a.JPEG 0\n{line}\n')
+    error = refusal('imagenet', imagenet, '--images-per-class', 2)
+    assert f'line 2 of {file} must be' in error
+    assert f'got {line!r}' in error
+
+
+def test_imagenet_with_a_flat_val_needs_labels(refusal, imagenet):
+    for folder in list((imagenet / 'val').iterdir()):
+        for image in folder.iterdir():
+            image.rename(imagenet / 'val' / image.name)
+        folder.rmdir()
+    error = refusal('imagenet', imagenet, '--images-per-class', 2)
+    assert f'no images in {imagenet}/val/<class>/' in error
+    assert 'meta/val.txt' in error
+    assert not (imagenet / 'meta').exists()
+    (imagenet / 'meta').mkdir()
+    (imagenet / 'meta' / 'val.txt').write_text('\n')
+    error = refusal('imagenet', imagenet, '--images-per-class', 2)
+    assert 'val.txt lists no images' in error
 
 
 def test_imagenet_refuses_to_hold_out_a_whole_class(refusal, imagenet):

@@ -46,6 +46,9 @@ YEARS = {
     ),
 }
 
+# Of training and of test images.
+_FOLDER_OPTIONS = ('--img-dir', '--test-img-dir')
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -109,7 +112,21 @@ def read(file: Path) -> dict:
             f'no annotations at {file}; give the folder that has annotations/ '
             'as data_root'
         )
-    return json.loads(file.read_text())
+    try:
+        content = json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f'{file} is no JSON: {error}') from error
+    lists = ('images', 'annotations', 'categories')
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(key), list) for key in lists
+    ):
+        raise ValueError(
+            f'{file} holds no annotations of COCO: expected an object with '
+            f'lists of {", ".join(lists)}'
+        )
+    if not content['images']:
+        raise ValueError(f'{file} lists no images')
+    return content
 
 
 def make_minival(data_root: Path) -> None:
@@ -201,8 +218,17 @@ def compare_contents(
     first: dict[str, str] = {}
     keys = {}
     for name, content in parts.items():
-        folder = folders[1] if name == 'test' else folders[0]
-        files = [folder / image['file_name'] for image in content['images']]
+        index = int(name == 'test')
+        files = [
+            folders[index] / image['file_name'] for image in content['images']
+        ]
+        missing = [file for file in files if not file.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f'no image at {missing[0]}; set {_FOLDER_OPTIONS[index]} to '
+                f'the folder of the images of {name}, relative to the data '
+                'root'
+            )
         keys[name] = [
             first.setdefault(file_digest(file), str(file)) for file in files
         ]

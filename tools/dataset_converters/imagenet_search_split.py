@@ -34,11 +34,17 @@ def read_labels(data_root: Path, split: str) -> dict[str, int]:
     They are read from ``meta/<split>.txt`` if it is there, else from the
     folders of the classes, numbered in alphabetical order, as mmpretrain
     does.
+
+    Raises:
+        FileNotFoundError: If there are no images in such a layout.
+        ValueError: If a line of the list is damaged.
     """
     meta = data_root / 'meta' / f'{split}.txt'
     if meta.is_file():
-        rows = [row.rsplit(' ', 1) for row in meta.read_text().splitlines()]
-        return {image: int(label) for image, label in rows}
+        labels = read_list(meta)
+        if not labels:
+            raise ValueError(f'{meta} lists no images')
+        return labels
     folder = data_root / split
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -46,12 +52,35 @@ def read_labels(data_root: Path, split: str) -> dict[str, int]:
             'which has train/ and val/, as data_root'
         )
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
-    return {
+    labels = {
         f'{path.name}/{image.name}': label
         for label, path in enumerate(classes)
         for image in sorted(path.iterdir())
         if image.suffix.lower() in EXTENSIONS
     }
+    if not labels:
+        raise FileNotFoundError(
+            f'no images in {folder}/<class>/; sort them into a folder for '
+            f'each class, or list them in {meta}, in lines such as '
+            "'ILSVRC2012_val_00000001.JPEG 65'"
+        )
+    return labels
+
+
+def read_list(file: Path) -> dict[str, int]:
+    """Reads the label of each image; blank lines do not count."""
+    labels = {}
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        image, _, label = line.strip().rpartition(' ')
+        if not image or not label.isdigit():
+            raise ValueError(
+                f'line {number} of {file} must be an image and its label, '
+                f"such as 'n01440764/n01440764_18.JPEG 0', got {line!r}"
+            )
+        labels[image] = int(label)
+    return labels
 
 
 def main() -> None:

@@ -34,10 +34,12 @@ def read_images(data_root: Path, year: str, split: str) -> list[str]:
     """Reads a list of images as ``VOC2007/000005``."""
     file = list_file(data_root, year, split)
     if not file.is_file():
-        raise FileNotFoundError(
-            f'no list of images at {file}; give the folder of VOC2007 and '
-            'VOC2012 (VOCdevkit) as data_root'
+        mend = (
+            'give the folder of VOC2007 and VOC2012 (VOCdevkit) as data_root'
         )
+        if split == 'test':
+            mend = f'unpack VOCtest{year} into the same folder as VOCtrainval'
+        raise FileNotFoundError(f'no list of images at {file}; {mend}')
     return [f'VOC{year}/{name}' for name in file.read_text().split()]
 
 

@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from detnas_mm.command_line import run_command
-from detnas_mm.engine.publishing import (
-    MetafileEntry,
-    publish,
-    write_metafile_entry,
+from detnas_mm.command_line import (
+    add_common_arguments,
+    load_config,
+    run_command,
 )
+from detnas_mm.engine.metafile import MetafileEntry, write_metafile_entry
+from detnas_mm.engine.publishing import publish
 from detnas_mm.models import read_checkpoint, resolve_architecture
 from detnas_mm.structures import get_search_space
 
@@ -32,16 +33,32 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--shuffle', help='channel shuffle; by default that of the checkpoint'
     )
-    parser.add_argument('--config', help='path of the config, for the entry')
-    parser.add_argument('--task', default='Object Detection')
-    parser.add_argument('--dataset', default='COCO')
+    parser.add_argument(
+        '--config', help='config whose model the weights must fit'
+    )
+    parser.add_argument(
+        '--collection',
+        help='collection of the metafile that the model belongs to; by '
+        'default that of the old entry, the only one, or DetNAS',
+    )
+    parser.add_argument(
+        '--task',
+        help='task of the metrics; by default that of the old entry, or '
+        'Object Detection',
+    )
+    parser.add_argument(
+        '--dataset',
+        help='data set of the metrics; by default that of the old entry, or '
+        'COCO',
+    )
     parser.add_argument(
         '--metrics',
         nargs='+',
         default=[],
         metavar='NAME=VALUE',
-        help='results, such as "box AP=36.6"',
+        help='measured results, such as "box AP=36.6"',
     )
+    add_common_arguments(parser)
     return parser.parse_args()
 
 
@@ -59,7 +76,7 @@ def parse_metrics(texts: list[str]) -> dict[str, float]:
     return metrics
 
 
-def describe(args: argparse.Namespace) -> dict:
+def describe(args: argparse.Namespace) -> dict | None:
     """Says which network a checkpoint holds, from its meta or the options."""
     meta = read_checkpoint(args.checkpoint).get('meta', {})
     shuffle = args.shuffle or meta.get('shuffle')
@@ -71,10 +88,7 @@ def describe(args: argparse.Namespace) -> dict:
             shuffle=shuffle or known.shuffle,
         )
     if 'search_space' not in meta:
-        raise ValueError(
-            f'{args.checkpoint} does not say its search space and path; give '
-            '--path with --search-space, a published name or a best.json'
-        )
+        return None
     space = get_search_space(meta['search_space'])
     path = meta.get('path')
     return dict(
@@ -84,16 +98,36 @@ def describe(args: argparse.Namespace) -> dict:
     )
 
 
+def backbone_config(network: dict) -> dict:
+    if network['path'] is None:
+        settings = {key: network[key] for key in ('search_space', 'shuffle')}
+        return dict(type='detnas_mm.DetNASSupernet', **settings)
+    return dict(type='detnas_mm.DetNASNet', **network)
+
+
 def main() -> None:
     args = parse_args()
     metrics = parse_metrics(args.metrics)
-    network = describe(args) if args.metafile else None
-    file = publish(args.checkpoint, args.out_dir, args.name)
+    config = load_config(args) if args.config else None
+    network = describe(args)
+    if args.metafile and network is None:
+        raise ValueError(
+            f'{args.checkpoint} does not say its search space and path; give '
+            '--path with --search-space, a published name or a best.json'
+        )
+    file = publish(
+        args.checkpoint,
+        args.out_dir,
+        args.name,
+        backbone=backbone_config(network) if network else None,
+        config=config,
+    )
     print(file)
     if args.metafile:
         entry = MetafileEntry(
             name=args.name,
             weights=file.name,
+            collection=args.collection,
             config=args.config,
             task=args.task,
             dataset=args.dataset,
