@@ -18,6 +18,22 @@ def read_test_metrics(work_dir: Path) -> dict[str, float]:
     return json.loads(files[-1].read_text())
 
 
+def read_test_metric(work_dir: Path, metric: str) -> float:
+    """Reads one metric of the latest test.
+
+    Raises:
+        FileNotFoundError: If there was no test.
+        ValueError: If the test has no such metric.
+    """
+    metrics = read_test_metrics(work_dir)
+    if metric not in metrics:
+        raise ValueError(
+            f'the test in {work_dir} has no {metric!r}, but '
+            f'{", ".join(metrics)}'
+        )
+    return metrics[metric]
+
+
 def read_results(file: Path, metric: str) -> dict[str, float]:
     """Reads results by path digits.
 

@@ -31,6 +31,7 @@ RUNS = (
     'detnas/faster-rcnn_detnas-supernet-small_fpn_1x_voc0712',
     'detnas/retinanet_detnas-supernet-small_fpn_1x_coco',
     'detnas/retinanet_detnas-supernet-small_fpn_1x_voc0712',
+    'detnas/retinanet_detnas-scratch-supernet-small_fpn_2x_coco',
     'detnas/clsnas-search-small_8xb128_in1k',
     'detnas/faster-rcnn_detnas-search-small_fpn_1x_coco',
     'detnas/faster-rcnn_detnas-search-small_fpn_1x_voc0712',
@@ -43,8 +44,11 @@ RUNS = (
     'detnas/retinanet_detnas-small_fpn_1x_coco',
     'detnas/retinanet_detnas-small_fpn_1x_voc0712',
 )
-# The other widths of backbones.
+# The other widths of backbones, and the other supernets without pre-training.
 SLOW_RUNS = (
+    'detnas/faster-rcnn_detnas-scratch-supernet-small_fpn_2x_coco',
+    'detnas/faster-rcnn_detnas-scratch-supernet-small_fpn_2x_voc0712',
+    'detnas/retinanet_detnas-scratch-supernet-small_fpn_2x_voc0712',
     'detnas/clsnas-supernet-small_8xb128_in1k',
     'detnas/detnas-supernet-large_8xb128_in1k',
     'detnas/faster-rcnn_detnas-supernet-large_fpn_1x_coco',

@@ -5,16 +5,20 @@ shown that the runs of all others would be the same.
 """
 
 import functools
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import modelindex
 import pytest
+import torchvision
 import yaml
-from kit.configs import NAMES, names_of, read_config
+from kit.configs import NAMES, RESNETS, names_of, read_config
 from kit.digits_runs import ROOT
 from kit.stand_in_runs import RUNS, SLOW_RUNS
+from mmengine.config import Config
 
 from detnas_mm.cost import backbone_macs, backbone_params
 from detnas_mm.models.searched import resolve_architecture
@@ -28,12 +32,14 @@ def essence(name):
     """What tells the run of a config from that of another.
 
     Left out are the schedule's numbers, the path of the net (its widths
-    are in the neck), where its weights come from, and variables that only
-    other settings refer to.
+    are in the neck), the file of the weights that a training starts from,
+    and variables that only other settings refer to.
     """
     config = read_config(name).to_dict()
     backbone = config['model']['backbone']
-    backbone.pop('init_cfg', None)
+    # A search takes all weights from the supernet.
+    started = '-search-' not in name and backbone.get('init_cfg')
+    backbone['init_cfg'] = bool(started)
     if backbone['type'] == 'detnas_mm.DetNASNet':
         for key in ('path', 'search_space'):
             backbone.pop(key, None)
@@ -81,6 +87,8 @@ def test_one_of_each_kind_is_run_by_default():
         ('1x_coco', '1x_voc0712', False),
         ('detnas-small', 'detnas-supernet-small', False),
         ('supernet-small', 'search-small', False),
+        ('supernet-small_fpn_1x', 'scratch-supernet-small_fpn_2x', False),
+        ('search-small_fpn_1x', 'scratch-search-small_fpn_2x', True),
     ],
 )
 def test_nothing_else_is_left_out(one, other, equal):
@@ -122,27 +130,37 @@ def test_every_config_is_on_the_page():
     assert not missing
 
 
-def test_commands_of_the_page_name_files_that_exist(tmp_path):
-    """All of them, with a shell that prints what it would run."""
+def run_shell(folder, *lines, **settings):
+    """Runs the page's functions with a shell that prints its commands.
+
+    Only the random nets are really drawn.
+    """
+    drawing = 'tools/misc/random_nets.py'
     script = [
         'bash() { echo "$@"; }',
-        'python() { echo "$@"; }',
+        f'python() {{ if [ "$1" = {drawing} ]; then shift;',
+        f'{sys.executable} {ROOT}/{drawing} "$@"; else echo "$@"; fi; }}',
         shell_functions(),
-        *(command for cells in rows() for command in commands(cells)),
+        *lines,
     ]
-    done = subprocess.run(
+    return subprocess.run(
         ['bash', '-euo', 'pipefail', '-c', '\n'.join(script)],
-        cwd=tmp_path,
+        cwd=folder,
+        env=os.environ | settings,
         capture_output=True,
         text=True,
+    )
+
+
+def test_commands_of_the_page_name_files_that_exist(tmp_path):
+    """All of them."""
+    done = run_shell(
+        tmp_path, *(c for cells in rows() for c in commands(cells))
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) > 100
     for line in lines:
-        if '/random' in line:
-            # Written by the command before: see test_random_nets.py.
-            continue
         for file in re.findall(r'(?:configs|tools)/\S+\.(?:py|sh)', line):
             assert (ROOT / file).is_file(), line
         for checkpoint in re.findall(r'work_dirs/\S+\.pth', line):
@@ -152,6 +170,71 @@ def test_commands_of_the_page_name_files_that_exist(tmp_path):
             assert Path(checkpoint).stem == f'iter_{iterations}', line
 
 
+def random_net_blocks():
+    text = PAGE.read_text()
+    blocks = re.findall(r'```bash\n(.*?)```', text, re.S)
+    return [block for block in blocks if 'random_nets' in block]
+
+
+def test_random_nets_are_trained_tested_and_ranked(tmp_path):
+    """Table 5 and Figure 3, with the configs that the page has drawn."""
+    done = run_shell(tmp_path, *random_net_blocks())
+    assert done.returncode == 0, done.stderr
+    *runs, search, ranking = done.stdout.splitlines()
+    for tool in ('train', 'test'):
+        ran = [line for line in runs if f'dist_{tool}.sh' in line]
+        files = {re.search(r'configs/random/\S+\.py', one)[0] for one in ran}
+        drawn = (tmp_path / 'configs' / 'random').iterdir()
+        assert files == {f'configs/random/{file.name}' for file in drawn}
+        # ImageNet and four detectors.
+        assert len(ran) == len(files) == 20 * 5
+    for line in runs[:10]:
+        file = re.search(r'configs/random/\S+\.py', line)[0]
+        config = Config.fromfile(tmp_path / file)
+        if 'dist_test' in line:
+            made = f'{Path(file).stem}/iter_{config.train_cfg.max_iters}.pth'
+            assert f'work_dirs/{made}' in line
+    paths = search.partition('--paths ')[2].split()
+    assert len(set(paths)) == 20
+    nets = re.findall(r'--net (\d+) work_dirs/(\S+)', ranking)
+    assert [path for path, _ in nets] == paths
+    for path, folder in nets:
+        config = (tmp_path / f'configs/random/{folder}.py').read_text()
+        assert f"path='{path}'" in config
+
+
+@pytest.mark.parametrize(
+    'other', [dict(DETNAS_INPUT='rgb'), dict(DETNAS_COCO='2014')]
+)
+@pytest.mark.parametrize(
+    'command', ['train a 1', 'search a b 1', 'evaluate a 1']
+)
+def test_work_of_another_setting_is_refused(tmp_path, command, other):
+    default = dict(DETNAS_INPUT='bgr255', DETNAS_COCO='2017')
+    assert run_shell(tmp_path, command, **default).stdout
+    refused = run_shell(tmp_path, command, **(default | other))
+    assert (refused.returncode, refused.stdout) == (1, '')
+    assert 'work_dirs is of bgr255 2017, not of ' in refused.stderr
+    assert run_shell(tmp_path, command, **default).stdout
+    (tmp_path / 'work_dirs').rename(tmp_path / 'others')
+    assert run_shell(tmp_path, command, **(default | other)).stdout
+
+
+def test_weights_of_resnets_are_saved_where_configs_read_them(monkeypatch):
+    (code,) = re.findall(r'python -c "(.*?)"\n```', PAGE.read_text(), re.S)
+    saved = set()
+
+    def download(url, model_dir, check_hash):
+        assert check_hash
+        saved.add(f'{model_dir}/{url.rpartition("/")[2]}')
+
+    api = torchvision.models._api
+    monkeypatch.setattr(api, 'load_state_dict_from_url', download)
+    exec(code, {})
+    read = {read_config(n).model.backbone.init_cfg.checkpoint for n in RESNETS}
+    assert saved == read
+
+
 def test_iterations_of_the_commands_are_those_of_the_configs():
     text = PAGE.read_text()
     trained = re.findall(r'`(?:train|evaluate) (\S+) (\d+)`', text)
@@ -159,9 +242,6 @@ def test_iterations_of_the_commands_are_those_of_the_configs():
     assert len(trained) > 100
     assert len(searched) > 10
     for name, iterations in trained + searched:
-        # The random nets have configs like those of a searched one.
-        name = re.sub(r'^random/', 'detnas/', name)
-        name = re.sub(r'random-small-\d+', 'detnas-small', name)
         assert read_config(name).train_cfg.max_iters == int(iterations)
 
 
@@ -171,7 +251,9 @@ def test_page_says_which_runs_stand_for_a_row():
         runs = {run_of(name) for name in named if name in NAMES}
         text = re.sub(r'[\[\]]', '', cells[5])
         for run in runs:
-            assert run.partition('/')[2] in text, (cells[0], run)
+            slow = ' (slow)' if run in SLOW_RUNS else ''
+            cell = run.partition('/')[2] + slow
+            assert cell in text.split('<br>'), (cells[0], run)
 
 
 def test_page_claims_no_result_of_ours():

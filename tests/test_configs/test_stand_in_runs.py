@@ -1,7 +1,8 @@
 """Configs train or search two iterations from their real files.
 
-One of each kind runs by default, one of each width of backbone with ``pytest
--m slow``. test_reproduction.py shows that all others would run the same.
+One of each kind runs by default; one of each width of backbone and each
+supernet without pre-training with ``pytest -m slow``. test_reproduction.py
+shows that all others would run the same.
 """
 
 import gc

@@ -1,13 +1,15 @@
 """The documented way from one's own data to a backbone, run on digits."""
 
+import argparse
 import json
 import re
 import shlex
-from copy import deepcopy
+import subprocess
 from math import isfinite
+from pathlib import Path
 
 import pytest
-from kit.configs import read_config
+from kit.configs import NAMES
 from kit.digits_runs import ROOT, read_candidates
 from kit.stand_in_runs import (
     checkpoint,
@@ -18,30 +20,137 @@ from kit.stand_in_runs import (
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from detnas_mm.command_line import add_common_arguments, load_config
+from detnas_mm.models import DetNASNet
+
 PAGE = ROOT / 'docs' / 'own_data.md'
 EXAMPLE = ROOT / 'docs' / 'examples' / 'own_data'
 SUPERNET = 'retinanet_detnas-supernet-small_fpn_mine'
 SEARCH = 'retinanet_detnas-search-small_fpn_mine'
 NET = 'retinanet_detnas-small_fpn_mine'
-PRE_TRAINING = 'detnas/detnas-small_8xb128_in1k'
+PRE_TRAINING = 'detnas-small_8xb128_in1k_mine'
 
 
-@pytest.fixture(scope='module')
-def workplace(digits, tmp_path_factory):
-    """A folder with the digits as data/mine, split by the page's command."""
-    folder = tmp_path_factory.mktemp('own_data')
-    (folder / 'data').mkdir()
-    (folder / 'data' / 'mine').symlink_to(digits)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        yield folder
+@pytest.fixture
+def workplace(digits, tmp_path, monkeypatch):
+    """A folder with the digits as data/mine, and the configs of the page."""
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data' / 'mine').symlink_to(digits)
+    (tmp_path / 'docs').symlink_to(ROOT / 'docs')
+    (tmp_path / 'configs').mkdir()
+    for name in ('_base_', 'detnas'):
+        link = tmp_path / 'configs' / name
+        link.symlink_to(ROOT / 'configs' / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def documented_commands(iterations=3000):
+    """Runs the page's blocks in a shell that prints what python would run."""
+    blocks = re.findall(r'```bash\n(.*?)```', PAGE.read_text(), re.S)
+    text = '\n'.join(blocks).replace('ITERATIONS=3000', '')
+    stubs = 'python() { echo "$@"; }; bash() { echo "$@"; }\n'
+    done = subprocess.run(
+        ['bash', '-euc', f'{stubs}ITERATIONS={iterations}\n{text}'],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return [shlex.split(line) for line in done.stdout.splitlines()]
 
 
 def documented_command(tool):
-    """Arguments of a command of the page."""
-    text = PAGE.read_text().replace('\\\n', ' ')
-    (line,) = re.findall(f'^python tools/{tool} (.*)$', text, re.M)
-    return shlex.split(line)
+    """Arguments of the only command of the page with a tool."""
+    (found,) = (c for c in documented_commands() if c[0] == f'tools/{tool}')
+    return found[1:]
+
+
+def leave_out_imagenet(commands):
+    """As the page says: its variable, its commands and its option."""
+    file = Path(f'configs/mine/{SUPERNET}.py')
+    text, changes = re.subn(
+        r'^pretrained = .*$', 'pretrained = None', file.read_text(), flags=re.M
+    )
+    assert changes == 1
+    file.write_text(text)
+    return [
+        [part for part in command if 'in1k' not in part]
+        for command in commands
+        if 'in1k' not in command[1]
+    ]
+
+
+def read_command(arguments):
+    """The config of a command, with its options, and its checkpoint."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('config')
+    add_common_arguments(parser)
+    args, others = parser.parse_known_args(arguments)
+    return load_config(args), [one for one in others if 'work_dirs' in one]
+
+
+@pytest.mark.parametrize('imagenet', [True, False])
+def test_each_command_finds_what_it_starts_from(workplace, imagenet):
+    """From the first one on, and none goes on with the work of another."""
+    commands = documented_commands(3000 if imagenet else 6000)
+    if not imagenet:
+        commands = leave_out_imagenet(commands)
+    commands = [one for one in commands if 'converters' not in one[0]]
+    if imagenet:
+        assert commands.pop()[-1] == '--auto-scale-lr'
+    assert len(commands) == (9 if imagenet else 6)
+    made = set()
+    for tool, *arguments in commands:
+        config, needed = read_command(arguments)
+        backbone = config.model.backbone
+        if str(backbone.get('path')).endswith('.json'):
+            needed.append(backbone.path)
+        if 'train' in tool and (backbone.get('init_cfg') or {}).get(
+            'checkpoint'
+        ):
+            needed.append(backbone.init_cfg.checkpoint)
+        assert set(needed) <= made, arguments
+        iterations = config.train_cfg.max_iters
+        # What is stopped has something to go on from.
+        assert config.default_hooks.checkpoint.interval <= iterations / 4
+        made_here = f'iter_{iterations}.pth'
+        if 'search' in tool:
+            made_here = 'best.json'
+        if 'test' not in tool:
+            assert f'{config.work_dir}/{made_here}' not in made
+            made.add(f'{config.work_dir}/{made_here}')
+        if 'mine' in arguments[0]:
+            # Nor with that of the experiments on COCO.
+            assert Path(config.work_dir).name not in {
+                name.partition('/')[2] for name in NAMES
+            }
+
+
+def test_baseline_is_another_net_from_its_own_weights(workplace):
+    (*_, pre_training, training, test, _) = documented_commands()
+    config, _ = read_command(training[1:])
+    settings = dict(config.model.backbone)
+    started = Path(settings.pop('init_cfg').checkpoint)
+    assert settings.pop('type') == 'detnas_mm.DetNASNet'
+    assert DetNASNet(**settings).path == (0,) * 20
+    before, _ = read_command(pre_training[1:])
+    assert before.model.backbone.path == config.model.backbone.path
+    assert str(started.parent) == before.work_dir
+    after, (tested,) = read_command(test[1:])
+    assert after.model.backbone.path == config.model.backbone.path
+    assert str(Path(tested).parent) == config.work_dir
+
+
+def test_options_for_one_gpu_lengthen_the_schedule(workplace):
+    (options,) = re.findall(
+        r'`--cfg-options (train_cfg\S+\s\S+)`', PAGE.read_text()
+    )
+    documented_commands()
+    config, _ = read_command(
+        [f'configs/mine/{PRE_TRAINING}.py', '--cfg-options', *options.split()]
+    )
+    assert config.train_cfg.max_iters == config.param_scheduler.end == 2400000
+    assert f'`iter_{config.train_cfg.max_iters}.pth`' in PAGE.read_text()
 
 
 def example(name):
@@ -49,17 +158,22 @@ def example(name):
 
 
 def small(name):
-    return shrink(example(name), f'own_data/{name}')
+    config = Config.fromfile(f'configs/mine/{name}.py')
+    return shrink(config, f'own_data/{name}')
 
 
-def test_digits_take_the_whole_way(workplace, capsys):
+@pytest.mark.parametrize('imagenet', [True, False])
+def test_digits_take_the_whole_way(workplace, capsys, imagenet):
     arguments = documented_command('dataset_converters/coco_search_split.py')
     arguments[arguments.index('--search-images') + 1] = '6'
     split('coco', *arguments)
     printed = capsys.readouterr().out
     assert 'train, search and test (8 images) share no image' in printed
 
-    checkpoint('detnas/detnas-supernet-small_8xb128_in1k')
+    if imagenet:
+        checkpoint('detnas/detnas-supernet-small_8xb128_in1k')
+    else:
+        leave_out_imagenet([])
     config = small(SUPERNET)
     Runner.from_cfg(config).train()
 
@@ -71,16 +185,16 @@ def test_digits_take_the_whole_way(workplace, capsys):
 
     config = small(NET)
     best = json.loads((workplace / config.search / 'best.json').read_text())
-    pre_training = deepcopy(read_config(PRE_TRAINING))
-    pre_training.model.backbone.path = f'{config.search}/best.json'
-    write_weights(pre_training, workplace / config.pretrained)
+    if imagenet:
+        pre_training = Config.fromfile(f'configs/mine/{PRE_TRAINING}.py')
+        write_weights(pre_training, workplace / config.pretrained)
     runner = Runner.from_cfg(config)
     runner.train()
     assert runner.model.backbone.path == tuple(map(int, best['path']))
     assert isfinite(runner.message_hub.get_scalar('train/loss').current())
 
 
-def test_splits_of_the_example_are_distinct():
+def test_splits_of_the_example_are_distinct(workplace):
     """The converter's files are those that the configs read."""
     arguments = documented_command('dataset_converters/coco_search_split.py')
     name = arguments[arguments.index('--name') + 1]

@@ -34,6 +34,18 @@ def test_twenty_nets_under_the_constraint(tmp_path):
         assert backbone_macs(space, space.parse(path)) <= 300e6
 
 
+def test_printed_digits_are_one_word(tmp_path):
+    """Which --paths of a search takes."""
+    printed = run_here(TOOL, tmp_path / 'nets', '--num', 3)
+    lines = [line.split() for line in printed.splitlines()]
+    assert [name for name, *_ in lines] == [
+        f'random-small-{number:02d}' for number in range(3)
+    ]
+    for name, path, *_ in lines:
+        config = (tmp_path / 'nets' / f'{name}_8xb128_in1k.py').read_text()
+        assert f"path='{path}'" in config
+
+
 def test_the_seed_decides(tmp_path):
     one, same, other = (
         draw(tmp_path / str(number), '--num', 3, '--seed', seed)

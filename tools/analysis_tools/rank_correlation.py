@@ -23,7 +23,7 @@ from detnas_mm.evaluation.rank_correlation import (
 )
 from detnas_mm.structures import Candidate, SearchRecord, Status
 from detnas_mm.structures.files import write_atomically
-from detnas_mm.structures.net_results import read_results, read_test_metrics
+from detnas_mm.structures.net_results import read_results, read_test_metric
 
 BASELINES = ('macs', 'params')
 
@@ -86,13 +86,7 @@ def collect_results(args: argparse.Namespace, metric: str) -> dict[str, float]:
     """Reads the results of the trained networks, by their digits."""
     results = read_results(args.results, metric) if args.results else {}
     for path, folder in args.net:
-        metrics = read_test_metrics(Path(folder))
-        if metric not in metrics:
-            raise ValueError(
-                f'the test in {folder} has no {metric!r}, but '
-                f'{", ".join(metrics)}'
-            )
-        results[''.join(path.split())] = metrics[metric]
+        results[''.join(path.split())] = read_test_metric(Path(folder), metric)
     if not results:
         raise ValueError(
             'give results of trained networks: --results or --net'

@@ -92,7 +92,7 @@ def main() -> None:
         name = f'random-{args.space}-{number:02d}'
         write_configs(args, name, space.format(path), base)
         print(
-            f'{name}  {space.format_stages(path)}  '
+            f'{name}  {space.format(path)}  '
             f'{constraint.macs(path) / 1e6:.1f}M MACs'
         )
 

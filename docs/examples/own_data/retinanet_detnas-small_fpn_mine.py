@@ -2,16 +2,17 @@
 _base_ = './retinanet_detnas-supernet-small_fpn_mine.py'
 
 search = 'work_dirs/retinanet_detnas-search-small_fpn_mine'
-pretrained = 'work_dirs/detnas-small_8xb128_in1k/iter_300000.pth'
+pretrained = None
+if _base_.pretrained:
+    pretrained = 'work_dirs/detnas-small_8xb128_in1k_mine/iter_300000.pth'
 model = dict(
     backbone=dict(
         _delete_=True,
         type='detnas_mm.DetNASNet',
         path=search + '/best.json',
         norm_cfg=_base_.norm_cfg,
-        init_cfg=dict(
-            type='Pretrained', checkpoint=pretrained, prefix='backbone.'
-        ),
+        init_cfg=pretrained
+        and dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.'),
     )
 )
 train_dataloader = dict(

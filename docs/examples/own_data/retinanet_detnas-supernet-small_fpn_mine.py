@@ -4,6 +4,11 @@ _base_ = (
     '../../../configs/detnas/retinanet_detnas-supernet-small_fpn_1x_coco.py'
 )
 
+# The supernet pre-trained on ImageNet. Without one: None; then all starts from
+# random weights, and takes twice the iterations.
+pretrained = 'work_dirs/detnas-supernet-small_8xb128_in1k/iter_300000.pth'
+max_iters = 3000 if pretrained else 6000
+
 data_root = 'data/mine/'
 metainfo = dict(classes=('0', '1', '2', '3', '4', '5', '6', '7', '8', '9'))
 train_pipeline = [
@@ -61,9 +66,13 @@ test_dataloader = dict(
 )
 test_evaluator = dict(ann_file=data_root + 'annotations/instances_test.json')
 
-model = dict(bbox_head=dict(num_classes=len(metainfo['classes'])))
+model = dict(
+    backbone=dict(
+        init_cfg=dict(checkpoint=pretrained) if pretrained else None
+    ),
+    bbox_head=dict(num_classes=len(metainfo['classes'])),
+)
 
-max_iters = 3000
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [
     dict(
@@ -82,3 +91,5 @@ custom_hooks = [
     dict(type='detnas_mm.SinglePathSamplingHook'),
     dict(type='detnas_mm.BNRecalibrationHook', num_images=200),
 ]
+# What a stopped training goes on from, by --resume.
+default_hooks = dict(checkpoint=dict(interval=500))

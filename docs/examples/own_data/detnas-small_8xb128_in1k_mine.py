@@ -1,0 +1,6 @@
+# ImageNet pre-training of what the search found: 300k iterations of 1024
+# images on 8 GPUs. One GPU sees an eighth of these images.
+_base_ = '../../../configs/detnas/detnas-small_8xb128_in1k.py'
+
+search = 'work_dirs/retinanet_detnas-search-small_fpn_mine'
+model = dict(backbone=dict(path=search + '/best.json'))
