@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .candidate import Candidate
 from .files import flush_folder, text_digest
-from .json_lines import append_line, whole_lines
+from .json_lines import append_line, parse_line, whole_lines
 
 # The digests say whether checkpoint and config are the same; where a file
 # lies does not matter.
@@ -226,7 +226,7 @@ class SearchRecord:
         lines, size = whole_lines(self.path.read_bytes())
         for number, line in enumerate(lines):
             try:
-                self._read_line(number, json.loads(line))
+                self._read_line(number, parse_line(line))
             except (ValueError, TypeError) as error:
                 raise ValueError(
                     f'line {number + 1} of {self.path} is corrupt ({error}); '

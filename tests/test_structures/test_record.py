@@ -32,8 +32,47 @@ def test_what_was_appended_is_read(path):
 
 def test_a_line_for_each_candidate_after_the_header(path):
     lines = path.read_text().splitlines()
-    assert json.loads(lines[0]) == dataclasses.asdict(HEADER)
+    first = json.loads(lines[0])
+    assert len(first.pop('crc32')) == 8
+    assert first == dataclasses.asdict(HEADER)
     assert [json.loads(line)['index'] for line in lines[1:]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ('number', 'changes'),
+    [
+        (1, dict(config='model = 2')),
+        (1, dict(seed=1, config_digest='f00d')),
+        (2, dict(fitness=0.9)),
+        (2, dict(macs=1)),
+        (2, dict(params=-5)),
+        (2, dict(generation=2)),
+        (2, dict(origin='given')),
+        (2, dict(metrics={})),
+        (2, dict(crc32='00000000')),
+        (3, dict(error='lost: u')),
+        (4, dict(seconds=0.0)),
+    ],
+)
+def test_an_edited_line_is_refused_with_its_number(path, number, changes):
+    lines = path.read_text().splitlines()
+    edited = json.loads(lines[number - 1])
+    lines[number - 1] = json.dumps(edited | changes)
+    path.write_text('\n'.join(lines) + '\n')
+    for read in (SearchRecord.read, lambda p: SearchRecord.open(p, HEADER)):
+        with pytest.raises(ValueError, match=f'line {number} .*changed'):
+            read(path)
+
+
+def test_lines_without_a_checksum_are_read(path):
+    """As older versions wrote them; what follows has one."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        del line['crc32']
+    path.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    with SearchRecord.open(path, HEADER) as record:
+        record.append(candidate(3))
+    assert SearchRecord.read(path).candidates == [*FIRST, candidate(3)]
 
 
 def test_opened_again_it_goes_on(path):
