@@ -67,6 +67,9 @@ def build_search_header(
 def _scoring_text(config: Config) -> str:
     settings = config.to_dict()
     scoring = {key: settings.get(key) for key in _SCORING_KEYS}
+    # The Runner gives it to a model that has none of its own.
+    if 'data_preprocessor' in settings:
+        scoring['data_preprocessor'] = settings['data_preprocessor']
     scoring['fp16'] = bool((settings.get('val_cfg') or {}).get('fp16'))
     for key in ('train_dataloader', 'val_dataloader'):
         loader = scoring[key] or {}

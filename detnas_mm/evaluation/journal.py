@@ -1,6 +1,5 @@
 """Finished evaluations whose turn in the record has not come."""
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +8,12 @@ from pathlib import Path as FilePath
 
 from detnas_mm.structures import Path
 from detnas_mm.structures.files import write_atomically
-from detnas_mm.structures.json_lines import append_line, whole_lines
+from detnas_mm.structures.json_lines import (
+    append_line,
+    format_line,
+    parse_line,
+    whole_lines,
+)
 
 from .local import Evaluation
 
@@ -119,13 +123,12 @@ class Journal:
             for path, evaluation in self._evaluations.items()
             if evaluation.error is None
         ]
-        text = ''.join(json.dumps(line) + '\n' for line in lines)
-        write_atomically(self.file, text)
+        write_atomically(self.file, ''.join(map(format_line, lines)))
 
     def _load(self) -> None:
         lines, _ = whole_lines(self.file.read_bytes())
         try:
-            values = [json.loads(line) for line in lines]
+            values = list(map(parse_line, lines))
             if values and values[0] == self._header():
                 for fields in values[1:]:
                     path = tuple(fields.pop('path'))

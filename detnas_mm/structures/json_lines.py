@@ -1,9 +1,51 @@
-"""Files of JSON lines that outlive the crash of their writer."""
+"""Files of JSON lines that outlive the crash of their writer.
+
+Each line ends with a checksum of what it says: a line that was damaged or
+edited is not believed. Lines without one, as older versions wrote, are.
+"""
 
 import contextlib
 import json
 import os
+import zlib
 from collections.abc import Mapping
+
+_CHECKSUM = 'crc32'
+
+
+def format_line(values: Mapping[str, object]) -> str:
+    """Returns a line with its checksum.
+
+    Raises:
+        ValueError: If a number is not finite, which JSON does not know.
+    """
+    return _dump({**values, _CHECKSUM: _checksum(values)}) + '\n'
+
+
+def parse_line(line: str | bytes) -> dict:
+    """Returns what a line says, without its checksum.
+
+    Raises:
+        ValueError: If it is no JSON object, or not what was written.
+    """
+    values = json.loads(line)
+    if not isinstance(values, dict):
+        raise ValueError(f'expected a JSON object, got {values!r}')
+    found = values.pop(_CHECKSUM, None)
+    if found is not None and found != (expected := _checksum(values)):
+        raise ValueError(
+            f'it was changed after it was written: its checksum is '
+            f'{expected}, not {found}'
+        )
+    return values
+
+
+def _checksum(values: Mapping[str, object]) -> str:
+    return f'{zlib.crc32(_dump(values).encode()):08x}'
+
+
+def _dump(values: Mapping[str, object]) -> str:
+    return json.dumps(values, allow_nan=False)
 
 
 def append_line(
@@ -20,7 +62,7 @@ def append_line(
         ValueError: If a number is not finite, which JSON does not know.
         OSError: If the line cannot be written, on a full disk say.
     """
-    line = (json.dumps(values, allow_nan=False) + '\n').encode()
+    line = format_line(values).encode()
     size = os.fstat(handle).st_size
     try:
         while line:

@@ -1,6 +1,5 @@
 """The record of a search: JSON lines, appended to and never rewritten."""
 
-import difflib
 import fcntl
 import json
 import os
@@ -10,12 +9,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from .candidate import Candidate
+from .differences import differences
 from .files import flush_folder, text_digest
-from .json_lines import append_line, whole_lines
+from .json_lines import append_line, parse_line, whole_lines
 
 # The digests say whether checkpoint and config are the same; where a file
 # lies does not matter.
 _ONLY_FOR_READERS = ('config', 'checkpoint')
+# How many differences between two searches are told.
+_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class SearchHeader:
     Two searches with equal headers give equal records (but for the times).
 
     Attributes:
-        config: The config as text, without what does not change a score.
+        config: The config as JSON, without what does not change a score.
         config_digest: SHA-256 of ``config``.
         checkpoint: Path of the supernet checkpoint; only for the reader.
         checkpoint_digest: SHA-256 of the checkpoint file.
@@ -61,18 +63,26 @@ class SearchHeader:
         return text_digest(json.dumps(defining, sort_keys=True))
 
     def difference(self, other: 'SearchHeader') -> str | None:
-        """Returns what differs between two searches, in one line."""
-        for field in fields(self):
-            if field.name in _ONLY_FOR_READERS:
-                continue
-            mine = getattr(self, field.name)
-            theirs = getattr(other, field.name)
-            if mine == theirs:
-                continue
-            if field.name == 'config_digest':
-                return f'config: {_changed_lines(self.config, other.config)}'
-            return f'{field.name}: {mine!r} there, {theirs!r} now'
-        return None
+        """Returns the first things that differ between two searches."""
+        changes = [
+            change
+            for field in fields(self)
+            if field.name not in _ONLY_FOR_READERS
+            for change in self._changes(other, field.name)
+        ]
+        if not changes:
+            return None
+        more = len(changes) - _SHOWN
+        shown = '; '.join(changes[:_SHOWN])
+        return shown + (f'; and {more} more' if more > 0 else '')
+
+    def _changes(self, other: 'SearchHeader', name: str) -> list[str]:
+        values = getattr(self, name), getattr(other, name)
+        changes = list(differences(*values, name))
+        if changes and name == 'config_digest':
+            trees = _tree(self.config), _tree(other.config)
+            return list(differences(*trees, 'config')) or changes
+        return changes
 
 
 class SearchRecord:
@@ -226,7 +236,7 @@ class SearchRecord:
         lines, size = whole_lines(self.path.read_bytes())
         for number, line in enumerate(lines):
             try:
-                self._read_line(number, json.loads(line))
+                self._read_line(number, parse_line(line))
             except (ValueError, TypeError) as error:
                 raise ValueError(
                     f'line {number + 1} of {self.path} is corrupt ({error}); '
@@ -256,15 +266,9 @@ def _close(record: SearchRecord | None) -> None:
         record.close()
 
 
-def _changed_lines(before: str, after: str, limit: int = 3) -> str:
-    """Returns the first lines that differ between two texts."""
-    changes = [
-        line
-        for line in difflib.unified_diff(
-            before.splitlines(), after.splitlines(), lineterm='', n=0
-        )
-        if not line.startswith(('---', '+++', '@@'))
-    ]
-    shown = '; '.join(line[0] + line[1:].strip() for line in changes[:limit])
-    more = len(changes) - limit
-    return shown + (f' and {more} more' if more > 0 else '')
+def _tree(config: str) -> object:
+    """Returns the settings of a config, or its text if it is no JSON."""
+    try:
+        return json.loads(config)
+    except ValueError:
+        return config

@@ -5,7 +5,7 @@ from dataclasses import replace
 from detnas_mm.structures import Candidate, Origin, SearchHeader
 
 HEADER = SearchHeader(
-    config='model = 1\nlr = 0.1',
+    config='{"model": 1, "lr": 0.1}',
     config_digest='c0ffee',
     checkpoint='work/supernet.pth',
     checkpoint_digest='beef',

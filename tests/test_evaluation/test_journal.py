@@ -92,6 +92,13 @@ def test_damage_is_refused_in_one_line(file, damage):
     assert '\n' not in str(error.value)
 
 
+def test_an_edited_score_is_refused(file):
+    Journal(file, 'search').add(FIRST, GOOD)
+    file.write_text(file.read_text().replace('"seconds": 0.', '"seconds": 1.'))
+    with pytest.raises(ValueError, match='corrupt .*changed'):
+        Journal(file, 'search')
+
+
 def test_threads_may_share_it(file):
     journal = Journal(file, 'search')
 

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pickle
+import re
 
 import pytest
 from kit.records import FAILED, HEADER, candidate, header
@@ -32,8 +33,47 @@ def test_what_was_appended_is_read(path):
 
 def test_a_line_for_each_candidate_after_the_header(path):
     lines = path.read_text().splitlines()
-    assert json.loads(lines[0]) == dataclasses.asdict(HEADER)
+    first = json.loads(lines[0])
+    assert len(first.pop('crc32')) == 8
+    assert first == dataclasses.asdict(HEADER)
     assert [json.loads(line)['index'] for line in lines[1:]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ('number', 'changes'),
+    [
+        (1, dict(config='{}')),
+        (1, dict(seed=1, config_digest='f00d')),
+        (2, dict(fitness=0.9)),
+        (2, dict(macs=1)),
+        (2, dict(params=-5)),
+        (2, dict(generation=2)),
+        (2, dict(origin='given')),
+        (2, dict(metrics={})),
+        (2, dict(crc32='00000000')),
+        (3, dict(error='lost: u')),
+        (4, dict(seconds=0.0)),
+    ],
+)
+def test_an_edited_line_is_refused_with_its_number(path, number, changes):
+    lines = path.read_text().splitlines()
+    edited = json.loads(lines[number - 1])
+    lines[number - 1] = json.dumps(edited | changes)
+    path.write_text('\n'.join(lines) + '\n')
+    for read in (SearchRecord.read, lambda p: SearchRecord.open(p, HEADER)):
+        with pytest.raises(ValueError, match=f'line {number} .*changed'):
+            read(path)
+
+
+def test_lines_without_a_checksum_are_read(path):
+    """As older versions wrote them; what follows has one."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        del line['crc32']
+    path.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    with SearchRecord.open(path, HEADER) as record:
+        record.append(candidate(3))
+    assert SearchRecord.read(path).candidates == [*FIRST, candidate(3)]
 
 
 def test_opened_again_it_goes_on(path):
@@ -178,9 +218,9 @@ def test_a_record_that_was_read_cannot_be_appended_to(path):
 CHANGES = dict(
     config_digest='f00d',
     checkpoint_digest='dead',
-    search_space={'stem_channels': 8},
-    constraint={'max_macs': 200e6},
-    algorithm={'type': 'random'},
+    search_space={'stem_channels': 8, 'stage_channels': [8]},
+    constraint={'max_macs': 200e6, 'input_size': [224, 224]},
+    algorithm={'type': 'random', 'population': 4},
     metric='pascal_voc/mAP',
     seed=1,
     shuffle='interleaved',
@@ -199,11 +239,13 @@ def test_record_of_another_search_is_refused(path, field):
     other = header(**{field: CHANGES[field]})
     with pytest.raises(ValueError, match='record of another search') as error:
         SearchRecord.open(path, other)
-    name = field.removesuffix('_digest') if 'config' in field else field
-    assert f'{name}: ' in str(error.value)
-    if field != 'config_digest':
-        assert f'{getattr(HEADER, field)!r} there' in str(error.value)
-        assert f'{CHANGES[field]!r} now' in str(error.value)
+    (message,) = re.findall('of another search: (.*); use', str(error.value))
+    key, _, values = message.partition(': ')
+    assert key.partition('.')[0] == field
+    there, now = getattr(HEADER, field), CHANGES[field]
+    for part in key.split('.')[1:]:
+        there, now = there[part], now[part]
+    assert values == f'{there!r} there, {now!r} now'
     assert path.read_bytes() == before
     # And the lock is free again.
     SearchRecord.open(path, HEADER).close()
@@ -254,21 +296,59 @@ def test_where_the_checkpoint_lies_does_not_matter(path):
         assert record.header == HEADER
 
 
-def test_changed_lines_of_the_config_are_named(path):
-    changed = header(config='model = 1\nlr = 0.2', config_digest='f00d')
-    with pytest.raises(ValueError, match='config: ') as error:
-        SearchRecord.open(path, changed)
-    assert '-lr = 0.1; +lr = 0.2' in str(error.value)
-    assert 'model' not in str(error.value)
+def difference(before, after):
+    """What two searches of these configs say that differs."""
+    return header(config=json.dumps(before)).difference(
+        header(config=json.dumps(after), config_digest='f00d')
+    )
 
 
-def test_only_the_first_of_many_changed_lines_are_named(tmp_path):
-    path = tmp_path / 'record'
-    before = '\n'.join(f'a{i} = 0' for i in range(10))
-    SearchRecord.open(path, header(config=before)).close()
-    after = header(config=before.replace('0', '1'), config_digest='f00d')
-    with pytest.raises(ValueError, match='17 more'):
-        SearchRecord.open(path, after)
+SCALE = dict(pipeline=[dict(type='Load'), dict(scale=[128, 128])])
+
+
+@pytest.mark.parametrize(
+    ('before', 'after', 'expected'),
+    [
+        (dict(lr=0.1), dict(lr=0.2), 'config.lr: 0.1 there, 0.2 now'),
+        (
+            dict(val_dataloader=dict(dataset=SCALE), model=1),
+            dict(
+                val_dataloader=dict(
+                    dataset=dict(
+                        pipeline=[dict(type='Load'), dict(scale=[640, 640])]
+                    )
+                ),
+                model=1,
+            ),
+            'config.val_dataloader.dataset.pipeline.1.scale: [128, 128] '
+            'there, [640, 640] now',
+        ),
+        (
+            SCALE,
+            dict(pipeline=SCALE['pipeline'][:1]),
+            "config.pipeline.1: {'scale': [128, 128]} there, nothing now",
+        ),
+        ({}, dict(fp16=None), 'config.fp16: nothing there, None now'),
+        # Equal for Python.
+        (dict(a=1), dict(a=1.0), "config_digest: 'c0ffee' there, 'f00d' now"),
+    ],
+)
+def test_changed_settings_of_the_config_are_named(before, after, expected):
+    assert difference(before, after) == expected
+
+
+def test_only_the_first_of_many_changed_settings_are_named():
+    before = {f'a{i}': 0 for i in range(10)}
+    after = {f'a{i}': 1 for i in range(10)}
+    assert difference(before, after) == (
+        'config.a0: 0 there, 1 now; config.a1: 0 there, 1 now; '
+        'config.a2: 0 there, 1 now; and 7 more'
+    )
+
+
+def test_long_values_are_cut():
+    line = difference(dict(text='x' * 500), dict(text='y' * 500))
+    assert len(line) < 200
 
 
 def test_missing_record_cannot_be_read(tmp_path):
