@@ -57,8 +57,8 @@ def test_nothing_is_cut_in_a_narrow_terminal(monkeypatch):
     name = '0123' * 10
     printed = run_here(TOOL, '--path', name, '--search-space', 'large')
     assert '…' not in printed
-    cells = [line.strip('│ ').split()[0] for line in printed.splitlines()]
-    assert name in ''.join(cells)
+    cells = [line.strip('│ ').split('│')[0] for line in printed.splitlines()]
+    assert name in ''.join(map(str.strip, cells))
 
 
 def test_one_backbone():
