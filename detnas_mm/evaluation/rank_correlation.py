@@ -47,11 +47,20 @@ class Bootstrap:
         resamples: How often.
         seed: Seed of the draws.
         confidence: Share of the draws that an interval covers.
+
+    Raises:
+        ValueError: If there are no draws.
     """
 
     resamples: int = 1000
     seed: int = 0
     confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.resamples < 1:
+            raise ValueError(
+                f'`resamples` must be at least 1, got {self.resamples}'
+            )
 
     def estimate(
         self, statistic: Callable[[np.ndarray], float], count: int
@@ -116,7 +125,8 @@ def rank_agreement(
 
     Raises:
         ValueError: If there are fewer than three networks or no more than
-            ``k``, or all scores or all results are equal.
+            ``k``, or all scores or all results are equal, or one is not
+            finite.
     """
     scores, results = np.array(scores, float), np.array(results, float)
     _require_ranks(scores, results, k)
@@ -175,6 +185,12 @@ def _require_ranks(scores: np.ndarray, results: np.ndarray, k: int) -> None:
             f'networks, got {k}'
         )
     for name, values in (('scores', scores), ('results', results)):
+        if not np.isfinite(values).all():
+            index = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise ValueError(
+                f'`{name}` must be finite, got {values[index]} for network '
+                f'{index}'
+            )
         if _is_constant(values):
             raise ValueError(
                 f'all {name} are equal ({values[0]:g}): there is nothing to '

@@ -101,8 +101,7 @@ def measure_latencies(
     Raises:
         ValueError: If there is no round.
     """
-    if rounds < 1:
-        raise ValueError(f'`rounds` must be at least 1, got {rounds}')
+    _require_rounds(rounds)
     supernet.eval()
     space = supernet.search_space
     all_blocks = np.arange(space.num_blocks)
@@ -152,7 +151,11 @@ def measure_parts(
     Returns:
         The ms of each whole run, and the median ms of each part; what is
         between and behind them is ``'rest'``.
+
+    Raises:
+        ValueError: If there is no round.
     """
+    _require_rounds(rounds)
     stopwatch = Stopwatch(device)
     wholes, times = [], []
     for index in range(-warm_up, rounds):
@@ -171,6 +174,11 @@ def measure_parts(
             times.append([*intervals[1::2], sum(intervals[::2])])
     medians = np.median(np.array(times), axis=0).tolist()
     return wholes, dict(zip((*parts, 'rest'), medians, strict=True))
+
+
+def _require_rounds(rounds: int) -> None:
+    if rounds < 1:
+        raise ValueError(f'`rounds` must be at least 1, got {rounds}')
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -45,21 +46,42 @@ def read_results(file: Path, metric: str) -> dict[str, float]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it has another content.
+        ValueError: If it has another content, or a result is not finite.
     """
     if not file.is_file():
         raise FileNotFoundError(f'no results at {file}')
     try:
         if file.suffix == '.csv':
             with file.open(newline='') as lines:
-                return _from_rows(csv.DictReader(lines), metric)
-        return _from_mapping(json.loads(file.read_text()), metric)
+                results = _from_rows(csv.DictReader(lines), metric)
+        else:
+            results = _from_mapping(json.loads(file.read_text()), metric)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f'{file} holds no results: expected JSON {{digits: number}} or '
             f'{{digits: {{{metric!r}: number}}}}, or CSV with the columns '
             f'path and {metric} ({type(error).__name__}: {error})'
         ) from error
+    require_finite(results, file)
+    return results
+
+
+def require_finite(results: Mapping[str, float], source: object) -> None:
+    """Makes sure that each network has a result.
+
+    Args:
+        results: Results by path digits.
+        source: Where they come from, for the message.
+
+    Raises:
+        ValueError: If one is NaN or infinite; it names the network.
+    """
+    for path, result in results.items():
+        if not math.isfinite(result):
+            raise ValueError(
+                f'the result of network {path} in {source} is {result}, '
+                'expected a finite number: leave it out, or test it again'
+            )
 
 
 def _from_rows(rows: Iterable[Mapping], metric: str) -> dict[str, float]:

@@ -122,6 +122,7 @@ def test_difference_is_that_of_the_taus():
         ([1, 2, 3], [1, 2, 3], 0, '`k` must be'),
         ([1, 1, 1], [1, 2, 3], 1, 'all scores are equal'),
         ([1, 2, 3], [2, 2, 2], 1, 'all results are equal'),
+        ([1, 2, 3], [1, math.nan, 3], 1, 'finite, got nan for network 1'),
     ],
 )
 def test_what_cannot_be_ranked(scores, results, k, expected):

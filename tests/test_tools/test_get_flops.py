@@ -10,12 +10,16 @@ TOOL = 'analysis_tools/get_flops.py'
 FASTER_RCNN = CONFIGS / 'detnas/faster-rcnn_detnas-small_fpn_1x_coco.py'
 RETINANET = CONFIGS / 'detnas/retinanet_detnas-small_fpn_1x_coco.py'
 # Counted on the authors' networks: MACs and parameters of the backbone, MACs
-# with the classification head.
+# with the classification head (that of the largest net: by the formula).
 PUBLISHED = {
     'detnas_fpn_300m': (288_082_368, 1_849_680, 321_219_008),
     'detnas_retinanet_300m': (291_205_824, 2_041_888, 324_342_464),
     'detnasnet_1.3g': (1_269_181_536, 8_415_216, 1_318_374_496),
-    'detnasnet_3.8g': (3_937_832_864, 26_724_428),
+    'detnasnet_3.8g': (
+        3_937_832_864,
+        26_724_428,
+        3_937_832_864 + 1728 * 1024 * 49 + 1_024_000,
+    ),
     'all 3x3': (262_705_856, 1_473_488, 295_842_496),
     'all Xception': (325_689_280, 2_189_424, 358_825_920),
 }
@@ -45,6 +49,16 @@ def rows(*arguments):
 def test_published_backbones():
     found = {name: numbers for (name, _), numbers in rows().items()}
     assert found == {name: [*n] for name, n in PUBLISHED.items()}
+
+
+def test_nothing_is_cut_in_a_narrow_terminal(monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    test_published_backbones()
+    name = '0123' * 10
+    printed = run_here(TOOL, '--path', name, '--search-space', 'large')
+    assert '…' not in printed
+    cells = [line.strip('│ ').split('│')[0] for line in printed.splitlines()]
+    assert name in ''.join(map(str.strip, cells))
 
 
 def test_one_backbone():

@@ -16,6 +16,7 @@ MEASURE = 'analysis_tools/measure_latency.py'
 BENCHMARK = 'analysis_tools/benchmark.py'
 SUPERNET = CONFIGS / 'digits/retinanet_detnas-supernet-tiny_fpn_digits.py'
 RETINANET = CONFIGS / 'digits/retinanet_detnas-tiny_fpn_digits.py'
+CLASSIFIER = CONFIGS / 'detnas/detnas-small_8xb128_in1k.py'
 QUICK = ('--rounds', 1, '--check-paths', 3)
 
 
@@ -103,3 +104,18 @@ def test_supernet_of_a_benchmark_needs_a_path(capsys):
     with pytest.raises(SystemExit):
         run_here(BENCHMARK, SUPERNET)
     assert 'give one of its paths by --path' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        ((CLASSIFIER, '--path', 'detnas_fpn_300m'), 'of a ImageClassifier'),
+        ((RETINANET, '--path', '0123012301', '--rounds', 0), '`rounds` must'),
+    ],
+)
+def test_bad_input_of_a_benchmark_is_named(capsys, arguments, expected):
+    with pytest.raises(SystemExit):
+        run_here(BENCHMARK, *arguments)
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count('\n') == 1

@@ -148,6 +148,12 @@ def test_scores_that_are_all_equal(tmp_path, results):
         (['--scores', 's', 'GOOD'], '{"0": {"x": 1}}', 'holds no results'),
         (['--scores', 's', 'GOOD'], '{"33": 1}', 'no score in s, such as 33'),
         (['--scores', 's', 'GOOD'], '{"0000000000": 1}', 'at least 3'),
+        (
+            ['--scores', 's', 'GOOD'],
+            '{"0000000000": 1, "0000000001": NaN}',
+            'the result of network 0000000001 in',
+        ),
+        (['--scores', 's', 'GOOD', '--resamples', '0'], '{}', 'least 1, got'),
     ],
 )
 def test_bad_input_is_named(

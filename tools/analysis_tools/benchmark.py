@@ -57,8 +57,16 @@ def parse_args() -> argparse.Namespace:
 
 
 def build_detector(args: argparse.Namespace) -> BaseModel:
+    # Only after detnas_mm can mmdet's models be imported without mmcv's ops.
+    from mmdet.models.detectors import BaseDetector
+
     config = load_config(args)
     model = build_model(config, chosen_backbone(args, config))
+    if not isinstance(model, BaseDetector):
+        raise ValueError(
+            f'{args.config} is the config of a {type(model).__name__}, '
+            'expected that of a detector'
+        )
     model = revert_sync_batchnorm(model)
     if args.checkpoint:
         state_dict = load_state_dict(args.checkpoint)

@@ -62,15 +62,12 @@ def print_model(args: argparse.Namespace) -> None:
 
 def print_backbones(architectures: dict[str, Architecture]) -> None:
     table = new_table('Backbones at 224x224', '', 'space')
-    table.add_column('with head', justify='right')
+    table.add_column('with head', justify='right', no_wrap=True)
     for name, known in architectures.items():
         space = space_name(known.search_space) or 'own'
         cost = backbone_cost(known, IMAGENET_SIZE)
-        # The head of the largest net is wider.
         head = known.search_space.stage_channels[-1] * 1024 * 7 * 7
         head = f'{cost.macs + head + 1024 * 1000:,}'
-        if space == 'large_3.8g':
-            head = '-'
         table.add_row(name, space, f'{cost.macs:,}', f'{cost.params:,}', head)
     Console().print(table)
     print(
@@ -93,11 +90,12 @@ def backbone_cost(known: Architecture, size: tuple[int, int]) -> Cost:
 
 
 def new_table(title: str, *columns: str) -> Table:
-    table = Table(title=title)
+    """In a narrow terminal names take two lines; numbers are never cut."""
+    table = Table(title=title, padding=(0, 0, 0, 1))
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow='fold')
     for column in ('MACs', 'params'):
-        table.add_column(column, justify='right')
+        table.add_column(column, justify='right', no_wrap=True)
     return table
 
 

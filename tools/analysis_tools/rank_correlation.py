@@ -23,7 +23,11 @@ from detnas_mm.evaluation.rank_correlation import (
 )
 from detnas_mm.structures import Candidate, SearchRecord, Status
 from detnas_mm.structures.files import write_atomically
-from detnas_mm.structures.net_results import read_results, read_test_metric
+from detnas_mm.structures.net_results import (
+    read_results,
+    read_test_metric,
+    require_finite,
+)
 
 BASELINES = ('macs', 'params')
 
@@ -86,7 +90,10 @@ def collect_results(args: argparse.Namespace, metric: str) -> dict[str, float]:
     """Reads the results of the trained networks, by their digits."""
     results = read_results(args.results, metric) if args.results else {}
     for path, folder in args.net:
-        results[''.join(path.split())] = read_test_metric(Path(folder), metric)
+        value = read_test_metric(Path(folder), metric)
+        result = {''.join(path.split()): value}
+        require_finite(result, folder)
+        results |= result
     if not results:
         raise ValueError(
             'give results of trained networks: --results or --net'
@@ -189,13 +196,13 @@ def main() -> None:
                 f'--scores takes a name and records, got {name!r} with '
                 f'{len(files)} records'
             )
+    bootstrap = Bootstrap(resamples=args.resamples, seed=args.seed)
     metric = args.metric or searched_metric(args.scores[0][1])
     results = collect_results(args, metric)
     paths = sorted(results)
     scored = {name: read_candidates(files) for name, *files in args.scores}
     predictors = collect_predictors(scored, paths)
     values = [results[path] for path in paths]
-    bootstrap = Bootstrap(resamples=args.resamples, seed=args.seed)
     agreement, beyond_macs = compare(predictors, values, args.top_k, bootstrap)
     print_table(agreement, beyond_macs, predictors, len(paths), args.top_k)
     if args.out:
