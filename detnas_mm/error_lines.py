@@ -1,6 +1,7 @@
 """One line for what is wrong with a user's input, and how to mend it."""
 
 import difflib
+import errno
 import re
 import traceback
 
@@ -12,6 +13,8 @@ _MAKERS = {
     'digits': f'{_TOOLS}/digits.py --out {{root}}',
     'annotations/detnas_': f'{_TOOLS}/coco_search_split.py {{root}}',
 }
+# A full disk, a used-up quota, a disk that has become read-only.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def error_line(error: BaseException) -> str | None:
@@ -19,11 +22,14 @@ def error_line(error: BaseException) -> str | None:
 
     Errors that detnas_mm raises about its input speak for themselves. Of
     others, those are known that users meet first: a file of the data set
-    that is not there, and a name or setting of a config that does not exist.
+    that is not there, a disk that cannot be written, and a name or setting of
+    a config that does not exist.
 
     Args:
         error: The error that ended a command.
     """
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        return _unwritable(error)
     source = _raised_in(error)
     if source.partition('.')[0] in ('detnas_mm', '__main__'):
         expected = (ValueError, OSError, RuntimeError)
@@ -41,6 +47,16 @@ def _raised_in(error: BaseException) -> str:
     """Returns the name of the module that raised an error."""
     frames = list(traceback.walk_tb(error.__traceback__))
     return frames[-1][0].f_globals.get('__name__', '')
+
+
+def _unwritable(error: OSError) -> str:
+    if '--resume' in error.strerror:
+        return str(error)
+    file = f'{error.filename}: ' if error.filename else ''
+    return (
+        f'{file}{error.strerror}; what was written before is kept, mend it '
+        'and go on with --resume'
+    )
 
 
 def _missing_file(file: str) -> str:

@@ -1,5 +1,8 @@
 """One line for the mistakes that users make first."""
 
+import errno
+import os
+
 import pytest
 from mmengine.registry import MODELS
 
@@ -75,6 +78,23 @@ def test_missing_data_are_named_with_what_makes_them(
     line = line_of(open, file)
     assert f': {file}; ' in line
     assert hint in line
+
+
+def unwritable(number, reason, *file):
+    raise OSError(number, reason, *file)
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_disk_that_cannot_be_written_is_one_line(number):
+    """Whoever found out, a library say."""
+    reason = os.strerror(number)
+    line = line_of(unwritable, number, reason, 'a/log')
+    assert line.startswith(f'a/log: {reason}; ')
+    assert line.count('--resume') == 1
+    line = line_of(unwritable, number, reason)
+    assert line.startswith(f'{reason}; ')
+    line = line_of(unwritable, number, 'cannot write x; go on with --resume')
+    assert line.endswith('cannot write x; go on with --resume')
 
 
 def test_other_errors_keep_their_traceback():

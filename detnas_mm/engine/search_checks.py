@@ -1,5 +1,6 @@
 """What a search needs, checked before it evaluates anything."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,18 @@ from .bn_recalibration_hook import BNRecalibrationHook
 from .unwrap import unwrap
 
 
-def require_new_record(path: Path, resume: bool, overwrite: bool) -> None:
+def require_new_record(
+    path: Path, resume: bool, overwrite: bool, logger: logging.Logger
+) -> None:
     """Makes sure that a search is not overwritten by mistake.
+
+    Warns of a search that is to go on, but is not there.
 
     Args:
         path: Where the record is to be.
         resume: Whether to go on with a search that is there.
         overwrite: Whether to drop it.
+        logger: Told of a search that is not there.
 
     Raises:
         FileExistsError: If there is a search, and neither is wanted.
@@ -30,6 +36,10 @@ def require_new_record(path: Path, resume: bool, overwrite: bool) -> None:
         raise FileExistsError(
             f'{path.parent} already holds a search; go on with it by '
             '--resume, drop it by --overwrite, or use another --work-dir'
+        )
+    if resume and not path.exists():
+        logger.warning(
+            f'Nothing to resume in {path.parent}: the search starts anew'
         )
 
 

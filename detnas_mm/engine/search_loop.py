@@ -12,7 +12,6 @@ from detnas_mm.cost import Constraint
 from detnas_mm.datasets.nested_subsets import nested_subsets, shuffle_batches
 from detnas_mm.evaluation import (
     CandidateEvaluator,
-    Journal,
     LocalEvaluator,
     connect,
     job_rank,
@@ -36,7 +35,7 @@ from .search_executors import executor_settings, open_executor
 from .search_header import build_search_header
 from .search_progress import SearchProgress
 from .search_results import build_results
-from .search_run import SearchRun, drop_final_failures
+from .search_run import SearchRun, drop_final_failures, open_journal
 
 RECORD = 'search_record.jsonl'
 # Beside the record: what is finished, but not yet its turn.
@@ -144,13 +143,16 @@ class EvolutionSearchLoop(BaseLoop):
         self.job = None if launcher == 'none' else connect()
         self.record_path = FilePath(runner.work_dir) / RECORD
         if rank == 0 and not worker:
-            require_new_record(self.record_path, resume, overwrite)
+            require_new_record(
+                self.record_path, resume, overwrite, runner.logger
+            )
         recalibration = find_bn_recalibration(runner)
         self.supernet = find_supernet(runner.model)
         self.metric = metric
         self.results = build_results(runner, self.supernet, metric)
         self.generations = 1 if algorithm == 'given' else generations
         self.population = len(paths) if algorithm == 'given' else population
+        self.total = self.generations * self.population
         self.minimise, self.maximise = minimise, maximise
         self.lookahead = lookahead
         self.seed = seed
@@ -224,6 +226,7 @@ class EvolutionSearchLoop(BaseLoop):
         )
 
     def _search(self) -> dict:
+        space = self.supernet.search_space
         header = build_search_header(
             self.runner.cfg,
             checkpoint=self.runner.cfg.load_from,
@@ -236,21 +239,18 @@ class EvolutionSearchLoop(BaseLoop):
         with SearchRecord.open(
             self.record_path, header, overwrite=self.overwrite
         ) as record:
-            journal_path = self.record_path.with_name(JOURNAL)
+            journal = self.record_path.with_name(JOURNAL)
             if self.overwrite:
                 self.results.remove()
-                journal_path.unlink(missing_ok=True)
-            dropped = drop_final_failures(record, self.max_failures)
-            if dropped:
-                self.runner.logger.warning(
-                    f'The last {dropped} candidates of the record failed and '
-                    'ended the search: they are evaluated again'
-                )
+                journal.unlink(missing_ok=True)
+            drop_final_failures(
+                record, self.max_failures, self.total, self.runner.logger
+            )
             with open_executor(
                 self.executor,
                 self.local_evaluator(),
                 job=self.job,
-                journal=Journal(journal_path, record.header.digest),
+                journal=open_journal(journal, record, space),
                 config=self.runner.cfg,
                 logger=self.runner.logger,
             ) as evaluator:
@@ -268,7 +268,7 @@ class EvolutionSearchLoop(BaseLoop):
             self.runner.logger,
             self.runner.visualizer,
             self.supernet.search_space,
-            total=self.generations * self.population,
+            total=self.total,
             metric=self.metric,
             done=len(record.candidates),
             work_dir=self.runner.work_dir,
@@ -290,7 +290,7 @@ class EvolutionSearchLoop(BaseLoop):
     def _set_constraint(self, constraint: Constraint) -> None:
         self.constraint = constraint
         if self.settings['type'] != 'given':
-            constraint.require_legal_paths(self.generations * self.population)
+            constraint.require_legal_paths(self.total)
         self.algorithm = build_algorithm(
             self.settings,
             self.supernet.search_space,

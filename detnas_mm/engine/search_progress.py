@@ -45,6 +45,7 @@ class SearchProgress:
         self.metric = metric
         self.done_before = done
         self.work_dir = work_dir
+        self.charts_failed = False
         self.start = time.perf_counter()
         if done:
             logger.info(
@@ -145,7 +146,15 @@ class SearchProgress:
             for name, value in scalars.items()
             if value is not None
         }
-        self.visualizer.add_scalars(known, step=step)
+        try:
+            self.visualizer.add_scalars(known, step=step)
+        except OSError as error:
+            if not self.charts_failed:
+                self.charts_failed = True
+                self.logger.warning(
+                    f'Cannot write the numbers for charts ({error}); the '
+                    'search goes on, its record has them all'
+                )
 
     def _time_left(self, candidate: Candidate) -> timedelta:
         evaluated = candidate.index + 1 - self.done_before

@@ -1,18 +1,26 @@
 """Ask, evaluate, record, tell (Algorithm 2 of the paper)."""
 
 import itertools
+import logging
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from detnas_mm.cost import Constraint
-from detnas_mm.evaluation import CandidateEvaluator, Evaluation, Race
+from detnas_mm.evaluation import (
+    CandidateEvaluator,
+    Evaluation,
+    Journal,
+    Race,
+)
 from detnas_mm.search import Proposal, SearchAlgorithm
 from detnas_mm.structures import (
     Candidate,
     Path,
     Rungs,
     SearchRecord,
+    SearchSpace,
     Status,
     best_candidate,
 )
@@ -188,24 +196,43 @@ class SearchRun:
             )
 
 
-def drop_final_failures(record: SearchRecord, max_failures: int) -> int:
-    """Takes back the failed candidates that ended a search.
+def drop_final_failures(
+    record: SearchRecord, max_failures: int, total: int, logger: logging.Logger
+) -> None:
+    """Takes back the failed candidates that ended a search, and says so.
 
-    The search is gone on with after their cause was mended.
+    The search is gone on with after their cause was mended. Fewer failures
+    than end a search stay: it was ended by something else.
 
     Args:
         record: The open record.
         max_failures: Failed candidates in a row that end the search; so do
-            fewer if there are no others.
-
-    Returns:
-        How many there were.
+            fewer if they are all that the search has.
+        total: Number of candidates of the whole search.
+        logger: Told how many there were.
     """
     failed = len(_final_failures(record.candidates))
-    if failed < max_failures and failed < len(record.candidates):
-        return 0
+    all_failed = failed == len(record.candidates) == total
+    if failed < max_failures and not all_failed:
+        return
     record.drop_last(failed)
-    return failed
+    logger.warning(
+        f'The last {failed} candidates of the record failed and ended the '
+        'search: they are evaluated again'
+    )
+
+
+def open_journal(
+    file: str | os.PathLike, record: SearchRecord, space: SearchSpace
+) -> Journal:
+    """Opens the journal of a search that may have been killed.
+
+    What is recorded is dropped from it: the process that had recorded it may
+    have died before it did so.
+    """
+    journal = Journal(file, record.header.digest)
+    journal.forget(space.parse(one.path) for one in record.candidates)
+    return journal
 
 
 def _final_failures(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -1,16 +1,23 @@
 """Files that are written completely or not at all."""
 
+import contextlib
+import glob
 import hashlib
 import os
 import tempfile
+import time
 from pathlib import Path
+
+# Seconds after which nobody is still writing a temporary file.
+_ABANDONED_AFTER = 3600
 
 
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
     """Writes a file so that no reader ever sees a part of it.
 
     The content goes to a temporary file in the same folder, which is flushed
-    to disk and renamed. Text is written as UTF-8.
+    to disk and renamed. Text is written as UTF-8. What a writer of this file
+    left that was killed an hour ago or earlier is removed.
 
     Raises:
         OSError: If it cannot be written, with the reason; the old file is
@@ -26,7 +33,18 @@ def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
         raise OSError(error.errno, f'cannot write {path}: {reason}') from error
 
 
+def _remove_abandoned(path: Path) -> None:
+    """Removes the temporary files that killed writers of a file left."""
+    before = time.time() - _ABANDONED_AFTER
+    for file in path.parent.glob(f'.{glob.escape(path.name)}.*.tmp'):
+        # Another writer may be as far.
+        with contextlib.suppress(FileNotFoundError):
+            if file.stat().st_mtime < before:
+                file.unlink()
+
+
 def _replace(path: Path, content: bytes) -> None:
+    _remove_abandoned(path)
     handle, temporary = tempfile.mkstemp(
         dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp'
     )

@@ -170,6 +170,17 @@ def test_fewer_than_ten_failures_remain_failed(tmp_path):
     assert read_candidates(work_dir)[:6] == before
 
 
+def test_first_failures_of_a_killed_search_remain_failed(tmp_path):
+    work_dir = tmp_path / 'search'
+    scorer = ToyMetric(wrap=Failing(range(6), stop_after(5)))
+    with pytest.raises(KeyboardInterrupt):
+        toy_runner(work_dir, scorer).val()
+    before = read_candidates(work_dir)
+    assert [one['status'] for one in before] == ['failed'] * 2
+    toy_runner(work_dir, ToyMetric(), resume=True).val()
+    assert read_candidates(work_dir)[:2] == before
+
+
 def stop_after(calls):
     """Fails, then Ctrl-C."""
     left = iter([crash] * (calls - 1))

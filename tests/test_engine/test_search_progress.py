@@ -1,5 +1,6 @@
 """What a search tells: a line for each candidate, numbers for a chart."""
 
+import errno
 import json
 import logging
 from dataclasses import replace
@@ -103,6 +104,17 @@ def test_tensorboard_shows_them(visualizer, tmp_path):
         assert [value for _, value in found] == pytest.approx(
             [getattr(value, 'expected', value) for _, value in expected]
         )
+
+
+def test_charts_that_cannot_be_written_end_no_search(
+    visualizer, caplog, monkeypatch
+):
+    def fill_disk(*_, **__):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(visualizer, 'add_scalars', fill_disk)
+    report(visualizer, CANDIDATES)
+    assert caplog.text.count('No space left on device') == 1
 
 
 def test_steps_go_on_after_a_resume(visualizer, tmp_path):

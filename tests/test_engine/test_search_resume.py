@@ -1,6 +1,7 @@
 """A search that is killed goes on where it was."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from kit.toy_search import ToyMetric, toy_checkpoint, toy_runner
 from mmengine.runner import Runner
 
 from detnas_mm.cost import Bounds, Constraint
+from detnas_mm.engine.search_checks import require_new_record
 from detnas_mm.engine.search_header import build_search_header
 from detnas_mm.evaluation import Evaluation, Journal
 from detnas_mm.structures import SearchRecord, get_search_space
@@ -175,6 +177,25 @@ def test_what_other_processes_had_finished_is_not_evaluated_again(whole, part):
         read_candidates(whole)
     )
     assert not journal.file.exists()
+
+
+def test_what_is_recorded_is_not_kept_pending(part):
+    """Killed after the last candidate of a generation was recorded."""
+    record = SearchRecord.read(part / RECORD)
+    journal = Journal(part / PENDING, record.header.digest)
+    for done in record.candidates[-2:]:
+        path = tuple(map(int, done.path))
+        journal.add(path, Evaluation(done.fitness, done.metrics))
+    assert resume(part) == 0
+    assert not journal.file.exists()
+
+
+def test_nothing_to_resume_is_said(tmp_path, whole, caplog):
+    logger = logging.getLogger('search')
+    require_new_record(whole / RECORD, True, False, logger)
+    assert caplog.text == ''
+    require_new_record(tmp_path / 'typo' / RECORD, True, False, logger)
+    assert f'Nothing to resume in {tmp_path / "typo"}' in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,17 @@ def test_text_that_is_no_unicode_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ['best.json']
 
 
+def test_what_killed_writers_left_is_removed(tmp_path):
+    """Only of this file, and not what may still be written."""
+    names = ['.best.json.a.tmp', '.best.json.b.tmp', '.other.json.a.tmp']
+    for name in names:
+        (tmp_path / name).write_text('a part')
+        if name != '.best.json.b.tmp':
+            os.utime(tmp_path / name, (0, 0))
+    write_atomically(tmp_path / 'best.json', 'text')
+    assert sorted(os.listdir(tmp_path)) == [*names[1:], 'best.json']
+
+
 def test_missing_folder_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / 'none' / 'best.json', 'text')
