@@ -48,6 +48,7 @@ def stop_on_signals(hint: str = '', grace: float = 10.0) -> Iterator[None]:
     def stop(signum: int, _: FrameType | None) -> None:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
+        expect_ended_children()
         interrupted = Interrupted(signum, hint)
         timer = threading.Timer(grace, _give_up, [interrupted])
         timer.daemon = True
@@ -63,6 +64,17 @@ def stop_on_signals(hint: str = '', grace: float = 10.0) -> Iterator[None]:
             timer.cancel()
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def expect_ended_children() -> None:
+    """Lets child processes end without an error in this one.
+
+    To be called when the process is about to end. PyTorch has a handler for
+    the end of a data loader's worker, which raises a ``RuntimeError`` wherever
+    the main thread is; that would take the place of what ends the process.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _give_up(interrupted: Interrupted) -> None:
