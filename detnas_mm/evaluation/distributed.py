@@ -14,9 +14,13 @@ from types import TracebackType
 
 from torch.distributed import DistError
 
-from detnas_mm.interrupts import interrupt_main_thread
-from detnas_mm.structures import Path, Rungs
+from detnas_mm.interrupts import (
+    expect_ended_children,
+    interrupt_main_thread,
+)
+from detnas_mm.structures import Path, Rungs, SearchHeader
 
+from .agreement import is_same_search, publish_search, require_own_number
 from .job import Job
 from .journal import Journal
 from .local import Evaluation, LocalEvaluator
@@ -82,6 +86,7 @@ class DistributedEvaluator:
         local: Evaluates candidates in this process.
         limits: What the processes may take.
         journal: Keeps what has finished until it is recorded.
+        header: What defines the search; the others must have the same.
         interrupt: Interrupts this process's evaluation.
     """
 
@@ -92,6 +97,7 @@ class DistributedEvaluator:
         *,
         limits: JobLimits | None = None,
         journal: Journal | None = None,
+        header: SearchHeader | None = None,
         interrupt: Callable[[], None] = interrupt_main_thread,
     ) -> None:
         limits = limits or JobLimits()
@@ -100,6 +106,7 @@ class DistributedEvaluator:
         self.journal = journal or Journal()
         self._seen = 0
         self._missing: list[int] = []
+        publish_search(job, header)
         self._watch = Watch(
             job, limits, poll=self._collect, interrupt=interrupt
         )
@@ -149,6 +156,8 @@ class DistributedEvaluator:
             in_haste: Whether not to wait for them for long: they may be
                 dead, or stopped as well.
         """
+        if in_haste:
+            expect_ended_children()
         self._watch.end()
         self.store.set(STOP, '1')
         # Rank 0 may be the one that keeps the store.
@@ -191,6 +200,7 @@ def serve(
     local: LocalEvaluator,
     *,
     limits: JobLimits | None = None,
+    header: SearchHeader | None = None,
     interrupt: Callable[[], None] = interrupt_main_thread,
 ) -> None:
     """Evaluates what rank 0 asks for, until it says stop.
@@ -199,12 +209,15 @@ def serve(
         job: The processes.
         local: Evaluates candidates in this process.
         limits: What the processes may take.
+        header: What defines the search here.
         interrupt: Interrupts this process's evaluation.
 
     Raises:
-        JobError: If rank 0 died, or this process hangs.
+        JobError: If rank 0 died or has another search, another process has
+            this rank, or this one hangs.
     """
     limits = limits or JobLimits()
+    require_own_number(job)
     watch = Watch(job, limits, interrupt=interrupt)
     peer = _Peer(job, local, watch, limits.chunk)
 
@@ -213,15 +226,19 @@ def serve(
         result = json.dumps({'path': path, **asdict(evaluation)})
         job.store.set(f'finished/{number}', result)
 
+    agreed = False
     try:
         while not job.store.check([STOP]):
             watch.check()
-            if not peer.work(deliver):
+            agreed = agreed or is_same_search(job, header)
+            if not (agreed and peer.work(deliver)):
                 time.sleep(POLL_SECONDS)
         job.store.add(_GOODBYES, 1)
-    except (JobError, KeyboardInterrupt):
+    except (JobError, KeyboardInterrupt) as error:
         # The watch has interrupted the evaluation, unless the user has.
         if watch.error is None:
+            if isinstance(error, JobError):
+                report_failure(job, error)
             raise
         if not isinstance(watch.error, JobStopped):
             raise watch.error from None

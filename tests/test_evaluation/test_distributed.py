@@ -111,6 +111,26 @@ def test_an_evaluation_that_hangs_ends_the_search():
     assert '--resume' in str(error.value)
 
 
+def test_a_chunk_may_take_as_long_as_its_candidates():
+    def slow(path):
+        time.sleep(0.8)
+        return {'score': 1.0}
+
+    with pytest.raises(JobError, match=r'more than 0\.3 s'):
+        evaluate(slow, 1, candidate_timeout=0.3)
+    assert len(evaluate(slow, 1, candidate_timeout=2, chunk=3)) == 3
+
+
+def test_a_process_of_another_job_is_sent_away():
+    """It came to the same port; the search goes on without it."""
+    store = HashStore()
+    store.add('arrived/1', 1)
+    with pytest.raises(JobError, match='another rank 1 .* port'):
+        serve(Job(store, 1, 2), local_evaluator())
+    assert not store.check(['failure'])
+    assert not store.add('tickets', 0)
+
+
 def test_an_evaluation_is_interrupted_when_another_process_died():
     """It is not waited for: evaluations take half an hour."""
     store = HashStore()
