@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
 from mmengine.utils import import_modules_from_strings
 
 from detnas_mm.evaluation import (
@@ -25,6 +26,8 @@ from detnas_mm.evaluation import (
     RaySettings,
     require_ray,
 )
+from detnas_mm.evaluation.errors import WrongSearchError, describe
+from detnas_mm.structures import SearchHeader
 
 
 def executor_settings(
@@ -80,6 +83,7 @@ def open_executor(
     job: Job | None,
     journal: Journal,
     config: Config,
+    header: SearchHeader,
     logger: logging.Logger,
 ) -> AbstractContextManager[CandidateEvaluator]:
     """Opens the executor of a search, for use in a ``with`` statement.
@@ -90,25 +94,54 @@ def open_executor(
         job: The processes that a launcher has started.
         journal: Keeps what has finished until it is recorded.
         config: The config of the search.
+        header: What defines the search, also for its processes.
         logger: The logger of the runner.
     """
     if job is not None:
         return DistributedEvaluator(
-            job, local, limits=settings, journal=journal
+            job, local, limits=settings, journal=journal, header=header
         )
     if isinstance(settings, RaySettings):
-        build = partial(build_worker, config.to_dict())
+        build = partial(build_worker, config.to_dict(), header, os.getcwd())
         return RayEvaluator(build, settings, journal=journal, logger=logger)
     return nullcontext(InProcessEvaluator(local, journal))
 
 
-def build_worker(config: Mapping) -> LocalEvaluator:
+def build_worker(
+    config: Mapping, header: SearchHeader, folder: str
+) -> LocalEvaluator:
     """Builds what evaluates the candidates of a search in a Ray worker.
 
     Args:
         config: The config of the search. Its checkpoint must be readable
             where the worker runs.
+        header: What defines the search.
+        folder: Where the search was started, from which relative paths go;
+            there must be the same one where the worker runs.
+
+    Raises:
+        RuntimeError: If the worker cannot be built; names the machine and
+            the folder.
+        WrongSearchError: If its search differs, by another checkpoint say.
     """
+    host = socket.gethostname()
+    try:
+        os.chdir(folder)
+        loop = _worker_loop(config)
+    except Exception as error:
+        raise RuntimeError(
+            f'on {host} in {folder}: {describe(error)}'
+        ) from error
+    difference = header.difference(loop.header())
+    if difference is not None:
+        raise WrongSearchError(
+            f'the worker on {host} has another search than this process '
+            f'(there: this process, now: the worker): {difference}'
+        )
+    return loop.local_evaluator()
+
+
+def _worker_loop(config: Mapping) -> BaseLoop:
     config = Config(deepcopy(dict(config)))
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)
@@ -120,4 +153,4 @@ def build_worker(config: Mapping) -> LocalEvaluator:
     )
     runner = Runner.from_cfg(config)
     runner.call_hook('before_run')
-    return runner.val_loop.local_evaluator()
+    return runner.val_loop

@@ -19,7 +19,7 @@ from detnas_mm.evaluation import (
 )
 from detnas_mm.models import find_supernet
 from detnas_mm.registry import LOOPS
-from detnas_mm.structures import Candidate, SearchRecord
+from detnas_mm.structures import Candidate, SearchHeader, SearchRecord
 
 from .candidate_validation import CandidateValidation
 from .search_algorithm import algorithm_settings, build_algorithm, build_race
@@ -212,8 +212,25 @@ class EvolutionSearchLoop(BaseLoop):
         """
         if self.job is None or self.job.rank == 0:
             return self._search()
-        serve(self.job, self.local_evaluator(), limits=self.executor)
+        serve(
+            self.job,
+            self.local_evaluator(),
+            limits=self.executor,
+            header=self.header(),
+        )
         return {}
+
+    def header(self) -> SearchHeader:
+        """Returns what defines the search, as this process has it."""
+        return build_search_header(
+            self.runner.cfg,
+            checkpoint=self.runner.cfg.load_from,
+            supernet=self.supernet,
+            constraint=self.constraint,
+            algorithm=self.settings,
+            metric=self.metric,
+            seed=self.seed,
+        )
 
     def local_evaluator(self) -> LocalEvaluator:
         """Returns what evaluates candidates in this process."""
@@ -227,17 +244,8 @@ class EvolutionSearchLoop(BaseLoop):
 
     def _search(self) -> dict:
         space = self.supernet.search_space
-        header = build_search_header(
-            self.runner.cfg,
-            checkpoint=self.runner.cfg.load_from,
-            supernet=self.supernet,
-            constraint=self.constraint,
-            algorithm=self.settings,
-            metric=self.metric,
-            seed=self.seed,
-        )
         with SearchRecord.open(
-            self.record_path, header, overwrite=self.overwrite
+            self.record_path, self.header(), overwrite=self.overwrite
         ) as record:
             journal = self.record_path.with_name(JOURNAL)
             if self.overwrite:
@@ -252,6 +260,7 @@ class EvolutionSearchLoop(BaseLoop):
                 job=self.job,
                 journal=open_journal(journal, record, space),
                 config=self.runner.cfg,
+                header=record.header,
                 logger=self.runner.logger,
             ) as evaluator:
                 best = self._run(record, evaluator)

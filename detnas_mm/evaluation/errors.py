@@ -3,6 +3,10 @@
 _LOADER = 'in DataLoader worker process'
 
 
+class WrongSearchError(RuntimeError):
+    """A worker has another search than the process that it works for."""
+
+
 def describe(error: BaseException) -> str:
     """Returns type and message of an error in one line.
 

@@ -69,7 +69,7 @@ def job_rank(launcher: str) -> int:
         'start the search by tools/dist_search.sh or tools/slurm_search.sh',
     )
     os.environ.setdefault('MASTER_ADDR', _first_host())
-    os.environ.setdefault('MASTER_PORT', '29500')
+    os.environ.setdefault('MASTER_PORT', _port_of_job())
     return int(os.environ['RANK'])
 
 
@@ -90,6 +90,12 @@ def connect() -> Job:
             f'{START_SECONDS} s: {reason}'
         ) from error
     return Job(store, rank, world_size)
+
+
+def _port_of_job() -> str:
+    """Returns a port that another job of Slurm on this machine has not."""
+    job = os.environ.get('SLURM_JOB_ID', '')
+    return str(20000 + int(job) % 10000) if job.isdigit() else '29500'
 
 
 def _first_host() -> str:

@@ -4,6 +4,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -134,6 +135,12 @@ class LocalEvaluator:
         self.attempts = attempts
         self.chunk = chunk
         self.stopwatch = stopwatch or Stopwatch()
+
+    def with_one_try(self) -> 'LocalEvaluator':
+        """Returns the same, but each path is tried once."""
+        other = copy(self)
+        other.attempts = 1
+        return other
 
     def evaluate(
         self, paths: Sequence[Path], bars: Rungs = ()

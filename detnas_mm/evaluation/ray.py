@@ -16,7 +16,7 @@ from typing import Any
 
 from detnas_mm.structures import Path, Rungs
 
-from .errors import describe
+from .errors import WrongSearchError, describe
 from .journal import Journal
 from .local import Evaluation, LocalEvaluator, UnknownMetricError
 from .ray_cluster import (
@@ -52,6 +52,8 @@ class Scorer:
         """Builds the evaluator of this process."""
         try:
             self._evaluator = build()
+        except WrongSearchError as error:
+            return {'wrong_search': str(error)}
         except Exception as error:
             return {'error': describe(error)}
         return {}
@@ -116,6 +118,7 @@ class RayEvaluator:
         self._bars: Rungs = ()
         self._losses: Counter[Path] = Counter()
         self._failed_builds = 0
+        self._build_error = ''
         self._next_hiring = 0.0
         self._next_message = time.monotonic() + _MESSAGE_SECONDS
 
@@ -136,6 +139,7 @@ class RayEvaluator:
 
         Raises:
             UnknownMetricError: If the evaluator does not give the metric.
+            WrongSearchError: If a worker has another checkpoint, say.
             RuntimeError: If no worker can be built.
         """
         self._bars = bars
@@ -206,6 +210,8 @@ class RayEvaluator:
         if 'error' in result:
             self._lose(worker, f'could not be built ({result["error"]})')
             return
+        if 'wrong_search' in result:
+            raise WrongSearchError(result['wrong_search'])
         if 'unknown_metric' in result:
             raise UnknownMetricError(result['unknown_metric'])
         evaluations = result.get('evaluations', ())
@@ -218,6 +224,7 @@ class RayEvaluator:
         worker.built = True
         worker.start(None)
         self._failed_builds = 0
+        self._build_error = ''
 
     def _replace_hanging(self) -> None:
         limit = self.settings.candidate_timeout
@@ -226,7 +233,7 @@ class RayEvaluator:
             # A worker for which there is no room yet does not hang.
             works = worker.started and worker.task is not None
             if works and time.monotonic() - worker.since > patience:
-                self._lose(worker, f'took longer than {limit:.0f} s')
+                self._lose(worker, f'took longer than {limit:g} s')
 
     def _lose(self, worker: _Worker, reason: str) -> None:
         """Has another worker do what this one did."""
@@ -235,6 +242,7 @@ class RayEvaluator:
         self.logger.warning(f'A worker {reason}; another one takes its place')
         if not worker.built:
             self._failed_builds += 1
+            self._build_error = reason
             self._next_hiring = time.monotonic() + _REBUILD_SECONDS
             if self._failed_builds >= _MAX_LOSSES and not any(
                 one.built for one in self._workers
@@ -264,6 +272,8 @@ class RayEvaluator:
 
     def _reason(self, now: float) -> str:
         """Returns why no worker is there."""
+        if self._build_error:
+            return f'the last one {self._build_error}; another one is tried'
         built = [one for one in self._workers if one.started]
         if built:
             return f'{len(built)} are being built, for {_age(built, now)} s'

@@ -37,8 +37,8 @@ class JobLimits:
     Attributes:
         patience: Seconds without a sign of life after which a process counts
             as dead.
-        candidate_timeout: Seconds that an evaluation may take; then its
-            process counts as hanging.
+        candidate_timeout: Seconds that an evaluation may take, of which a
+            process does ``chunk`` at a time; then it counts as hanging.
         chunk: How many paths a process takes at a time.
 
     Raises:
@@ -163,11 +163,11 @@ class Watch:
 
     def _require_progress(self, now: float) -> None:
         since, limit = self._busy_since, self._limits.candidate_timeout
-        if since is None or now - since <= limit:
+        if since is None or now - since <= limit * self._limits.chunk:
             return
         error = JobError(
             f'rank {self._job.rank} has evaluated a candidate for more than '
-            f'{limit:.0f} s (`candidate_timeout`); go on with --resume'
+            f'{limit:g} s (`candidate_timeout`); go on with --resume'
         )
         report_failure(self._job, error)
         raise error

@@ -27,6 +27,8 @@ RECORD = 'search_record.jsonl'
 # Of a work dir: a path for each evaluation that began, and that ended.
 BEGUN = 'begun.log'
 ENDED = 'ended.log'
+# What went to stderr.
+ERRORS = 'errors.log'
 _SECONDS = re.compile(rb'"seconds": [^,}]+|"seconds_by_part": {[^}]*}')
 
 
@@ -46,6 +48,7 @@ def search(
     delay=0.0,
     env=(),
     own_group=False,
+    note_errors=False,
     **settings,
 ):
     """Runs a toy search, as the command does.
@@ -57,13 +60,18 @@ def search(
         delay: Seconds that each batch of a validation takes longer.
         env: Variables of the environment.
         own_group: Whether the process leads a group, as in a terminal.
+        note_errors: Whether what goes to stderr is kept in the work dir.
         settings: Settings of the loop.
     """
     os.environ.update(env)
+    work_dir = Path(work_dir)
+    if note_errors:
+        work_dir.mkdir(exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        os.dup2(os.open(work_dir / ERRORS, flags), sys.stderr.fileno())
     if own_group:
         os.setpgid(0, 0)
     use_one_thread()
-    work_dir = Path(work_dir)
     runner = toy_runner(work_dir, NotedMetric(work_dir, delay), **settings)
     noted = NotedMetric.note_path_of(runner)
     try:

@@ -98,7 +98,9 @@ def toy_runner(
     if hooks is None:
         hooks = [BNRecalibrationHook(num_images=8)]
     settings = dict(metric=METRIC, generations=3, population=4, parents=2)
-    loader = loader_config(size=images) | dict(num_workers=num_workers)
+    loader = loader_config(size=images) | dict(
+        num_workers=num_workers, persistent_workers=num_workers > 0
+    )
     number = next(_run_number)
     return Runner(
         ToyClassifier(supernet(FOUR_BLOCKS, seed=1, norm_cfg=dict(type=norm))),

@@ -111,6 +111,26 @@ def test_an_evaluation_that_hangs_ends_the_search():
     assert '--resume' in str(error.value)
 
 
+def test_a_chunk_may_take_as_long_as_its_candidates():
+    def slow(path):
+        time.sleep(0.8)
+        return {'score': 1.0}
+
+    with pytest.raises(JobError, match=r'more than 0\.3 s'):
+        evaluate(slow, 1, candidate_timeout=0.3)
+    assert len(evaluate(slow, 1, candidate_timeout=2, chunk=3)) == 3
+
+
+def test_a_process_of_another_job_is_sent_away():
+    """It came to the same port; the search goes on without it."""
+    store = HashStore()
+    store.add('arrived/1', 1)
+    with pytest.raises(JobError, match='another rank 1 .* port'):
+        serve(Job(store, 1, 2), local_evaluator())
+    assert not store.check(['failure'])
+    assert not store.add('tickets', 0)
+
+
 def test_an_evaluation_is_interrupted_when_another_process_died():
     """It is not waited for: evaluations take half an hour."""
     store = HashStore()
@@ -152,7 +172,9 @@ def test_what_others_finish_is_on_disk_while_rank_0_evaluates(tmp_path):
         search = threading.Thread(target=list, args=(evaluations,))
         search.start()
         # What rank 1 does.
-        result = dict(path=PATHS[2], fitness=0.25, metrics={}, seconds=2.0)
+        result = dict(
+            rank=1, path=PATHS[2], fitness=0.25, metrics={}, seconds=2.0
+        )
         while store.add('queued', 0) < 3:
             time.sleep(0.01)
         number = store.add('finished', 1) - 1
@@ -186,6 +208,51 @@ def test_a_process_may_take_several_paths_at_a_time():
         sum(path) for path in PATHS[:8]
     ]
     assert sizes == [3, 3, 2]
+
+
+def job_with_faulty_rank(journal, score):
+    """Rank 1 scores otherwise than rank 0."""
+    locals_ = iter([one_by_one(score), one_by_one(slow_score)])
+    return job_of_threads(
+        2, lambda: LocalEvaluator(next(locals_), 'score'), journal=journal
+    )
+
+
+def slow_score(path):
+    time.sleep(0.1)
+    return {'score': sum(path)}
+
+
+def test_a_rank_whose_gpu_is_sick_ends_the_search_and_fails_nobody():
+    """It fails at once, and so takes most of the queue."""
+
+    def fail(path):
+        raise RuntimeError('CUDA error: an illegal memory access')
+
+    journal = Journal()
+    with (
+        pytest.raises(JobError, match='rank 1 has failed 5 candidates'),
+        job_with_faulty_rank(journal, fail) as evaluator,
+    ):
+        list(evaluator.evaluate(PATHS))
+    known = [one for one in map(journal.get, PATHS) if one is not None]
+    assert len(known) >= 5
+    assert not [one for one in known if one.error is not None]
+
+
+def test_what_fails_on_one_rank_alone_is_no_failure():
+    failed = []
+
+    def fail_first(path):
+        if len(failed) < 4:
+            failed.append(path)
+            raise RuntimeError('by chance')
+        return slow_score(path)
+
+    with job_with_faulty_rank(Journal(), fail_first) as evaluator:
+        evaluations = list(evaluator.evaluate(PATHS))
+    assert len(failed) == 4
+    assert [one.fitness for one in evaluations] == [sum(p) for p in PATHS]
 
 
 @pytest.mark.parametrize('name', ['patience', 'candidate_timeout', 'chunk'])

@@ -14,7 +14,7 @@ TORCHRUN = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
 def bare():
     """An environment without a launcher."""
     with mock.patch.dict(os.environ):
-        for name in (*TORCHRUN, 'SLURM_NODELIST'):
+        for name in (*TORCHRUN, 'SLURM_NODELIST', 'SLURM_JOB_ID'):
             os.environ.pop(name, None)
         yield
 
@@ -60,6 +60,21 @@ def test_slurm_names_the_first_host(bare, tmp_path):
     )
     job_rank('slurm')
     assert os.environ['MASTER_ADDR'] == 'gpu07'
+
+
+def test_jobs_of_slurm_have_ports_of_their_own(bare):
+    ports = set()
+    for job in ('4711', '4712'):
+        os.environ.pop('MASTER_PORT', None)
+        os.environ.update(
+            SLURM_PROCID='0',
+            SLURM_NTASKS='1',
+            SLURM_LOCALID='0',
+            SLURM_JOB_ID=job,
+        )
+        job_rank('slurm')
+        ports.add(os.environ['MASTER_PORT'])
+    assert ports == {'24711', '24712'}
 
 
 def test_a_process_without_launcher_is_explained(monkeypatch):

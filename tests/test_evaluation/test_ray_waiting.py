@@ -10,6 +10,7 @@ from kit.scoring import PATHS, local_evaluator
 
 from detnas_mm.evaluation import RayEvaluator, RaySettings
 from detnas_mm.evaluation import ray as module
+from detnas_mm.evaluation.errors import WrongSearchError
 from detnas_mm.evaluation.ray_cluster import start_ray
 
 NICENESS = 'RAY_worker_niceness'
@@ -35,14 +36,16 @@ class FakeRay:
         total: What the cluster has.
         free: What of it nobody uses.
         starts: How many workers are started.
+        built: What the building of workers gives, if it ends.
     """
 
     exceptions = SimpleNamespace(RayError=OSError)
 
-    def __init__(self, total, free, starts=0):
+    def __init__(self, total, free, starts=0, built=None):
         self.total = total
         self.free = free
         self.starts = starts
+        self.built = built
         self.turns = 0
 
     def is_initialized(self):
@@ -70,10 +73,12 @@ class FakeRay:
             raise EnoughError
         started = [task for task in tasks if task[0] == 'start'][: self.starts]
         self.starts -= len(started)
+        if self.built is not None:
+            started += [task for task in tasks if task[0] == 'build']
         return started, tasks
 
     def get(self, task):
-        return {}
+        return self.built if task[0] == 'build' else {}
 
 
 @pytest.fixture
@@ -111,6 +116,23 @@ def test_there_is_room_but_no_worker_starts(message):
 def test_workers_are_being_built(message):
     text = message(FakeRay(dict(CPU=4.0), dict(CPU=2.0), starts=2))
     assert '2 are being built, for' in text
+
+
+def test_why_a_worker_could_not_be_built_is_said(message):
+    error = 'on gpu07 in /search: FileNotFoundError: no data'
+    ray = FakeRay(dict(CPU=1.0), dict(CPU=1.0), 1, dict(error=error))
+    text = message(ray)
+    assert f'the last one could not be built ({error})' in text
+    assert 'room' not in text
+
+
+def test_another_search_of_a_worker_ends_that_of_the_driver(monkeypatch):
+    ray = FakeRay(
+        dict(CPU=1.0), dict(CPU=1.0), 1, dict(wrong_search='on gpu07')
+    )
+    monkeypatch.setattr(module, 'require_ray', lambda: ray)
+    with pytest.raises(WrongSearchError, match='on gpu07'):
+        list(RayEvaluator(local_evaluator, RaySettings()).evaluate(PATHS))
 
 
 @pytest.fixture
