@@ -29,7 +29,9 @@ BEGUN = 'begun.log'
 ENDED = 'ended.log'
 # What went to stderr.
 ERRORS = 'errors.log'
-_SECONDS = re.compile(rb'"seconds": [^,}]+|"seconds_by_part": {[^}]*}')
+_SECONDS = re.compile(
+    rb'"seconds": [^,}]+|"seconds_by_part": {[^}]*}|"crc32": "[^"]*"'
+)
 
 
 def start(target, *args, **kwargs):
@@ -143,7 +145,7 @@ def noted(work_dir, name):
 
 
 def without_times(record):
-    """The bytes of a file with candidates, but for the durations."""
+    """Its bytes, but for durations and the checksums that hold them."""
     return _SECONDS.sub(b'', Path(record).read_bytes())
 
 
