@@ -268,7 +268,7 @@ def test_voc_refuses_a_test_image_among_those_of_training(refusal, tmp_path):
 
 
 def test_voc_refuses_another_folder(refusal, tmp_path):
-    assert 'VOC2007 and VOC2012 as data_root' in refusal('voc', tmp_path)
+    assert 'give the folder of VOC2007 and VOC2012' in refusal('voc', tmp_path)
 
 
 def test_voc_without_its_test_images(refusal, tmp_path):
