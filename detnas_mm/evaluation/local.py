@@ -82,6 +82,16 @@ class Evaluation:
             return Status.FAILED
         return Status.DROPPED if self.fitness is None else Status.COMPLETE
 
+    def after(self, earlier: 'Evaluation') -> 'Evaluation':
+        """Returns the same with the time of an earlier try added."""
+        by_part = Counter(earlier.seconds_by_part)
+        by_part.update(self.seconds_by_part)
+        return replace(
+            self,
+            seconds=earlier.seconds + self.seconds,
+            seconds_by_part=dict(by_part),
+        )
+
 
 class CandidateEvaluator(Protocol):
     """Paths in, evaluations out, in the order of the paths."""
@@ -161,18 +171,14 @@ class LocalEvaluator:
     def _evaluate(
         self, paths: Sequence[Path], bars: Rungs
     ) -> Iterator[Evaluation]:
-        for path, first in zip(paths, self._try(paths, bars), strict=True):
-            evaluation, seconds = first, first.seconds
-            by_part = Counter(first.seconds_by_part)
+        tried = self._try(paths, bars)
+        for path, evaluation in zip(paths, tried, strict=True):
             for _ in range(self.attempts - 1):
                 if evaluation.error is None:
                     break
-                (evaluation,) = self._try([path], bars)
-                seconds += evaluation.seconds
-                by_part.update(evaluation.seconds_by_part)
-            yield replace(
-                evaluation, seconds=seconds, seconds_by_part=dict(by_part)
-            )
+                (again,) = self._try([path], bars)
+                evaluation = again.after(evaluation)
+            yield evaluation
 
     def _try(self, paths: Sequence[Path], bars: Rungs) -> list[Evaluation]:
         start = time.perf_counter()
@@ -233,7 +239,8 @@ def judge(
     if isinstance(outcome, Raced):
         if outcome.metrics is None:
             return Evaluation(None, rungs=outcome.rungs)
-        return replace(judge(outcome.metrics, metric), rungs=outcome.rungs)
+        whole = judge(outcome.metrics, metric, further)
+        return replace(whole, rungs=outcome.rungs)
     metrics = outcome
     numbers = {
         key: float(value)

@@ -1,7 +1,6 @@
 """Failed candidates get a second try elsewhere: is it the path, or the GPU?"""
 
 from collections import Counter
-from dataclasses import replace
 
 from detnas_mm.structures import Path
 
@@ -39,13 +38,7 @@ class SecondTries:
         failed, first = self._first.pop(path)
         if evaluation.error is None and rank != failed:
             self._unconfirmed[failed] += 1
-        by_part = Counter(first.seconds_by_part)
-        by_part.update(evaluation.seconds_by_part)
-        return replace(
-            evaluation,
-            seconds=first.seconds + evaluation.seconds,
-            seconds_by_part=dict(by_part),
-        )
+        return evaluation.after(first)
 
     def require_no_sick_rank(self) -> None:
         """Looks for a rank that fails where others do not.
