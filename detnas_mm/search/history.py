@@ -105,17 +105,29 @@ class History:
                 f'{len(fitnesses)}'
             )
         paths = [self.space.validate(path) for path in paths]
-        for path, fitness in zip(paths, fitnesses, strict=True):
-            if fitness is not None and not math.isfinite(fitness):
-                raise ValueError(
-                    '`fitnesses` must be finite, or None for a failed path, '
-                    f'got {fitness} for {self.space.format(path)}'
-                )
+        self.require_finite(paths, fitnesses)
         for path, fitness in zip(paths, fitnesses, strict=True):
             if path not in self.seen and fitness is not None:
                 self.scored.append(ScoredPath(path, float(fitness)))
             self.seen.add(path)
         self.generation += 1
+
+    def require_finite(
+        self,
+        paths: Sequence[Path],
+        fitnesses: Sequence[float | Sequence[float] | None],
+    ) -> None:
+        """Makes sure that each path has a fitness or several, or failed.
+
+        Raises:
+            ValueError: If a number is not finite.
+        """
+        for path, fitness in zip(paths, fitnesses, strict=False):
+            if fitness is not None and not np.isfinite(fitness).all():
+                raise ValueError(
+                    '`fitnesses` must be finite, or None for a failed path, '
+                    f'got {fitness} for {self.space.format(path)}'
+                )
 
     def rng(self, pending: int = 0) -> np.random.Generator:
         """Returns the generator of the next generation's choices.

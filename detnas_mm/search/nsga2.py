@@ -93,23 +93,11 @@ class NSGA2:
             None if one is None else tuple(np.atleast_1d(one).tolist())
             for one in fitnesses
         ]
-        self._require_finite(paths, scores)
+        self._history.require_finite(paths, fitnesses)
         self._history.tell(paths, [one and one[0] for one in scores])
         for path, one in zip(paths, scores, strict=True):
             if one is not None:
                 self._scores.setdefault(tuple(path), one)
-
-    def _require_finite(
-        self,
-        paths: Sequence[Path],
-        scores: Sequence[tuple[float, ...] | None],
-    ) -> None:
-        for path, one in zip(paths, scores, strict=False):
-            if one is not None and not np.isfinite(one).all():
-                raise ValueError(
-                    '`fitnesses` must be finite, or None for a failed path, '
-                    f'got {one} for {self._history.space.format(path)}'
-                )
 
     @property
     def best(self) -> ScoredPath | None:
