@@ -15,6 +15,7 @@ from detnas_mm.models import (
     read_checkpoint,
     require_matching_keys,
     serialized,
+    weights_below,
 )
 from detnas_mm.registry import MODELS
 from detnas_mm.structures import get_search_space
@@ -97,11 +98,7 @@ def _require_fit(
     Raises:
         ValueError: If they are not.
     """
-    weights = {
-        key.removeprefix(_BACKBONE): value
-        for key, value in state_dict.items()
-        if key.startswith(_BACKBONE)
-    }
+    weights = weights_below(_BACKBONE, state_dict)
     if not weights:
         keys = ', '.join(list(state_dict)[:3]) or 'no weights at all'
         raise ValueError(

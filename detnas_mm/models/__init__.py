@@ -16,6 +16,7 @@ from .checkpoint import (
     require_matching_keys,
     save_checkpoint,
     serialized,
+    weights_below,
 )
 from .choice_blocks import ShuffleBlock, build_choice_block
 from .classification_neck import DetNASClsNeck
@@ -67,4 +68,5 @@ __all__ = [
     'save_bn_statistics',
     'save_checkpoint',
     'serialized',
+    'weights_below',
 ]

@@ -70,6 +70,22 @@ def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
     }
 
 
+def weights_below(
+    prefix: str, state_dict: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Returns the weights of a part of a model, by their names in it.
+
+    Args:
+        prefix: Beginning of their names, such as ``'backbone.'``.
+        state_dict: The weights of the model.
+    """
+    return {
+        key.removeprefix(prefix): value
+        for key, value in state_dict.items()
+        if key.startswith(prefix)
+    }
+
+
 def save_checkpoint(checkpoint: Mapping, file: str | os.PathLike) -> None:
     """Writes a checkpoint completely or not at all."""
     write_atomically(file, serialized(checkpoint))
@@ -144,11 +160,7 @@ def require_matching_pretrained(
         prefix = cfg.get('prefix')
         if prefix:
             prefix = prefix.rstrip('.') + '.'
-            state_dict = {
-                key.removeprefix(prefix): value
-                for key, value in state_dict.items()
-                if key.startswith(prefix)
-            }
+            state_dict = weights_below(prefix, state_dict)
             source = f'{prefix}* of {source}'
         require_matching_keys(module, state_dict, source)
 

@@ -8,7 +8,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
-from .checkpoint import load_state_dict, require_matching_keys
+from .checkpoint import (
+    load_state_dict,
+    require_matching_keys,
+    weights_below,
+)
 from .searched import DetNASNet
 
 BATCH = torch.export.Dim('batch')
@@ -38,11 +42,7 @@ def build_trained_backbone(config: Config, checkpoint: str) -> DetNASNet:
             'tools/model_converters/supernet_to_subnet.py'
         )
     prefix = 'backbone.'
-    weights = {
-        key.removeprefix(prefix): value
-        for key, value in load_state_dict(checkpoint).items()
-        if key.startswith(prefix)
-    }
+    weights = weights_below(prefix, load_state_dict(checkpoint))
     require_matching_keys(backbone, weights, f'{prefix}* of {checkpoint}')
     backbone.load_state_dict(weights)
     return backbone.eval()
