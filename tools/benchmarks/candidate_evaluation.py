@@ -8,7 +8,9 @@ alike.
 import argparse
 import contextlib
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,8 +20,10 @@ from measuring import (
     conditions,
     report,
 )
+from mmengine.config import Config
 from mmengine.runner import Runner
 from parts import PartTimer
+from random_images import use_random_images
 from torch import nn
 
 from detnas_mm.command_line import (
@@ -30,12 +34,30 @@ from detnas_mm.command_line import (
 from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.kept_batches import KeptBatches
 from detnas_mm.engine.candidate_validation import CandidateValidation
+from detnas_mm.models import build_model
+from detnas_mm.network_options import add_shape_option
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a search')
-    parser.add_argument('checkpoint', help='checkpoint of its supernet')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint of its supernet'
+    )
+    parser.add_argument(
+        '--random',
+        type=int,
+        metavar='IMAGES',
+        help='score random weights on images of noise, and not the data',
+    )
+    add_shape_option(parser, (800, 1333))
+    parser.add_argument(
+        '--spread',
+        type=float,
+        default=1.0,
+        help='factor on the last random weights of the classification, so '
+        'that some boxes are above the threshold of the scores',
+    )
     parser.add_argument(
         '--chunk', type=int, default=1, help='candidates that share batches'
     )
@@ -45,10 +67,28 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build_validation(args: argparse.Namespace) -> CandidateValidation:
+def save_random_weights(config: Config, file: str, spread: float) -> None:
+    """Writes a checkpoint of a detector that has not been trained."""
+    config.model.backbone.init_cfg = None
+    torch.manual_seed(0)
+    model = build_model(config)
+    model.init_weights()
+    for name, parameter in model.named_parameters():
+        if name.endswith('_cls.weight'):
+            parameter.data *= spread
+    torch.save(dict(state_dict=model.state_dict()), file)
+
+
+def build_validation(
+    args: argparse.Namespace, folder: Path
+) -> CandidateValidation:
     config = load_config(args)
     config.launcher = 'none'
     config.load_from = args.checkpoint
+    if args.random:
+        use_random_images(config, folder, args.random, args.shape)
+        config.load_from = str(folder / 'supernet.pth')
+        save_random_weights(config, config.load_from, args.spread)
     config.log_level = 'WARNING'
     # Nothing is recorded.
     config.val_cfg.worker = True
@@ -128,11 +168,10 @@ def rows_of(rounds: list[dict[str, float]]) -> list[dict]:
     ]
 
 
-def main() -> None:
-    args = parse_args()
-    setup_compat()
-    torch.set_num_threads(args.threads)
-    validation = build_validation(args)
+def measured_parts(
+    validation: CandidateValidation, args: argparse.Namespace
+) -> list[dict[str, float]]:
+    """Scores random paths; returns the ms of each part of a candidate."""
     space = validation.supernet.search_space
     rng = np.random.default_rng(args.seed)
     rounds = []
@@ -150,6 +189,21 @@ def main() -> None:
             rounds.append(
                 {part: ms / args.chunk for part, ms in timer.parts.items()}
             )
+    return rounds
+
+
+def main() -> None:
+    args = parse_args()
+    if (args.checkpoint is None) == (args.random is None):
+        raise ValueError(
+            'give either a checkpoint, to score the data of the config, or '
+            '--random IMAGES'
+        )
+    setup_compat()
+    torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        validation = build_validation(args, Path(folder))
+        rounds = measured_parts(validation, args)
     report(
         f'One candidate of {type(validation.model).__name__}',
         rows_of(rounds),

@@ -3,7 +3,8 @@
 The detector is that of the config, with images of noise and random boxes;
 both backbones take the same path. Beside them stand supernets with more
 choices for each block, which the path does not take: what a step costs must
-not depend on them.
+not depend on them. Besides the time, which the load of a machine disturbs, it
+counts what a step does.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.structures import InstanceData
+from work_count import count_work
 
 from detnas_mm.command_line import (
     add_common_arguments,
@@ -209,6 +211,7 @@ def main() -> None:
     rows = []
     for name, case in cases.items():
         pairs = zip(times[name], times['subnet'], strict=True)
+        work = count_work(case.step)
         row = {
             'backbone': name,
             'step, ms': Spread.of(times[name]),
@@ -221,6 +224,9 @@ def main() -> None:
             'weights, gradients and state, MB': megabytes(
                 case.model, case.wrapper
             ),
+            'tensor operators': work.operators,
+            'values they are given, M': work.values,
+            'Python calls': work.python_calls,
             'peak, MB': peak_megabytes(case.step, args),
         }
         rows.append(row)

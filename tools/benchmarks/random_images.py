@@ -1,0 +1,72 @@
+"""A data set of noise in COCO's format, of any size, for configs of COCO."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmdet.datasets import CocoDataset
+from mmengine.config import Config
+
+BOXES = 6
+# As many as the paper's 500 for 5,000 to score.
+IMAGES_FOR_BN = 0.1
+
+
+def use_random_images(
+    config: Config, folder: Path, count: int, shape: tuple[int, int]
+) -> None:
+    """Puts images of noise in the place of a config's data.
+
+    Args:
+        config: A search on a data set of mmdet; it is changed.
+        folder: Where the images are written.
+        count: Number of images to score; a tenth of it, as in the paper, are
+            for BN statistics.
+        shape: Height and width of the images.
+    """
+    _write(folder, count, shape)
+    for name in ('train_dataloader', 'val_dataloader'):
+        config[name].dataset.update(
+            data_root=str(folder),
+            ann_file='annotations.json',
+            data_prefix=dict(img=''),
+        )
+    config.val_evaluator.ann_file = str(folder / 'annotations.json')
+    for hook in config.custom_hooks:
+        if hook.type.endswith('BNRecalibrationHook'):
+            hook.num_images = max(1, round(count * IMAGES_FOR_BN))
+
+
+def _write(folder: Path, count: int, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    height, width = shape
+    images, annotations = [], []
+    for image in range(count):
+        name = f'{image}.jpg'
+        noise = rng.integers(256, size=(height, width, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / name), noise)
+        images.append(
+            dict(id=image, file_name=name, height=height, width=width)
+        )
+        corners = rng.uniform(0, 0.6, (BOXES, 2)) * (width, height)
+        extents = rng.uniform(0.1, 0.4, (BOXES, 2)) * (width, height)
+        for (x, y), (w, h) in zip(corners, extents, strict=True):
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=image,
+                    category_id=1,
+                    bbox=[x, y, w, h],
+                    area=w * h,
+                    iscrowd=0,
+                )
+            )
+    categories = [
+        dict(id=index + 1, name=name)
+        for index, name in enumerate(CocoDataset.METAINFO['classes'])
+    ]
+    content = dict(
+        images=images, annotations=annotations, categories=categories
+    )
+    (folder / 'annotations.json').write_text(json.dumps(content))
