@@ -1,8 +1,10 @@
 """Times an epoch of the search split: from files, and from memory."""
 
 import argparse
+import tempfile
 from collections import deque
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from measuring import (
@@ -15,6 +17,7 @@ from measuring import (
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from random_images import use_random_images
 
 from detnas_mm.command_line import (
     add_common_arguments,
@@ -23,6 +26,7 @@ from detnas_mm.command_line import (
 )
 from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.kept_batches import KeptBatches, MemoryBudget
+from detnas_mm.network_options import add_shape_option
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,6 +39,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--gb', type=float, default=8.0, help='memory for the images'
     )
+    parser.add_argument(
+        '--random',
+        type=int,
+        metavar='IMAGES',
+        help='read images of noise, and not the data',
+    )
+    add_shape_option(parser, (480, 640))
     add_measuring_options(parser, rounds=5)
     add_common_arguments(parser)
     return parser.parse_args()
@@ -50,13 +61,11 @@ def exhaust(batches: Iterable) -> None:
     deque(batches, maxlen=0)
 
 
-def main() -> None:
-    args = parse_args()
-    setup_compat()
-    torch.set_num_threads(args.threads)
-    config = load_config(args)
-    init_default_scope(config.get('default_scope') or 'mmdet')
-    loaders = {
+def build_loaders(
+    config: Config, args: argparse.Namespace
+) -> dict[str, Iterable]:
+    """Loaders that read files, and at last one that reads memory."""
+    loaders: dict[str, Iterable] = {
         f'files, {count} workers': build_loader(config, count)
         for count in args.workers
     }
@@ -69,12 +78,25 @@ def main() -> None:
             f'the images need {kept.needed_bytes / 1e9:.1f} GB, raise --gb '
             f'above {args.gb}'
         )
-    loaders['memory'] = kept
-    cases = {
-        name: lambda loader=loader: exhaust(loader)
-        for name, loader in loaders.items()
-    }
-    times = measure_in_turns(cases, args)
+    return loaders | {'memory': kept}
+
+
+def main() -> None:
+    args = parse_args()
+    setup_compat()
+    torch.set_num_threads(args.threads)
+    config = load_config(args)
+    init_default_scope(config.get('default_scope') or 'mmdet')
+    with tempfile.TemporaryDirectory() as folder:
+        if args.random:
+            use_random_images(config, Path(folder), args.random, args.shape)
+        loaders = build_loaders(config, args)
+        cases = {
+            name: lambda loader=loader: exhaust(loader)
+            for name, loader in loaders.items()
+        }
+        times = measure_in_turns(cases, args)
+    kept = loaders['memory']
     images = len(kept.dataset)
     rows = [
         {
