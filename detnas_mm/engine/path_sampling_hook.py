@@ -5,11 +5,14 @@ from collections.abc import Mapping
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.nn.parallel import DistributedDataParallel
 
 from detnas_mm.cost import MacBins
 from detnas_mm.models import find_supernet
 from detnas_mm.registry import HOOKS
 from detnas_mm.structures import Path, SearchSpace
+
+from .gradient_averaging import average_taken_gradients
 
 
 @HOOKS.register_module()
@@ -17,7 +20,8 @@ class SinglePathSamplingHook(Hook):
     """Activates one random path in each training iteration (Section 3.2).
 
     The path is a function of the seed and the iteration alone: it is the
-    same on all ranks, and after a resume.
+    same on all ranks, and after a resume. Processes that train together
+    exchange the gradients of the path alone.
 
     Args:
         seed: Seed of the paths. Defaults to the seed of the run, which
@@ -45,6 +49,8 @@ class SinglePathSamplingHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Looks for the supernet, so that a wrong config fails at once."""
         self._supernet = find_supernet(runner.model)
+        if isinstance(runner.model, DistributedDataParallel):
+            average_taken_gradients(runner.model, self._supernet)
 
     def before_train_iter(
         self,

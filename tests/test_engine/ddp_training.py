@@ -1,6 +1,7 @@
 """What each of two processes does in the tests of distributed training."""
 
 import os
+from unittest import mock
 
 import torch
 from kit.models import ToyClassifier, copies, randomized, supernet, toy_batch
@@ -13,9 +14,11 @@ from toy_training import PathRecorder, UntakenWatch, training_runner
 
 from detnas_mm.compat import init_distributed, setup_compat
 from detnas_mm.engine import BNRecalibrationHook
+from detnas_mm.engine.gradient_averaging import average_taken_gradients
 from detnas_mm.models import find_supernet
 
 PATH = '0231'
+OTHER_PATH = '0123'
 
 
 def fixed_model(norm='BN'):
@@ -86,9 +89,36 @@ def train(rank, folder, port):
         train_gradients=gradients(trained, batch, train=True),
         statistics=statistics(trained),
         synchronised=synchronised(rank, torch.device('cpu')),
+        registered=len(runner.model._comm_hooks),
+        averaged={
+            taken_only: averaged(rank, taken_only)
+            for taken_only in (False, True)
+        },
     )
     torch.save(result, f'{folder}/rank{rank}.pth')
     distributed.destroy_process_group()
+
+
+def averaged(rank, taken_only):
+    """Gradients of two iterations together, each with a path of its own, and
+    how many values were sent."""
+    model = wrapped(fixed_model())
+    net = model.module.backbone
+    if taken_only:
+        average_taken_gradients(model, net)
+    sent = []
+    all_reduce = distributed.all_reduce
+
+    def watched(tensor, **kwargs):
+        sent.append(tensor.numel())
+        return all_reduce(tensor, **kwargs)
+
+    with mock.patch.object(distributed, 'all_reduce', watched):
+        with model.no_sync():
+            gradients(model, toy_batch(2, seed=rank + 2))
+        net.set_path(OTHER_PATH)
+        both = gradients(model, toy_batch(2, seed=rank))
+    return dict(gradients=both, sent=sum(sent))
 
 
 def wrapped(model, **settings):

@@ -80,6 +80,20 @@ def test_gradients_are_those_of_the_joined_batch(ranks):
         assert_close(rank['gradients'], expected)
 
 
+def test_gradients_of_the_taken_choices_alone_are_sent(ranks):
+    """Bit for bit what PyTorch does by itself, which sends them all."""
+    for rank in ranks:
+        assert rank['registered'] == 1
+        expected = rank['averaged'][False]['gradients']
+        found = rank['averaged'][True]['gradients']
+        assert found.keys() == expected.keys()
+        for name, value in found.items():
+            assert torch.equal(value, expected[name])
+        values = sum(value.numel() for value in found.values())
+        assert rank['averaged'][True]['sent'] == values
+        assert values < sum(one.numel() for one in seeded_model().parameters())
+
+
 def test_bn_in_training_takes_the_batch_of_its_rank(ranks):
     """Statistics are those of the shard, gradients the mean of both."""
     models = [seeded_model() for _ in BATCHES]

@@ -1,0 +1,69 @@
+"""Gradients of several processes, without those of the untaken choices."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from detnas_mm.models import DetNASSupernet
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the hook of a bucket needs.
+
+    Attributes:
+        choices: Identities of the parameters of all choices.
+        group: The processes.
+    """
+
+    choices: frozenset[int]
+    group: distributed.ProcessGroup
+
+
+def average_taken_gradients(
+    model: DistributedDataParallel, supernet: DetNASSupernet
+) -> None:
+    """Leaves the choices that a path does not take out of the exchange.
+
+    By itself ``DistributedDataParallel`` averages zeros for parameters that
+    have no gradient, so that an iteration takes longer the more choices there
+    are. All processes must train the same path. A hook for the exchange that
+    the model already has stays in its place.
+
+    Args:
+        model: The wrapped model.
+        supernet: The supernet in it.
+    """
+    if model._comm_hooks:
+        return
+    choices = frozenset(id(param) for param in supernet.blocks.parameters())
+    model.register_comm_hook(_State(choices, model.process_group), _average)
+
+
+def _average(
+    state: _State, bucket: distributed.GradBucket
+) -> torch.futures.Future[torch.Tensor]:
+    buffer = bucket.buffer()
+    # Other parameters may have a gradient in another process alone.
+    taken = [
+        gradient
+        for parameter, gradient in zip(
+            bucket.parameters(), bucket.gradients(), strict=True
+        )
+        if parameter.grad is not None or id(parameter) not in state.choices
+    ]
+    # Something has to be sent, for its future.
+    taken = taken or [buffer[:1]]
+    flat = torch.cat([gradient.reshape(-1) for gradient in taken])
+    flat /= state.group.size()
+
+    def write(future: torch.futures.Future) -> torch.Tensor:
+        parts = future.value()[0].split([one.numel() for one in taken])
+        for gradient, part in zip(taken, parts, strict=True):
+            gradient.copy_(part.view(gradient.shape))
+        return buffer
+
+    work = distributed.all_reduce(flat, group=state.group, async_op=True)
+    return work.get_future().then(write)
