@@ -17,11 +17,16 @@ class SupernetSettings:
         inputs: How images were normalised, by the names that mmdet's data
             preprocessor has: ``mean``, ``std``, ``bgr_to_rgb``; ``None``
             where it is not known.
+        norm_cfg: Config of the backbone's normalisation, ``None`` for the
+            default. SyncBN stays SyncBN: MMEngine makes BN of it where there
+            is one process, and with few images on each of several GPUs it
+            matters.
     """
 
     space: SearchSpace
     shuffle: str = 'grouped'
     inputs: Mapping | None = None
+    norm_cfg: Mapping | None = None
 
     @classmethod
     def from_config(
@@ -39,8 +44,13 @@ class SupernetSettings:
         model = _mapping(config.get('model'))
         # mmpretrain has it beside the model, mmdet in it.
         beside = _mapping(config.get('data_preprocessor'))
-        inputs = _inputs(_mapping(model.get('data_preprocessor')) or beside)
-        return cls(space=space, shuffle=shuffle, inputs=inputs)
+        norm_cfg = _mapping(_mapping(model.get('backbone')).get('norm_cfg'))
+        return cls(
+            space=space,
+            shuffle=shuffle,
+            inputs=_inputs(_mapping(model.get('data_preprocessor')) or beside),
+            norm_cfg=norm_cfg or None,
+        )
 
 
 def _mapping(value: object) -> Mapping:
@@ -79,6 +89,8 @@ def backbone_text(supernet: SupernetSettings, path: Path) -> str:
         'path': space.format_stages(path),
         'shuffle': supernet.shuffle,
     }
+    if supernet.norm_cfg is not None:
+        settings['norm_cfg'] = dict(supernet.norm_cfg)
     return _dict_text(
         [
             '_delete_=True,  # replaces the backbone of the base config',

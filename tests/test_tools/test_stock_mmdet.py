@@ -10,6 +10,7 @@ from command_lines import run, run_here
 from kit.detectors import detection_batch
 from kit.results import write_best
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 
 MMDET_TOOLS = Path(mmdet.__file__).parent / '.mim' / 'tools'
@@ -55,9 +56,13 @@ def test_result_of_a_search_is_inherited(tmp_path, fragment, name):
         'search_space',
         'path',
         'shuffle',
+        'norm_cfg',
     }
+    # Several GPUs with few images each share their statistics.
+    assert config.model.backbone.norm_cfg.type == 'SyncBN'
     init_default_scope('mmdet')
-    model = MODELS.build(config.model)
+    # One process has BN, as MMEngine's Runner makes it.
+    model = revert_sync_batchnorm(MODELS.build(config.model))
     assert type(model).__name__ == name
     assert model.backbone.path == (0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
     if name == 'MaskRCNN':

@@ -130,6 +130,13 @@ def test_images_are_pasted_as_the_supernet_got_them():
     assert 'data_preprocessor' not in pasted(config='no JSON')
 
 
+@pytest.mark.parametrize('norm', [dict(type='GN', num_groups=2), None])
+def test_normalisation_is_pasted_as_it_was(norm):
+    config = dict(model=dict(backbone=dict(norm_cfg=norm)))
+    backbone = pasted(config=json.dumps(config))['backbone']
+    assert backbone.get('norm_cfg') == norm
+
+
 def pasted(**header):
     """The model of the lines for a config."""
     search = synthetic_search(**header)
