@@ -4,15 +4,36 @@ import difflib
 import errno
 import re
 import traceback
+from pathlib import Path
 
 # Where MMEngine builds what a config describes.
 _BUILDER = 'mmengine.registry.build_functions'
-# A part of a file name, and the command that makes such files.
+# What a tool makes: the end of the path of such a file, from the last folder
+# of its data root on, and the command. The other data sets have a root of
+# any name.
 _TOOLS = 'python tools/dataset_converters'
+_COCO = r'.*/annotations/detnas_\w+'
 _MAKERS = {
-    'digits': f'{_TOOLS}/digits.py --out {{root}}',
-    'annotations/detnas_': f'{_TOOLS}/coco_search_split.py {{root}}',
+    r'digits/(annotations/instances_\w+\.json|classification(/.*)?)': (
+        f'{_TOOLS}/digits.py --out {{root}}'
+    ),
+    rf'{_COCO}2017\.json': f'{_TOOLS}/coco_search_split.py {{root}}',
+    rf'{_COCO}2014\.json|.*/annotations/instances_minival2014\.json': (
+        f'{_TOOLS}/coco_search_split.py {{root}} --year 2014'
+    ),
+    rf'{_COCO}\.json': (
+        f'{_TOOLS}/coco_search_split.py {{root}} --name NAME ..., see '
+        'docs/own_data.md'
+    ),
+    r'.*/VOC20\d\d/ImageSets/Main/detnas_\w+\.txt': (
+        f'{_TOOLS}/voc_search_split.py {{root}}'
+    ),
+    r'.*/meta/detnas_\w+\.txt': (
+        f'{_TOOLS}/imagenet_search_split.py {{root}}'
+    ),
 }
+# A file in one of the folders that a data root has: the root, and the rest.
+_IN_ROOT = r'(.*)/((?:annotations|classification|meta|VOC20\d\d)(?:/.*)?)'
 # A full disk, a used-up quota, a disk that has become read-only.
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -60,9 +81,10 @@ def _unwritable(error: OSError) -> str:
 
 
 def _missing_file(file: str) -> str:
-    root = re.split(r'/(?:annotations|classification)/', file)[0]
-    for part, command in _MAKERS.items():
-        if part in file:
+    found = re.fullmatch(_IN_ROOT, file)
+    root, inside = found.groups() if found else (file, '')
+    for pattern, command in _MAKERS.items():
+        if re.fullmatch(pattern, f'{Path(root).name}/{inside}'):
             command = command.format(root=root)
             return f'no such file or folder: {file}; make it by `{command}`'
     return (

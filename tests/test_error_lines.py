@@ -67,6 +67,20 @@ def test_what_a_config_gets_wrong_is_named(settings, parts):
             'my/coco/annotations/detnas_search2017.json',
             'coco_search_split.py my/coco`',
         ),
+        (
+            'my/coco/annotations/instances_minival2014.json',
+            'coco_search_split.py my/coco --year 2014`',
+        ),
+        ('d/mine/annotations/detnas_train_mine.json', 'docs/own_data.md`'),
+        (
+            'd/voc/VOC2012/ImageSets/Main/detnas_search.txt',
+            'voc_search_split.py d/voc`',
+        ),
+        ('d/in1k/meta/detnas_train.txt', 'imagenet_search_split.py d/in1k`'),
+        # A word in the path makes no data set of digits.
+        ('/me/digits_project/coco/annotations/instances_train.json', '_root'),
+        ('/me/digits/coco/annotations/instances_train.json', 'data_root'),
+        ('/me/digits/annotations/boxes.json', 'data_root'),
         ('elsewhere/train.json', 'data_root'),
     ],
 )

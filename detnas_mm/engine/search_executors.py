@@ -26,6 +26,7 @@ from detnas_mm.evaluation import (
     RaySettings,
     require_ray,
 )
+from detnas_mm.evaluation.agreement import disagreement
 from detnas_mm.evaluation.errors import WrongSearchError, describe
 from detnas_mm.structures import SearchHeader
 
@@ -132,12 +133,11 @@ def build_worker(
         raise RuntimeError(
             f'on {host} in {folder}: {describe(error)}'
         ) from error
-    difference = header.difference(loop.header())
+    difference = disagreement(
+        loop.header(), header, me='the worker', them='the command'
+    )
     if difference is not None:
-        raise WrongSearchError(
-            f'the worker on {host} has another search than this process '
-            f'(there: this process, now: the worker): {difference}'
-        )
+        raise WrongSearchError(difference)
     return loop.local_evaluator()
 
 

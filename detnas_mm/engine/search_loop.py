@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 
 from mmengine.evaluator import Evaluator
-from mmengine.runner import Runner, ValLoop
+from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch.utils.data import DataLoader
 
 from detnas_mm.cost import Constraint
-from detnas_mm.datasets.nested_subsets import nested_subsets, shuffle_batches
 from detnas_mm.evaluation import (
     CandidateEvaluator,
     LocalEvaluator,
@@ -21,10 +20,8 @@ from detnas_mm.models import find_supernet
 from detnas_mm.registry import LOOPS
 from detnas_mm.structures import Candidate, SearchHeader, SearchRecord
 
-from .candidate_validation import CandidateValidation
 from .search_algorithm import algorithm_settings, build_algorithm, build_race
 from .search_checks import (
-    empty_split,
     find_bn_recalibration,
     load_supernet,
     no_empty_split,
@@ -36,10 +33,9 @@ from .search_header import build_search_header
 from .search_progress import SearchProgress
 from .search_results import build_results
 from .search_run import SearchRun, drop_final_failures, open_journal
+from .search_validation import build_validation
 
 RECORD = 'search_record.jsonl'
-# Beside the record: what is finished, but not yet its turn.
-JOURNAL = 'search_record.pending.jsonl'
 
 
 @LOOPS.register_module()
@@ -180,22 +176,17 @@ class EvolutionSearchLoop(BaseLoop):
 
         with no_empty_split('val_dataloader'):
             super().__init__(runner, dataloader)
-        if not len(self.dataloader.dataset):
-            raise empty_split('val_dataloader')
         self.chunk = chunk
-        with no_empty_split('train_dataloader'):
-            recalibration.prepare(runner)
-        rungs = {}
-        if self.race is not None:
-            self.dataloader = shuffle_batches(self.dataloader, seed)
-            rungs = nested_subsets(self.dataloader, self.race.parts)
-        self.validation = CandidateValidation(
+        self.validation = build_validation(
             runner,
-            ValLoop(runner, self.dataloader, evaluator, fp16),
+            self.dataloader,
+            evaluator,
             recalibration,
-            cache_bytes=int(cache_gb * 1e9),
-            rungs=rungs,
             metric=metric,
+            race=self.race,
+            seed=seed,
+            fp16=fp16,
+            cache_gb=cache_gb,
         )
         if whole_detector:
             self._set_constraint(
@@ -247,10 +238,8 @@ class EvolutionSearchLoop(BaseLoop):
         with SearchRecord.open(
             self.record_path, self.header(), overwrite=self.overwrite
         ) as record:
-            journal = self.record_path.with_name(JOURNAL)
             if self.overwrite:
                 self.results.remove()
-                journal.unlink(missing_ok=True)
             drop_final_failures(
                 record, self.max_failures, self.total, self.runner.logger
             )
@@ -258,7 +247,7 @@ class EvolutionSearchLoop(BaseLoop):
                 self.executor,
                 self.local_evaluator(),
                 job=self.job,
-                journal=open_journal(journal, record, space),
+                journal=open_journal(record, space, anew=self.overwrite),
                 config=self.runner.cfg,
                 header=record.header,
                 logger=self.runner.logger,

@@ -9,13 +9,12 @@ from pathlib import Path
 from mmengine.runner import Runner
 
 from detnas_mm.models import DetNASSupernet
-from detnas_mm.structures import (
-    Candidate,
-    SearchSpace,
-    pareto_front,
-    space_name,
+from detnas_mm.structures import Candidate, pareto_front, space_name
+from detnas_mm.structures.config_text import (
+    SupernetSettings,
+    backbone_text,
+    inputs_text,
 )
-from detnas_mm.structures.config_text import backbone_text
 from detnas_mm.structures.files import write_atomically
 
 BEST = 'best.json'
@@ -31,10 +30,16 @@ _BACKBONE_CONFIG = """\
 #   _base_ = ['mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
 #             'path/to/this_file.py']
 #   model = dict(
+#       data_preprocessor=_base_.searched_data_preprocessor,
 #       backbone=_base_.searched_backbone,
 #       neck=dict(in_channels=_base_.searched_out_channels))
 {imports}searched_backbone = {backbone}
 searched_out_channels = {channels!r}
+"""
+_INPUTS = """\
+# Images as the supernet got them, and so those of its pre-training. Weights
+# from there are worth nothing with other ones, and nothing would say so.
+searched_data_preprocessor = {inputs}
 """
 
 
@@ -44,16 +49,14 @@ class SearchResults:
 
     Attributes:
         work_dir: The work dir of the search.
-        space: The search space.
+        supernet: What the backbones are found in.
         metric: Key of the metric that is the fitness.
-        shuffle: Channel shuffle of the supernet.
         imports: Modules that register the choice blocks of an own space.
     """
 
     work_dir: Path
-    space: SearchSpace
+    supernet: SupernetSettings
     metric: str
-    shuffle: str
     imports: str | Sequence[str] = ()
 
     def write_best(self, best: Candidate) -> None:
@@ -98,24 +101,28 @@ class SearchResults:
         write_atomically(self.work_dir / name, text)
 
     def _result(self, candidate: Candidate) -> dict:
+        space = self.supernet.space
         return {
-            'search_space': space_name(self.space) or self.space.to_dict(),
+            'search_space': space_name(space) or space.to_dict(),
             'metric': self.metric,
-            'shuffle': self.shuffle,
+            'shuffle': self.supernet.shuffle,
             **candidate.to_dict(),
         }
 
     def _config(self, candidate: Candidate) -> str:
-        path = self.space.parse(candidate.path)
-        return _BACKBONE_CONFIG.format(
+        space = self.supernet.space
+        text = _BACKBONE_CONFIG.format(
             imports=_custom_imports(self.imports),
             metric=self.metric,
             fitness=candidate.fitness,
             macs=candidate.macs / 1e6,
             params=candidate.params / 1e6,
-            backbone=backbone_text(self.space, path, self.shuffle),
-            channels=list(self.space.stage_channels),
+            backbone=backbone_text(self.supernet, space.parse(candidate.path)),
+            channels=list(space.stage_channels),
         )
+        if self.supernet.inputs is None:
+            return text
+        return text + _INPUTS.format(inputs=inputs_text(self.supernet.inputs))
 
 
 def build_results(
@@ -130,9 +137,10 @@ def build_results(
     """
     return SearchResults(
         work_dir=Path(runner.work_dir),
-        space=supernet.search_space,
+        supernet=SupernetSettings.from_config(
+            supernet.search_space, supernet.shuffle, runner.cfg.to_dict()
+        ),
         metric=metric,
-        shuffle=supernet.shuffle,
         imports=runner.cfg.get('custom_imports', {}).get('imports', ()),
     )
 

@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,9 @@ from detnas_mm.structures import (
 )
 
 from .search_progress import SearchProgress
+
+# Beside the record: what is finished, but not yet its turn.
+_JOURNAL = 'search_record.pending.jsonl'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,13 +225,21 @@ def drop_final_failures(
 
 
 def open_journal(
-    file: str | os.PathLike, record: SearchRecord, space: SearchSpace
+    record: SearchRecord, space: SearchSpace, anew: bool = False
 ) -> Journal:
     """Opens the journal of a search that may have been killed.
 
     What is recorded is dropped from it: the process that had recorded it may
     have died before it did so.
+
+    Args:
+        record: The open record, beside which the journal lies.
+        space: The search space.
+        anew: Whether to drop all that is in the journal.
     """
+    file = record.path.with_name(_JOURNAL)
+    if anew:
+        file.unlink(missing_ok=True)
     journal = Journal(file, record.header.digest)
     journal.forget(space.parse(one.path) for one in record.candidates)
     return journal

@@ -1,6 +1,6 @@
 """Candidates in, evaluations out."""
 
-from .distributed import DistributedEvaluator, serve
+from .distributed import DistributedEvaluator
 from .faster_coco import faster_coco
 from .in_process import InProcessEvaluator
 from .job import Job, connect, job_rank
@@ -15,6 +15,7 @@ from .local import (
     judge,
     one_by_one,
 )
+from .peer import serve
 from .precision import float32_predictions
 from .race import Race
 from .ray import RayEvaluator

@@ -1,4 +1,4 @@
-"""Whether the processes of a job belong together."""
+"""Whether the processes of a search belong together."""
 
 import json
 import socket
@@ -11,6 +11,26 @@ from .watch import JobError
 
 # What defines the search of rank 0.
 _HEADER = 'header'
+
+
+def disagreement(
+    mine: SearchHeader, theirs: SearchHeader, *, me: str, them: str
+) -> str | None:
+    """Returns what to tell the user if this process has another search.
+
+    Args:
+        mine: What defines the search here.
+        theirs: What defines it where it was started.
+        me: What this process is called.
+        them: What that process is called.
+    """
+    difference = theirs.difference(mine)
+    if difference is None:
+        return None
+    return (
+        f'{me} on {socket.gethostname()} has another search than {them} '
+        f'(there: {them}, now: {me}): {difference}'
+    )
 
 
 def require_own_number(job: Job) -> None:
@@ -43,12 +63,14 @@ def is_same_search(job: Job, header: SearchHeader | None) -> bool:
     mine = json.loads(_as_json(header))
     if None in (mine, theirs):
         return True
-    difference = SearchHeader(**theirs).difference(SearchHeader(**mine))
+    difference = disagreement(
+        SearchHeader(**mine),
+        SearchHeader(**theirs),
+        me=f'rank {job.rank}',
+        them='rank 0',
+    )
     if difference is not None:
-        raise JobError(
-            f'rank {job.rank} on {socket.gethostname()} has another search '
-            f'than rank 0 (there: rank 0, now: rank {job.rank}): {difference}'
-        )
+        raise JobError(difference)
     return True
 
 

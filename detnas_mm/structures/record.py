@@ -53,6 +53,14 @@ class SearchHeader:
     version: int = 1
 
     @property
+    def settings(self) -> object:
+        """The settings of the config, or its text if it is no JSON."""
+        try:
+            return json.loads(self.config)
+        except ValueError:
+            return self.config
+
+    @property
     def digest(self) -> str:
         """Digest of what defines the search."""
         defining = {
@@ -80,7 +88,7 @@ class SearchHeader:
         values = getattr(self, name), getattr(other, name)
         changes = list(differences(*values, name))
         if changes and name == 'config_digest':
-            trees = _tree(self.config), _tree(other.config)
+            trees = self.settings, other.settings
             return list(differences(*trees, 'config')) or changes
         return changes
 
@@ -264,11 +272,3 @@ class SearchRecord:
 def _close(record: SearchRecord | None) -> None:
     if record is not None:
         record.close()
-
-
-def _tree(config: str) -> object:
-    """Returns the settings of a config, or its text if it is no JSON."""
-    try:
-        return json.loads(config)
-    except ValueError:
-        return config

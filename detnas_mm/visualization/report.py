@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from detnas_mm.structures import Candidate
-from detnas_mm.structures.config_text import model_text
+from detnas_mm.structures.config_text import SupernetSettings, model_text
 from detnas_mm.structures.files import write_atomically
 
 from .architecture import draw_architecture
@@ -259,5 +259,7 @@ def settings_text(settings: Mapping) -> str:
 
 def use_lines(search: Search, candidate: Candidate) -> str:
     """Returns what to paste into the config of a detector."""
-    path = search.space.parse(candidate.path)
-    return model_text(search.space, path, search.header.shuffle)
+    supernet = SupernetSettings.from_config(
+        search.space, search.header.shuffle, search.header.settings
+    )
+    return model_text(supernet, search.space.parse(candidate.path))

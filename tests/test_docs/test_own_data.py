@@ -214,8 +214,86 @@ def test_splits_of_the_example_are_distinct(workplace):
     assert net.val_dataloader == net.test_dataloader
 
 
-def test_page_shows_the_loop_of_the_example():
+def test_page_shows_what_to_edit_for_the_search():
+    (block,) = re.findall(r'```python\n(.*?)```', PAGE.read_text(), re.S)
+    assert edit_block(EXAMPLE / f'{SEARCH}.py') == block
+
+
+def edit_block(file):
+    """The lines of a config that are marked to be edited."""
     (block,) = re.findall(
-        r'```python\n(val_cfg.*?)```', PAGE.read_text(), re.S
+        r'^# ==== Edit here.*?=+\n(.*?)^# ==== Nothing to edit below =+\n',
+        file.read_text(),
+        re.S | re.M,
     )
-    assert block in (EXAMPLE / f'{SEARCH}.py').read_text()
+    return block
+
+
+MINE = dict(
+    data_root='/my data',
+    train_folder='photos/',
+    test_folder='held_out/',
+    train_file='all.json',
+    train_part='part.json',
+    search_part='search.json',
+    test_file='held_out.json',
+    classes=('cat', 'dog', 'cow'),
+    image_scale=(1111, 777),
+    flip_prob=0.25,
+    batch_size=7,
+    calibration_images=99,
+    pretrained='my.pth',
+    max_iters=900,
+)
+
+
+def leaves(node):
+    """All values of a config that are no containers."""
+    if isinstance(node, dict):
+        node = node.values()
+    elif not isinstance(node, (list, tuple)):
+        return [node]
+    return [leaf for child in node for leaf in leaves(child)]
+
+
+def test_marked_block_is_all_there_is_to_edit(workplace):
+    """Nothing of the example is left, and all of one's own is there."""
+    documented_commands()
+    file = Path(f'configs/mine/{SUPERNET}.py')
+    block = edit_block(file)
+    names = re.findall(r'^(\w+) =', block, re.M)
+    assert names == list(MINE)
+    mine = ''.join(f'{name} = {value!r}\n' for name, value in MINE.items())
+    file.write_text(file.read_text().replace(block, mine))
+    others = {'coco', 'annotations', 'train2017', 'val2017', 'mine'}
+    for name in (SUPERNET, SEARCH, NET):
+        config = Config.fromfile(f'configs/mine/{name}.py')
+        test_file = '/my data/held_out.json'
+        search_file = '/my data/search.json'
+        is_net = name == NET
+        assert config.test_evaluator.ann_file == test_file
+        assert config.val_evaluator.ann_file == (
+            test_file if is_net else search_file
+        )
+        for part in ('train', 'val', 'test'):
+            dataset = config[f'{part}_dataloader'].dataset
+            assert dataset.data_root == MINE['data_root']
+            assert dataset.metainfo.classes == MINE['classes']
+            read = [
+                leaf
+                for leaf in leaves(dataset)
+                if isinstance(leaf, str)
+                and set(re.split(r'[/_.]', leaf)) & others
+            ]
+            assert not read
+            (resize,) = (p for p in dataset.pipeline if p.type == 'Resize')
+            assert resize.scale == MINE['image_scale']
+        used = 'all.json' if is_net else 'part.json'
+        assert config.train_dataloader.dataset.ann_file == used
+        assert config.train_dataloader.batch_size == MINE['batch_size']
+        assert MINE['flip_prob'] in leaves(config.train_dataloader)
+        assert config.model.bbox_head.num_classes == 3
+        assert config.train_cfg.max_iters == MINE['max_iters']
+        if not is_net:
+            assert MINE['calibration_images'] in leaves(config.custom_hooks)
+            assert config.model.backbone.init_cfg.checkpoint == 'my.pth'

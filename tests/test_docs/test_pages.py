@@ -7,14 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from kit.digits_runs import ROOT
-from kit.records import candidate
+from kit.results import PAPER, config_of, write_best
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-
-from detnas_mm.engine.search_results import SearchResults
-from detnas_mm.structures import SEARCH_SPACES
 
 PAGES = sorted([*(ROOT / 'docs').glob('*.md'), *ROOT.glob('*.md')])
 LINK = re.compile(r'\]\(([^)\s]+)\)')
@@ -95,23 +93,51 @@ def documented_configs():
                 yield pytest.param(text, id=f'{page.name}-{number}')
 
 
+@pytest.fixture
+def documented(tmp_path):
+    """Loads a config of a page, beside the results of a search."""
+
+    def load(text):
+        folder = (tmp_path / BEST).parent
+        folder.mkdir(parents=True)
+        write_best(folder)
+        file = tmp_path / 'config.py'
+        file.write_text(text.replace('../_base_', f'{ROOT}/configs/_base_'))
+        init_default_scope('mmdet')
+        return Config.fromfile(file)
+
+    return load
+
+
 @pytest.mark.parametrize('text', list(documented_configs()))
-def test_documented_configs_fit_together(text, tmp_path):
-    folder = (tmp_path / BEST).parent
-    folder.mkdir(parents=True)
-    results = SearchResults(
-        work_dir=folder,
-        space=SEARCH_SPACES['tiny'],
-        metric='coco/bbox_mAP',
-        shuffle='grouped',
-    )
-    results.write_best(candidate(0, path='0123012301'))
-    file = tmp_path / 'config.py'
-    file.write_text(text.replace('../_base_', f'{ROOT}/configs/_base_'))
-    config = Config.fromfile(file)
-    init_default_scope('mmdet')
+def test_documented_configs_fit_together(text, documented):
+    config = documented(text)
     backbone = MODELS.build(dict(config.model.backbone, init_cfg=None))
     assert list(backbone.out_channels) == config.model.neck.in_channels
     if 'Pretrained' in text:
         assert config.model.backbone.init_cfg.prefix == 'backbone.'
     assert 'depth' not in config.model.backbone  # nothing left of the ResNet
+
+
+def preprocessed(settings, image):
+    """An image as the network gets it."""
+    module = MODELS.build(settings)
+    return module(dict(inputs=[image]))['inputs'][0].float()
+
+
+@pytest.mark.parametrize('text', list(documented_configs()))
+def test_documented_configs_give_weights_their_images(text, documented):
+    """Those of the training that the weights, or the search, come from."""
+    config = documented(text)
+    origin = PAPER
+    if 'Pretrained' in text:
+        checkpoint = Path(config.model.backbone.init_cfg.checkpoint)
+        origin = f'detnas/{checkpoint.parent.name}'
+    before = config_of(origin)
+    settings = before['model'].get('data_preprocessor') or dict(
+        before['data_preprocessor'], type='mmpretrain.ClsDataPreprocessor'
+    )
+    # A size that nothing is padded to.
+    image = torch.randint(256, (3, 64, 64)).byte()
+    got = preprocessed(config.model.data_preprocessor, image)
+    assert torch.equal(got, preprocessed(settings, image))

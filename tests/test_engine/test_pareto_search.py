@@ -4,11 +4,11 @@ import json
 
 import pytest
 from kit.records import candidate
+from kit.results import results_of
 from kit.spaces import FOUR_BLOCKS
 from kit.toy_search import toy_runner
 from mmengine.config import Config
 
-from detnas_mm.engine.search_results import SearchResults
 from detnas_mm.models import DetNASNet
 from detnas_mm.structures import SearchRecord
 
@@ -84,9 +84,7 @@ def test_it_is_gone_on_with(work_dir, tmp_path):
 
 
 def test_files_of_an_older_front_are_removed(tmp_path):
-    results = SearchResults(
-        work_dir=tmp_path, space=FOUR_BLOCKS, metric='m', shuffle='grouped'
-    )
+    results = results_of(tmp_path, space=FOUR_BLOCKS)
     cheap = candidate(0, macs=1, fitness=0.1)
     dear = candidate(1, macs=2, fitness=0.2)
     results.write_front([cheap, dear], ['macs'])

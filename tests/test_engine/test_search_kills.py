@@ -11,19 +11,16 @@ import time
 
 import numpy as np
 import pytest
-from kit.digits_runs import read_candidates
+from kit.kills import assert_equal_to, recorded, search_under_fire
 from kit.search_process import (
     BEGUN,
     DEATHS,
     PASSES,
-    RECORD,
     noted,
     search,
     start,
-    without_times,
 )
 
-RESULTS = ('best.json', 'best_backbone.py')
 # Seconds for a search of some seconds, on a machine that is very busy.
 PATIENCE = 600
 
@@ -65,40 +62,6 @@ def kill_once(work_dir, rng):
     return place if process.exitcode else None
 
 
-def recorded(work_dir):
-    if not (work_dir / RECORD).exists():
-        return []
-    content = (work_dir / RECORD).read_bytes()
-    whole_lines = content[: content.rfind(b'\n') + 1]
-    (work_dir / 'copy').mkdir(exist_ok=True)
-    (work_dir / 'copy' / RECORD).write_bytes(whole_lines)
-    if not whole_lines:
-        return []
-    return [one['path'] for one in read_candidates(work_dir / 'copy')]
-
-
-def search_under_fire(work_dir, rng):
-    """Runs a search to its end, killed again and again."""
-    killed = collections.Counter()
-    while True:
-        before, begun = recorded(work_dir), len(noted(work_dir, BEGUN))
-        place = kill_once(work_dir, rng)
-        # Nothing that was on disk is evaluated again.
-        assert not set(noted(work_dir, BEGUN)[begun:]) & set(before)
-        assert recorded(work_dir)[: len(before)] == before
-        if place is None:
-            return killed
-        killed[place] += 1
-
-
-def assert_equal_to(whole, work_dir):
-    assert without_times(work_dir / RECORD) == without_times(whole / RECORD)
-    for name in RESULTS:
-        assert without_times(work_dir / name) == without_times(whole / name)
-    left = {one.name for one in work_dir.iterdir() if one.suffix != '.log'}
-    assert not [name for name in left if 'pending' in name]
-
-
 @pytest.mark.parametrize('place', DEATHS)
 def test_killed_at_a_place(whole, work_dir, place):
     """Once at each place, in the middle of the search."""
@@ -123,7 +86,7 @@ def test_killed_at_random_moments(whole, work_dir, request):
     killed, searches = collections.Counter(), 0
     while killed.total() < wanted:
         shutil.rmtree(work_dir, ignore_errors=True)
-        killed += search_under_fire(work_dir, rng)
+        killed += search_under_fire(work_dir, lambda: kill_once(work_dir, rng))
         searches += 1
         assert_equal_to(whole, work_dir)
         print(

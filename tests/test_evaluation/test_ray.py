@@ -16,7 +16,7 @@ from kit.scoring import (
 )
 
 from detnas_mm.evaluation import RayEvaluator, RaySettings
-from detnas_mm.evaluation import ray as module
+from detnas_mm.evaluation import ray_workers as module
 
 SOME = PATHS[:6]
 

@@ -8,8 +8,7 @@ from unittest import mock
 import pytest
 from kit.scoring import PATHS, local_evaluator
 
-from detnas_mm.evaluation import RayEvaluator, RaySettings
-from detnas_mm.evaluation import ray as module
+from detnas_mm.evaluation import RayEvaluator, RaySettings, ray, ray_workers
 from detnas_mm.evaluation.errors import WrongSearchError
 from detnas_mm.evaluation.ray_cluster import start_ray
 
@@ -78,7 +77,7 @@ class FakeRay:
         return started, tasks
 
     def get(self, task):
-        return self.built if task[0] == 'build' else {}
+        return self.built if task[0] == 'build' else {'host': 'gpu07'}
 
 
 @pytest.fixture
@@ -86,13 +85,13 @@ def message(monkeypatch, caplog):
     """Waits for a worker; returns what is said in the end."""
     clock = iter(range(0, 10000, 10))
     monkeypatch.setattr(
-        module,
+        ray_workers,
         'time',
         SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None),
     )
 
-    def wait(ray):
-        monkeypatch.setattr(module, 'require_ray', lambda: ray)
+    def wait(cluster):
+        monkeypatch.setattr(ray, 'require_ray', lambda: cluster)
         caplog.set_level(logging.WARNING)
         with pytest.raises(EnoughError):
             list(RayEvaluator(local_evaluator, RaySettings()).evaluate(PATHS))
@@ -120,17 +119,16 @@ def test_workers_are_being_built(message):
 
 def test_why_a_worker_could_not_be_built_is_said(message):
     error = 'on gpu07 in /search: FileNotFoundError: no data'
-    ray = FakeRay(dict(CPU=1.0), dict(CPU=1.0), 1, dict(error=error))
-    text = message(ray)
+    text = message(FakeRay(dict(CPU=1.0), dict(CPU=1.0), 1, dict(error=error)))
     assert f'the last one could not be built ({error})' in text
     assert 'room' not in text
 
 
 def test_another_search_of_a_worker_ends_that_of_the_driver(monkeypatch):
-    ray = FakeRay(
+    cluster = FakeRay(
         dict(CPU=1.0), dict(CPU=1.0), 1, dict(wrong_search='on gpu07')
     )
-    monkeypatch.setattr(module, 'require_ray', lambda: ray)
+    monkeypatch.setattr(ray, 'require_ray', lambda: cluster)
     with pytest.raises(WrongSearchError, match='on gpu07'):
         list(RayEvaluator(local_evaluator, RaySettings()).evaluate(PATHS))
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 from command_lines import run, run_here
 from kit.detectors import detection_batch
+from kit.results import write_best
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
-
-from detnas_mm.engine.search_results import SearchResults
-from detnas_mm.structures import SEARCH_SPACES, Candidate
 
 MMDET_TOOLS = Path(mmdet.__file__).parent / '.mim' / 'tools'
 STOCK = {
@@ -31,6 +30,7 @@ model = dict(
 BY_SEARCH = """
 _base_ = ['mmdet::{stock}', '{fragment}']
 model = dict(
+    data_preprocessor=_base_.searched_data_preprocessor,
     backbone=_base_.searched_backbone,
     neck=dict(in_channels=_base_.searched_out_channels))
 """
@@ -39,23 +39,7 @@ model = dict(
 @pytest.fixture(scope='module')
 def fragment(tmp_path_factory):
     """The config that a search leaves."""
-    folder = tmp_path_factory.mktemp('search')
-    best = Candidate(
-        index=0,
-        generation=0,
-        origin='random',
-        path='0123012301',
-        macs=1,
-        params=1,
-        fitness=0.5,
-    )
-    SearchResults(
-        work_dir=folder,
-        space=SEARCH_SPACES['tiny'],
-        metric='coco/bbox_mAP',
-        shuffle='grouped',
-    ).write_best(best)
-    return folder / 'best_backbone.py'
+    return write_best(tmp_path_factory.mktemp('search'))
 
 
 def load(tmp_path, text, **values):
@@ -72,9 +56,13 @@ def test_result_of_a_search_is_inherited(tmp_path, fragment, name):
         'search_space',
         'path',
         'shuffle',
+        'norm_cfg',
     }
+    # Several GPUs with few images each share their statistics.
+    assert config.model.backbone.norm_cfg.type == 'SyncBN'
     init_default_scope('mmdet')
-    model = MODELS.build(config.model)
+    # One process has BN, as MMEngine's Runner makes it.
+    model = revert_sync_batchnorm(MODELS.build(config.model))
     assert type(model).__name__ == name
     assert model.backbone.path == (0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
     if name == 'MaskRCNN':

@@ -1,5 +1,6 @@
 """The page: complete, self-contained, and safe whatever a record says."""
 
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -12,7 +13,7 @@ from searches import synthetic_candidates, synthetic_search
 
 from detnas_mm.structures import SearchSpace, pareto_front
 from detnas_mm.visualization import Reference, write_report
-from detnas_mm.visualization.report import settings_text
+from detnas_mm.visualization.report import settings_text, use_lines
 
 HOSTILE = '<script>alert("1")</script>&\'$\\frac{$\x01'
 FIGURES = ('architecture', 'progress', 'cost', 'choices', 'time')
@@ -111,6 +112,37 @@ def test_best_path_can_be_copied_and_pasted(html, search):
     assert space == DETECTOR_SPACE
     assert space.format(space.parse(backbone['path'])) == best.path
     assert scope['model']['neck']['in_channels'] == [8, 12, 16, 24]
+
+
+def test_images_are_pasted_as_the_supernet_got_them():
+    """As its detector or, of a classifier, mmpretrain calls them."""
+    inputs = dict(mean=[1.5, 2.0, 3.0], std=[4.0, 5.0, 6.0])
+    expected = inputs | dict(bgr_to_rgb=True)
+    for config in (
+        dict(model=dict(data_preprocessor=expected | dict(pad_mask=True))),
+        dict(model={}, data_preprocessor=inputs | dict(to_rgb=True)),
+    ):
+        assert pasted(config=json.dumps(config))['data_preprocessor'] == (
+            expected
+        )
+    nothing = dict(mean=None, std=None, bgr_to_rgb=False)
+    assert pasted(config='{}')['data_preprocessor'] == nothing
+    assert 'data_preprocessor' not in pasted(config='no JSON')
+
+
+@pytest.mark.parametrize('norm', [dict(type='GN', num_groups=2), None])
+def test_normalisation_is_pasted_as_it_was(norm):
+    config = dict(model=dict(backbone=dict(norm_cfg=norm)))
+    backbone = pasted(config=json.dumps(config))['backbone']
+    assert backbone.get('norm_cfg') == norm
+
+
+def pasted(**header):
+    """The model of the lines for a config."""
+    search = synthetic_search(**header)
+    scope = {}
+    exec(use_lines(search, search.best), scope)
+    return scope['model']
 
 
 def test_paths_of_the_front_can_be_copied(html, search):

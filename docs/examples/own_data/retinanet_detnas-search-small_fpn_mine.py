@@ -1,9 +1,17 @@
 # The search of that supernet.
 _base_ = './retinanet_detnas-supernet-small_fpn_mine.py'
 
+# ==== Edit here ==============================================================
+# Multiply-adds of the backbone at 224 x 224; also max_params, for one.
+constraint = dict(max_macs=300e6)
+generations, population = 20, 50
+# ==== Nothing to edit below ==================================================
+
 val_cfg = dict(
     _delete_=True,
     type='detnas_mm.EvolutionSearchLoop',
     metric='coco/bbox_mAP',
-    constraint=dict(max_macs=300e6),
+    constraint=constraint,
+    generations=generations,
+    population=population,
 )

@@ -4,23 +4,40 @@ _base_ = (
     '../../../configs/detnas/retinanet_detnas-supernet-small_fpn_1x_coco.py'
 )
 
+# ==== Edit here ==============================================================
+data_root = 'data/mine'
+# Folders of images in it.
+train_folder = 'train/'
+test_folder = 'test/'
+# Annotations in COCO's format in it: all training images, what the
+# converter made of them, and the images of the final test.
+train_file = 'annotations/instances_train.json'
+train_part = 'annotations/detnas_train_mine.json'
+search_part = 'annotations/detnas_search_mine.json'
+test_file = 'annotations/instances_test.json'
+# The names of the categories in these files.
+classes = ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
+image_scale = (256, 256)  # longer and shorter side at most; COCO (1333, 800)
+flip_prob = 0.0  # 0.5, unless a mirrored object is another one, as a digit
+batch_size = 16  # on one GPU
+calibration_images = 200  # 500, if there are as many training images
 # The supernet pre-trained on ImageNet. Without one: None; then all starts from
 # random weights, and takes twice the iterations.
 pretrained = 'work_dirs/detnas-supernet-small_8xb128_in1k/iter_300000.pth'
 max_iters = 3000 if pretrained else 6000
+# ==== Nothing to edit below ==================================================
 
-data_root = 'data/mine/'
-metainfo = dict(classes=('0', '1', '2', '3', '4', '5', '6', '7', '8', '9'))
+metainfo = dict(classes=classes)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
-    # No flip: a mirrored digit is another sign.
-    dict(type='Resize', scale=(256, 256), keep_ratio=True),
+    dict(type='Resize', scale=image_scale, keep_ratio=True),
+    dict(type='RandomFlip', prob=flip_prob),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(256, 256), keep_ratio=True),
+    dict(type='Resize', scale=image_scale, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',
@@ -34,12 +51,12 @@ test_pipeline = [
     ),
 ]
 train_dataloader = dict(
-    batch_size=16,  # on one GPU
+    batch_size=batch_size,
     dataset=dict(
         data_root=data_root,
         metainfo=metainfo,
-        ann_file='annotations/detnas_train_mine.json',
-        data_prefix=dict(img='train/'),
+        ann_file=train_part,
+        data_prefix=dict(img=train_folder),
         pipeline=train_pipeline,
     ),
 )
@@ -47,30 +64,28 @@ val_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         metainfo=metainfo,
-        ann_file='annotations/detnas_search_mine.json',
-        data_prefix=dict(img='train/'),
+        ann_file=search_part,
+        data_prefix=dict(img=train_folder),
         pipeline=test_pipeline,
     )
 )
-val_evaluator = dict(
-    ann_file=data_root + 'annotations/detnas_search_mine.json'
-)
+val_evaluator = dict(ann_file=data_root + '/' + search_part)
 test_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         metainfo=metainfo,
-        ann_file='annotations/instances_test.json',
-        data_prefix=dict(img='test/'),
+        ann_file=test_file,
+        data_prefix=dict(img=test_folder),
         pipeline=test_pipeline,
     )
 )
-test_evaluator = dict(ann_file=data_root + 'annotations/instances_test.json')
+test_evaluator = dict(ann_file=data_root + '/' + test_file)
 
 model = dict(
     backbone=dict(
         init_cfg=dict(checkpoint=pretrained) if pretrained else None
     ),
-    bbox_head=dict(num_classes=len(metainfo['classes'])),
+    bbox_head=dict(num_classes=len(classes)),
 )
 
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
@@ -89,7 +104,7 @@ param_scheduler = [
 ]
 custom_hooks = [
     dict(type='detnas_mm.SinglePathSamplingHook'),
-    dict(type='detnas_mm.BNRecalibrationHook', num_images=200),
+    dict(type='detnas_mm.BNRecalibrationHook', num_images=calibration_images),
 ]
 # What a stopped training goes on from, by --resume.
 default_hooks = dict(checkpoint=dict(interval=500))

@@ -1,0 +1,83 @@
+"""A worker of Ray as the search sees it, and why there is none."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from detnas_mm.structures import Path
+
+
+@dataclass
+class Worker:
+    """A worker and what it does: it starts, is built, evaluates or waits.
+
+    Attributes:
+        number: No other worker of the search has it.
+        actor: Its process.
+        host: The machine that it runs on.
+        task: What it does.
+        paths: What it evaluates.
+        started: Whether the process is there.
+        built: Whether it can evaluate.
+        is_well: Whether its last evaluation gave a score.
+        retired: Whether it only keeps others from its place.
+        since: When it began what it does.
+    """
+
+    number: int
+    actor: Any
+    host: str = ''
+    task: Any = None
+    paths: Sequence[Path] = ()
+    started: bool = False
+    built: bool = False
+    is_well: bool = False
+    retired: bool = False
+    since: float = field(default_factory=time.monotonic)
+
+    def start(self, task: object, paths: Sequence[Path] = ()) -> None:
+        """Begins something, or nothing."""
+        self.task = task
+        self.paths = paths
+        self.since = time.monotonic()
+
+    def __str__(self) -> str:
+        return f'worker on {self.host}' if self.host else 'worker'
+
+
+def why_nobody_works(
+    workers: Sequence[Worker], build_error: str, has_room: bool
+) -> str:
+    """Returns why no worker can evaluate.
+
+    Args:
+        workers: Those that there are.
+        build_error: Why the last one could not be built, if that is so.
+        has_room: Whether the cluster could start another one.
+    """
+    if build_error:
+        return f'the last one {build_error}; another one is tried'
+    if workers and all(one.retired for one in workers):
+        hosts = ', '.join(sorted({one.host for one in workers}))
+        return f'those on {hosts} fail what others could evaluate'
+    building = [one for one in workers if one.started and not one.retired]
+    if building:
+        return f'{len(building)} are being built, for {_age(building)} s'
+    starting = [one for one in workers if not one.started]
+    if starting and has_room:
+        return (
+            f'{len(starting)} have been starting for {_age(starting)} s, '
+            'though the Ray cluster has room: no single machine has it, or '
+            'those that have are too busy to start them (logs there: '
+            '/tmp/ray/session_latest)'
+        )
+    return (
+        'waiting for room in the Ray cluster (ray status; a node joins by '
+        'ray start --address)'
+    )
+
+
+def _age(workers: Sequence[Worker]) -> int:
+    """Returns for how many seconds the oldest has done what it does."""
+    return round(time.monotonic() - min(worker.since for worker in workers))

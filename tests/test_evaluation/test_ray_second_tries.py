@@ -1,0 +1,188 @@
+"""Workers of Ray that fail where others do not; here all are stand-ins."""
+
+import logging
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+from kit.scoring import BROKEN, PATHS, facts, local_evaluator
+
+from detnas_mm.evaluation import (
+    LocalEvaluator,
+    RayEvaluator,
+    RaySettings,
+    one_by_one,
+    ray,
+)
+from detnas_mm.evaluation.ray_scorer import Scorer
+
+SICK, FINE = 'gpu01', 'gpu02'
+
+
+def fail(path):
+    raise RuntimeError('CUDA error: an illegal memory access')
+
+
+class StandInActor:
+    """A worker that does what it is to do when it is asked for its result."""
+
+    def __init__(self, host, evaluator):
+        self.host = host
+        self.seen = []
+        scorer = Scorer()
+
+        def evaluate(paths, bars):
+            self.seen.append(tuple(paths))
+            return scorer.evaluate(paths, bars)
+
+        self.start = self._method(lambda: {'host': host})
+        self.build = self._method(lambda _: scorer.build(lambda: evaluator))
+        self.evaluate = self._method(evaluate)
+
+    @staticmethod
+    def _method(function):
+        return SimpleNamespace(remote=lambda *args: lambda: function(*args))
+
+
+@dataclass
+class StandInRay:
+    """A cluster of machines with room for one worker each.
+
+    Attributes:
+        sick: How many workers on the first machine are sick, from its first.
+        machines: Their names.
+    """
+
+    sick: int
+    machines: tuple = (SICK, FINE)
+    exceptions = SimpleNamespace(RayError=OSError)
+
+    def __post_init__(self):
+        self.actors = []
+        self.killed = []
+
+    def is_initialized(self):
+        return True
+
+    def put(self, value):
+        return value
+
+    def cluster_resources(self):
+        return dict(CPU=float(len(self.machines)))
+
+    def remote(self, cls):
+        return SimpleNamespace(
+            options=lambda **_: SimpleNamespace(remote=self._start)
+        )
+
+    def _start(self):
+        used = {one.host for one in self.actors if one not in self.killed}
+        host = next(one for one in self.machines if one not in used)
+        earlier = sum(one.host == host for one in self.actors)
+        is_sick = host == SICK and earlier < self.sick
+        evaluator = (
+            LocalEvaluator(one_by_one(fail), 'score')
+            if is_sick
+            else local_evaluator()
+        )
+        self.actors.append(StandInActor(host, evaluator))
+        return self.actors[-1]
+
+    def kill(self, actor):
+        self.killed.append(actor)
+
+    def wait(self, tasks, timeout):
+        return tasks, []
+
+    def get(self, task):
+        return task()
+
+
+@pytest.fixture
+def evaluate(monkeypatch, caplog):
+    """Evaluates all paths on a cluster."""
+    caplog.set_level(logging.WARNING)
+    # A worker is hired as soon as there is room.
+    monkeypatch.setattr('detnas_mm.evaluation.ray_workers.POLL_SECONDS', 0)
+
+    def run(cluster, paths=PATHS, **settings):
+        monkeypatch.setattr(ray, 'require_ray', lambda: cluster)
+        settings = RaySettings(**settings)
+        with RayEvaluator(local_evaluator, settings) as evaluator:
+            return list(evaluator.evaluate(paths))
+
+    return run
+
+
+@pytest.fixture(scope='module')
+def expected():
+    return facts(local_evaluator().evaluate(PATHS))
+
+
+@pytest.mark.parametrize('chunk', [1, 3])
+def test_what_fails_on_one_worker_alone_is_no_failure(
+    evaluate, expected, caplog, chunk
+):
+    """A new process on that machine does better."""
+    cluster = StandInRay(sick=1)
+    assert facts(evaluate(cluster, chunk=chunk)) == expected
+    first, _, second = cluster.actors
+    assert (first.host, second.host) == (SICK, SICK)
+    assert second.seen
+    (warning,) = caplog.messages
+    assert f'worker on {SICK} has failed ' in warning
+    assert 'others could evaluate; another one takes its place' in warning
+
+
+def test_a_machine_that_stays_sick_is_named_and_gets_no_work(
+    evaluate, expected, caplog
+):
+    """The search goes on with the others, and fails nobody."""
+    cluster = StandInRay(sick=99)
+    assert [one.fitness for one in evaluate(cluster)] == [
+        one for one, *_ in expected
+    ]
+    # Its second worker keeps a third one from its place.
+    assert [one.host for one in cluster.actors] == [SICK, FINE, SICK]
+    assert len(caplog.messages) == 2
+    assert f'worker on {SICK} has failed 5 candidates' in caplog.messages[1]
+    assert 'it gets no more of them; look at the GPU' in caplog.messages[1]
+
+
+def test_a_second_try_is_that_of_another_worker(evaluate):
+    cluster = StandInRay(sick=0)
+    evaluate(cluster)
+    tried = [one for one in cluster.actors if (BROKEN,) in one.seen]
+    assert len(tried) == 2
+
+
+def test_a_worker_without_others_tries_twice_itself(evaluate):
+    cluster = StandInRay(sick=0, machines=(FINE,))
+    (evaluation,) = evaluate(cluster, [BROKEN])
+    assert evaluation.error == 'RuntimeError: broken'
+    (worker,) = cluster.actors
+    assert worker.seen == [(BROKEN,), (BROKEN,)]
+
+
+def test_a_machine_without_work_keeps_nobody_from_hiring(evaluate, expected):
+    """Its worker is not counted when one path is left."""
+
+    class Shrinking(StandInRay):
+        """The other machine is lost over the last path."""
+
+        lost = False
+
+        def get(self, task):
+            result = task()
+            fine = [one for one in self.actors if one.host == FINE]
+            if not self.lost and fine and (PATHS[-1],) in fine[0].seen:
+                self.lost = True
+                self.killed.append(fine[0])
+                raise OSError('the node died')
+            return result
+
+    cluster = Shrinking(sick=99)
+    assert [one.fitness for one in evaluate(cluster)] == [
+        one for one, *_ in expected
+    ]
+    assert [one.host for one in cluster.actors] == [SICK, FINE, SICK, FINE]
