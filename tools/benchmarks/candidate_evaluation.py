@@ -23,7 +23,7 @@ from measuring import (
 from mmengine.config import Config
 from mmengine.runner import Runner
 from parts import PartTimer
-from random_images import use_random_images
+from random_images import add_random_options, use_random_images
 from torch import nn
 
 from detnas_mm.command_line import (
@@ -35,7 +35,6 @@ from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.kept_batches import KeptBatches
 from detnas_mm.engine.candidate_validation import CandidateValidation
 from detnas_mm.models import build_model
-from detnas_mm.network_options import add_shape_option
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,19 +43,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'checkpoint', nargs='?', help='checkpoint of its supernet'
     )
-    parser.add_argument(
-        '--random',
-        type=int,
-        metavar='IMAGES',
-        help='score random weights on images of noise, and not the data',
-    )
-    add_shape_option(parser, (800, 1333))
+    add_random_options(parser, shape=(800, 1333))
     parser.add_argument(
         '--spread',
         type=float,
         default=1.0,
-        help='factor on the last random weights of the classification, so '
-        'that some boxes are above the threshold of the scores',
+        help='factor on the last weights of the classification, which are '
+        'random then, so that some boxes are above the threshold of scores',
     )
     parser.add_argument(
         '--chunk', type=int, default=1, help='candidates that share batches'

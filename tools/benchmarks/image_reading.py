@@ -17,7 +17,7 @@ from measuring import (
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from random_images import use_random_images
+from random_images import add_random_options, use_random_images
 
 from detnas_mm.command_line import (
     add_common_arguments,
@@ -26,7 +26,6 @@ from detnas_mm.command_line import (
 )
 from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.kept_batches import KeptBatches, MemoryBudget
-from detnas_mm.network_options import add_shape_option
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,13 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--gb', type=float, default=8.0, help='memory for the images'
     )
-    parser.add_argument(
-        '--random',
-        type=int,
-        metavar='IMAGES',
-        help='read images of noise, and not the data',
-    )
-    add_shape_option(parser, (480, 640))
+    add_random_options(parser, shape=(480, 640))
     add_measuring_options(parser, rounds=5)
     add_common_arguments(parser)
     return parser.parse_args()

@@ -1,6 +1,8 @@
 """A data set of noise in COCO's format, of any size, for configs of COCO."""
 
+import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -8,11 +10,26 @@ import numpy as np
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
+from detnas_mm.network_options import add_shape_option
+
 BOXES = 6
 # Of the noise, in pixels: files about as large as those of photographs.
 COARSENESS = 4
 # As many as the paper's 500 for 5,000 to score.
 IMAGES_FOR_BN = 0.1
+
+
+def add_random_options(
+    parser: argparse.ArgumentParser, shape: tuple[int, int]
+) -> None:
+    """Adds ``--random`` and the size of those images."""
+    parser.add_argument(
+        '--random',
+        type=int,
+        metavar='IMAGES',
+        help='take images of noise, and not the data of the config',
+    )
+    add_shape_option(parser, shape)
 
 
 def use_random_images(
@@ -27,7 +44,9 @@ def use_random_images(
             for BN statistics.
         shape: Height and width of the images.
     """
-    _write(folder, count, shape)
+    data = config.val_dataloader.dataset
+    names = data.get('metainfo', CocoDataset.METAINFO)['classes']
+    _write(folder, count, shape, names)
     for name in ('train_dataloader', 'val_dataloader'):
         config[name].dataset.update(
             data_root=str(folder),
@@ -40,7 +59,9 @@ def use_random_images(
             hook.num_images = max(1, round(count * IMAGES_FOR_BN))
 
 
-def _write(folder: Path, count: int, shape: tuple[int, int]) -> None:
+def _write(
+    folder: Path, count: int, shape: tuple[int, int], names: Sequence[str]
+) -> None:
     rng = np.random.default_rng(0)
     height, width = shape
     images, annotations = [], []
@@ -67,8 +88,7 @@ def _write(folder: Path, count: int, shape: tuple[int, int]) -> None:
                 )
             )
     categories = [
-        dict(id=index + 1, name=name)
-        for index, name in enumerate(CocoDataset.METAINFO['classes'])
+        dict(id=index + 1, name=name) for index, name in enumerate(names)
     ]
     content = dict(
         images=images, annotations=annotations, categories=categories
