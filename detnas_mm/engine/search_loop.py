@@ -67,7 +67,8 @@ class EvolutionSearchLoop(BaseLoop):
         num_random: Random paths of each later generation.
         minimise: Costs to be low beside a high fitness, any of ``'macs'``,
             ``'params'`` and ``'latency'``: then the whole Pareto front is
-            searched for (NSGA-II), and its points are written to ``front``.
+            searched for (NSGA-II), and its points are written to ``front``
+            after each generation.
         maximise: Metrics to be high beside ``metric``, with the same effect.
         lookahead: How many generations are begun before one has ended, so
             that no worker is idle. Then parents are of an earlier generation.
@@ -253,10 +254,6 @@ class EvolutionSearchLoop(BaseLoop):
                 logger=self.runner.logger,
             ) as evaluator:
                 best = self._run(record, evaluator)
-            if self.minimise or self.maximise:
-                self.results.write_front(
-                    record.candidates, self.minimise, self.maximise
-                )
         return dict(best.metrics)
 
     def _run(
@@ -278,12 +275,17 @@ class EvolutionSearchLoop(BaseLoop):
             record=record,
             progress=progress,
             on_best=self.results.write_best,
+            on_generation=self._write_front,
             maximise=self.maximise,
             generations=self.generations,
             lookahead=self.lookahead,
             max_failures=self.max_failures,
             race=self.race,
         ).run()
+
+    def _write_front(self, candidates: Sequence[Candidate]) -> None:
+        if self.minimise or self.maximise:
+            self.results.write_front(candidates, self.minimise, self.maximise)
 
     def _set_constraint(self, constraint: Constraint) -> None:
         self.constraint = constraint

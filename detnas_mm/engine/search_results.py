@@ -73,28 +73,38 @@ class SearchResults:
         """Writes ``front.json``, and the folder ``front``.
 
         The folder has a JSON file and a config of each point, like those of
-        the best candidate, numbered from the cheapest on.
+        the best candidate, named by its path. Whenever the process dies, all
+        that the list names is there.
 
         Args:
-            candidates: All candidates of the search.
+            candidates: All candidates of the search so far.
             minimise: The costs that are low on the front.
             maximise: The metrics beside the fitness that are high.
         """
         front = pareto_front(candidates, minimise, maximise)
         folder = self.work_dir / FRONT_FOLDER
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for number, one in enumerate(front):
-            name = f'{FRONT_FOLDER}/{number:03d}'
-            self._write_json(f'{name}.json', self._result(one))
-            write_atomically(self.work_dir / f'{name}.py', self._config(one))
+        folder.mkdir(exist_ok=True)
+        for one in front:
+            self._write_point(folder / one.path, one)
         self._write_json(FRONT, [self._result(one) for one in front])
+        paths = {one.path for one in front}
+        for file in folder.iterdir():
+            if file.is_file() and file.stem not in paths:
+                file.unlink()
 
     def remove(self) -> None:
         """Removes all that is written here."""
         for name in (BEST, BEST_BACKBONE, FRONT):
             (self.work_dir / name).unlink(missing_ok=True)
         shutil.rmtree(self.work_dir / FRONT_FOLDER, ignore_errors=True)
+
+    def _write_point(self, file: Path, candidate: Candidate) -> None:
+        """Writes what never changes, unless it is there."""
+        config = file.with_suffix('.py')
+        if not config.exists():
+            name = str(file.with_suffix('.json').relative_to(self.work_dir))
+            self._write_json(name, self._result(candidate))
+            write_atomically(config, self._config(candidate))
 
     def _write_json(self, name: str, content: dict | list) -> None:
         text = json.dumps(content, indent=2) + '\n'

@@ -46,6 +46,8 @@ class SearchRun:
         max_failures: Failed candidates in a row that end the search.
         race: Says which candidates are not scored to the end.
         maximise: Metrics that the algorithm is told beside the fitness.
+        on_generation: Called with all candidates after each generation, and
+            at the end.
     """
 
     algorithm: SearchAlgorithm
@@ -59,6 +61,7 @@ class SearchRun:
     max_failures: int
     race: Race | None = None
     maximise: Sequence[str] = ()
+    on_generation: Callable[[Sequence[Candidate]], None] | None = None
 
     def run(self) -> Candidate:
         """Runs all generations and returns the fittest candidate.
@@ -84,6 +87,7 @@ class SearchRun:
                 'on with --resume'
             )
         self.on_best(best)
+        self._end_generation()
         self.progress.finish(best)
         return best
 
@@ -110,10 +114,15 @@ class SearchRun:
         candidates = self.record.candidates[start:end]
         if rest:
             self.progress.report_generation(generation, candidates)
+            self._end_generation()
         self.algorithm.tell(
             _paths(proposals),
             [self._scores(candidate) for candidate in candidates],
         )
+
+    def _end_generation(self) -> None:
+        if self.on_generation is not None:
+            self.on_generation(self.record.candidates)
 
     def _scores(self, candidate: Candidate) -> float | list[float] | None:
         """Returns what the algorithm is told of a candidate."""

@@ -1,5 +1,6 @@
 """tools/search.py: its options, and its one-line errors."""
 
+import json
 import pytest
 import torch
 from command_lines import (
@@ -156,11 +157,12 @@ def test_data_that_are_not_there(search, capsys):
 def test_front_is_searched_for(search, tmp_path):
     objectives = ['coco/bbox_mAP', 'coco/bbox_mAP_50', 'macs']
     search('--objectives', *objectives, options=LARGE)
-    assert (tmp_path / 'search' / 'front' / '000.py').exists()
     record = SearchRecord.read(tmp_path / 'search' / 'search_record.jsonl')
     assert record.header.metric == objectives[0]
     assert record.header.algorithm['maximise'] == objectives[1:2]
     assert record.header.algorithm['minimise'] == objectives[2:]
+    (point, *_) = json.loads((tmp_path / 'search' / 'front.json').read_text())
+    assert (tmp_path / f'search/front/{point["path"]}.py').exists()
 
 
 def test_objectives_need_a_cost(search, capsys):
