@@ -30,6 +30,8 @@ from kit.digits_runs import (
 )
 from kit.search_process import free_port
 
+from detnas_mm.evaluation.ray_cluster import ENVIRONMENT
+
 pytestmark = pytest.mark.slow
 
 SEARCH = config_file('retinanet_detnas-search-tiny_fpn_digits')
@@ -90,7 +92,7 @@ def recorded(work_dir):
     return file.read_bytes().count(b'\n') - 1 if file.exists() else -1
 
 
-def wait_for(condition, process, seconds=300):
+def wait_for(condition, process, seconds=600):
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.stdout.read()[-3000:]
@@ -165,6 +167,8 @@ def cluster(monkeypatch):
     pytest.importorskip('ray')
     # Whether this user has a token or not.
     monkeypatch.setenv('RAY_AUTH_MODE', 'disabled')
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
     # The names of its sockets have to be short.
     folder = tempfile.mkdtemp(prefix='ray')
     address = f'127.0.0.1:{free_port()}'
