@@ -65,6 +65,11 @@ class DistributedEvaluator:
         self.store = job.store
         self.num_others = job.world_size - 1
         self.journal = journal or Journal()
+        # Those that hang end themselves before.
+        self._most_waiting = (
+            limits.candidate_timeout * limits.chunk + limits.patience
+        )
+        self._waiting_since = time.monotonic()
         self._seen = 0
         self._missing: list[int] = []
         self._tries = SecondTries()
@@ -93,8 +98,9 @@ class DistributedEvaluator:
 
         Raises:
             UnknownMetricError: If the evaluator does not give the metric.
-            JobError: If another process died or hangs.
+            JobError: If another process died or hangs, or a result is lost.
         """
+        self._waiting_since = time.monotonic()
         self.store.set(BARS, json.dumps(bars))
         self._queue(self.journal.ask([*paths, *ahead]))
         yield from self.journal.wait_for(paths, self._step)
@@ -135,8 +141,15 @@ class DistributedEvaluator:
     def _step(self) -> None:
         """Evaluates the next path here, or waits for others."""
         self._watch.check()
-        if not self._peer.work(partial(self._take, 0)):
-            time.sleep(POLL_SECONDS)
+        if self._peer.work(partial(self._take, 0)):
+            return
+        time.sleep(POLL_SECONDS)
+        if time.monotonic() - self._waiting_since > self._most_waiting:
+            raise JobError(
+                f'nothing has come out for {self._most_waiting:g} s, though '
+                'no process has died or hangs: the result of a candidate is '
+                'lost; go on with --resume'
+            )
 
     def _queue(self, paths: Sequence[Path]) -> None:
         for path in paths:
@@ -165,6 +178,7 @@ class DistributedEvaluator:
         Raises:
             JobError: If the rank fails where others do not.
         """
+        self._waiting_since = time.monotonic()
         if not self.num_others:
             self.journal.add(path, evaluation)
             return

@@ -16,7 +16,12 @@ from detnas_mm.structures import Path, Rungs
 
 from .journal import Journal
 from .local import Evaluation
-from .ray_cluster import RaySettings, require_ray, start_ray
+from .ray_cluster import (
+    ClusterLostError,
+    RaySettings,
+    require_ray,
+    start_ray,
+)
 from .ray_scorer import Build
 from .ray_worker import Worker
 from .ray_workers import Outcome, RayWorkers
@@ -97,7 +102,10 @@ class RayEvaluator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        # Without the head, Ray would wait for it; workers end with this
+        # process.
+        if not isinstance(error, ClusterLostError):
+            self.close()
 
     def close(self) -> None:
         """Ends the workers."""

@@ -2,14 +2,17 @@
 
 import logging
 import os
+import queue
 import signal
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import describe
+
+T = TypeVar('T')
 
 # What Ray needs to work on a busy machine: by default its workers yield to
 # every other process, and connecting never ends if the first of them takes
@@ -18,6 +21,14 @@ ENVIRONMENT = {
     'RAY_worker_niceness': '0',
     'RAY_worker_register_timeout_seconds': '600',
 }
+
+# After a minute without its head, Ray itself would end this process, and not
+# say how to go on.
+_HEAD_SECONDS = 45.0
+
+
+class ClusterLostError(ConnectionError):
+    """The head of the cluster is no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +100,13 @@ def start_ray(ray: Any, address: str | None) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
     handler = signal.getsignal(signal.SIGTERM)
+    hint = 'start one by ray start --head, or leave the address out'
     try:
-        _require_listener(address)
+        if _has_listener(address):
+            hint = (
+                'if it asks for a token, set RAY_AUTH_MODE=token and copy '
+                '~/.ray/auth_token from its head'
+            )
         ray.init(
             address=address,
             logging_level=logging.ERROR,
@@ -100,19 +116,24 @@ def start_ray(ray: Any, address: str | None) -> None:
         )
     except (OSError, ValueError) as error:
         raise ConnectionError(
-            f'no Ray cluster at {address}: {describe(error)}; start one by '
-            'ray start --head, or leave the address out'
+            f'no Ray cluster at {address}: {describe(error)}; {hint}'
         ) from error
     if threading.current_thread() is threading.main_thread():
         # Ray has a handler of its own.
         signal.signal(signal.SIGTERM, handler)
 
 
-def _require_listener(address: str) -> None:
-    """Makes sure that somebody listens: Ray itself would try for minutes."""
+def _has_listener(address: str) -> bool:
+    """Whether somebody listens at a port; Ray itself would try for minutes.
+
+    Raises:
+        OSError: If nobody does.
+    """
     host, _, port = address.rpartition('/')[2].rpartition(':')
-    if port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10).close()
+    if not port.isdigit():
+        return False
+    socket.create_connection((host, int(port)), timeout=10).close()
+    return True
 
 
 def cluster_room(
@@ -136,6 +157,40 @@ def cluster_room(
     if settings.workers is not None:
         room = min(room, settings.workers)
     return room, worker
+
+
+def ask_head(question: Callable[[], T]) -> T:
+    """Returns what the head of the cluster answers.
+
+    Ray waits for a head that is no more without end, and cannot be
+    interrupted: the question is asked in a thread of its own.
+
+    Args:
+        question: Asks it.
+
+    Raises:
+        ClusterLostError: If it does not answer within 45 s.
+    """
+    answers: queue.SimpleQueue = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put((question(), None))
+        except Exception as error:
+            answers.put((None, describe(error)))
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=_HEAD_SECONDS)
+    except queue.Empty:
+        answer, error = None, f'no answer for {_HEAD_SECONDS:g} s'
+    if error is not None:
+        raise ClusterLostError(
+            f'the head of the Ray cluster is lost ({error}): what was '
+            'recorded is kept; start the cluster anew, or leave --address '
+            'out, and go on with --resume'
+        )
+    return answer
 
 
 def free_room(ray: Any, settings: RaySettings) -> int:

@@ -73,8 +73,8 @@ def why_nobody_works(
             '/tmp/ray/session_latest)'
         )
     return (
-        'waiting for room in the Ray cluster (ray status; a node joins by '
-        'ray start --address)'
+        'waiting for room in the Ray cluster, or for a busy machine to start '
+        'them (ray status; a node joins by ray start --address)'
     )
 
 

@@ -9,13 +9,14 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from detnas_mm.structures import Path, Rungs
 
 from .errors import WrongSearchError
 from .local import Evaluation, UnknownMetricError
-from .ray_cluster import RaySettings, cluster_room, free_room
+from .ray_cluster import RaySettings, ask_head, cluster_room, free_room
 from .ray_scorer import Build, Scorer
 from .ray_worker import Worker, why_nobody_works
 
@@ -81,7 +82,9 @@ class RayWorkers:
         if time.monotonic() < self._next_hiring:
             return
         self._next_hiring = time.monotonic() + POLL_SECONDS
-        room, resources = cluster_room(self._ray, self.settings)
+        room, resources = ask_head(
+            partial(cluster_room, self._ray, self.settings)
+        )
         active = sum(not one.retired for one in self._workers)
         for _ in range(min(room - len(self._workers), wanted - active)):
             actor = self._ray.remote(Scorer).options(**resources).remote()
@@ -235,7 +238,7 @@ class RayWorkers:
             reason = why_nobody_works(
                 self._workers,
                 self._build_error,
-                free_room(self._ray, self.settings) > 0,
+                ask_head(partial(free_room, self._ray, self.settings)) > 0,
             )
             self.logger.warning(
                 f'No worker is there for {wanted} candidates: {reason}'

@@ -11,6 +11,11 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+# What the command imports when it builds the detector.
+import mmdet.datasets
+import mmdet.evaluation
+import mmdet.models  # noqa: F401
+
 from detnas_mm.engine.candidate_validation import CandidateValidation
 from detnas_mm.structures import SearchRecord
 

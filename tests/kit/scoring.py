@@ -97,6 +97,29 @@ class Faulty:
         return result
 
 
+@dataclass(frozen=True)
+class SickFirst:
+    """Evaluates paths; the first process that is built fails each.
+
+    Attributes:
+        file: Made by that process.
+    """
+
+    file: str
+
+    def __call__(self):
+        try:
+            with open(self.file, 'x'):
+                return LocalEvaluator(one_by_one(fail), 'score')
+        except FileExistsError:
+            return local_evaluator()
+
+
+def fail(path):
+    """What a sick GPU does."""
+    raise RuntimeError('CUDA error: an illegal memory access')
+
+
 def cannot_be_built():
     """Where a worker has no checkpoint, say."""
     raise FileNotFoundError('no checkpoint at supernet.pth\nfar away')

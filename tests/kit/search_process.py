@@ -34,10 +34,18 @@ _SECONDS = re.compile(
 )
 
 
-def start(target, *args, **kwargs):
-    """Starts a function of this module in a process."""
+def start(target, *args, preload=(), **kwargs):
+    """Starts a function of the kit in a process.
+
+    Args:
+        target: The function.
+        args: Its arguments.
+        preload: Further modules that the server of processes imports, if it
+            is not there yet.
+        kwargs: Further arguments of the function.
+    """
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['kit.warm_up'])
+    context.set_forkserver_preload(['kit.warm_up', *preload])
     process = context.Process(target=target, args=args, kwargs=kwargs)
     process.start()
     return process

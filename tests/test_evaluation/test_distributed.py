@@ -111,6 +111,40 @@ def test_an_evaluation_that_hangs_ends_the_search():
     assert '--resume' in str(error.value)
 
 
+def test_a_result_that_is_lost_ends_the_search():
+    """Its process is alive and has nothing to do: only rank 0 can tell."""
+    store = HashStore()
+    store.add('tickets', 1)
+    over = threading.Event()
+
+    def beat():
+        while not over.wait(0.1):
+            store.add('beat/1', 1)
+
+    threading.Thread(target=beat, daemon=True).start()
+    journal = Journal()
+    evaluator = DistributedEvaluator(
+        Job(store, 0, 2),
+        local_evaluator(),
+        limits=JobLimits(patience=1, candidate_timeout=1),
+        journal=journal,
+        interrupt=cannot_interrupt,
+    )
+    with (
+        pytest.raises(JobError, match='nothing has come out for 2 s') as error,
+        evaluator,
+    ):
+        list(evaluator.evaluate(PATHS[:4]))
+    over.set()
+    assert '--resume' in str(error.value)
+    assert [journal.get(path) is None for path in PATHS[:4]] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
 def test_a_chunk_may_take_as_long_as_its_candidates():
     def slow(path):
         time.sleep(0.8)

@@ -8,6 +8,7 @@ import pytest
 from kit.scoring import (
     PATHS,
     Faulty,
+    SickFirst,
     Waiting,
     attempts,
     cannot_be_built,
@@ -68,6 +69,18 @@ def test_worker_lost_over_a_candidate_is_replaced(
         reason in warning and 'another one takes its place' in warning
         for warning in caplog.messages
     )
+
+
+@pytest.mark.slow
+def test_sick_worker_is_replaced(ray_cluster, tmp_path, caplog):
+    """Whatever it fails another one evaluates."""
+    caplog.set_level(logging.WARNING)
+    build = SickFirst(str(tmp_path / 'sick'))
+    with RayEvaluator(build, RaySettings(workers=2)) as evaluator:
+        found = facts(evaluator.evaluate(PATHS))
+    expected = facts(local_evaluator().evaluate(PATHS))
+    assert [one[0] for one in found] == [one[0] for one in expected]
+    assert 'others could evaluate; another one takes its place' in caplog.text
 
 
 @pytest.mark.slow

@@ -1,12 +1,20 @@
 """What is asked of a Ray cluster, before there is one."""
 
+import socket
 import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
-from kit.scoring import local_evaluator
+from kit.scoring import PATHS, local_evaluator
 
-from detnas_mm.evaluation import RayEvaluator, RaySettings
-from detnas_mm.evaluation.ray_cluster import cluster_room
+from detnas_mm.evaluation import RayEvaluator, RaySettings, ray_cluster
+from detnas_mm.evaluation import ray as module
+from detnas_mm.evaluation.ray_cluster import (
+    ClusterLostError,
+    cluster_room,
+    start_ray,
+)
 
 
 def test_cluster_that_is_not_there_is_named(ray):
@@ -69,3 +77,42 @@ def test_a_worker_for_each_gpu_or_some_cores(resources, settings, room, gpus):
     found, options = cluster_room(FakeRay(**resources), settings)
     assert found == room
     assert options == dict(num_gpus=gpus, num_cpus=settings.cpus_per_worker)
+
+
+def test_cluster_that_lets_nobody_in_may_ask_for_a_token():
+    """Ray says no more than that it could not connect."""
+
+    def init(**_):
+        raise ConnectionError('Failed to connect to Ray cluster')
+
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        address = f'127.0.0.1:{server.getsockname()[1]}'
+        with pytest.raises(ConnectionError, match='RAY_AUTH_MODE=token'):
+            start_ray(SimpleNamespace(init=init), address)
+
+
+@pytest.fixture
+def lost_ray(monkeypatch):
+    """A cluster whose head is no more: what needs it never ends."""
+    monkeypatch.setattr(ray_cluster, '_HEAD_SECONDS', 0.1)
+    over = threading.Event()
+    yield SimpleNamespace(
+        is_initialized=lambda: False,
+        init=lambda **_: None,
+        put=lambda value: value,
+        cluster_resources=over.wait,
+        kill=over.wait,
+        shutdown=over.wait,
+    )
+    over.set()
+
+
+@pytest.mark.timeout(60)
+def test_a_head_that_does_not_answer_ends_the_search(lost_ray, monkeypatch):
+    monkeypatch.setattr(module, 'require_ray', lambda: lost_ray)
+    with (
+        pytest.raises(ClusterLostError, match='lost .* --resume') as error,
+        RayEvaluator(local_evaluator) as evaluator,
+    ):
+        list(evaluator.evaluate(PATHS))
+    assert '\n' not in str(error.value)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
-from kit.scoring import BROKEN, PATHS, facts, local_evaluator
+from kit.scoring import BROKEN, PATHS, facts, fail, local_evaluator
 
 from detnas_mm.evaluation import (
     LocalEvaluator,
@@ -17,10 +17,6 @@ from detnas_mm.evaluation import (
 from detnas_mm.evaluation.ray_scorer import Scorer
 
 SICK, FINE = 'gpu01', 'gpu02'
-
-
-def fail(path):
-    raise RuntimeError('CUDA error: an illegal memory access')
 
 
 class StandInActor:

@@ -45,7 +45,13 @@ def begin(digits, supernet):
     def begin(work_dir, **kwargs):
         args = [config, supernet, '--work-dir', work_dir, '--resume']
         args += ['--cfg-options', *options]
-        return start(search_command, work_dir, args, **kwargs)
+        return start(
+            search_command,
+            work_dir,
+            args,
+            preload=['kit.command_process'],
+            **kwargs,
+        )
 
     return begin
 
@@ -111,5 +117,6 @@ def test_real_search_killed_at_random_moments(begin, whole, tmp_path, request):
         assert_equal_to(whole, work_dir)
         print(
             f'\n{killed.total()} kills in {searches} searches, each with the '
-            f'record of an undisturbed one: {dict(killed)}'
+            f'record of an undisturbed one: {dict(killed)}',
+            flush=True,
         )

@@ -4,11 +4,15 @@ Slow: ``pytest -m slow tests/test_tools/test_search_executors.py``.
 """
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 
 import pytest
+import torch
 from command_lines import (
     ALL_BOXES,
     RECALIBRATION,
@@ -24,6 +28,9 @@ from kit.digits_runs import (
     search_config,
     without_seconds,
 )
+from kit.search_process import free_port
+
+from detnas_mm.evaluation.ray_cluster import ENVIRONMENT
 
 pytestmark = pytest.mark.slow
 
@@ -43,12 +50,12 @@ def start(digits, supernet, tmp_path):
     """Starts a search in a process that leads a group of its own."""
     started = []
 
-    def run(*args, launcher=()):
+    def run(*args, launcher=(), checkpoint=supernet):
         process = subprocess.Popen(
             command(
                 'search.py',
                 SEARCH,
-                supernet,
+                checkpoint,
                 '--work-dir',
                 tmp_path / 'search',
                 '--resume',
@@ -85,7 +92,7 @@ def recorded(work_dir):
     return file.read_bytes().count(b'\n') - 1 if file.exists() else -1
 
 
-def wait_for(condition, process, seconds=300):
+def wait_for(condition, process, seconds=600):
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.stdout.read()[-3000:]
@@ -134,6 +141,78 @@ def test_driver_of_ray_is_killed(start, tmp_path, expected):
         ['pgrep', '-f', str(tmp_path)], capture_output=True, text=True
     )
     assert not left.stdout.split()
+
+
+def test_a_worker_of_ray_with_another_checkpoint(start, supernet, tmp_path):
+    """The file is replaced between the driver's look and the workers'."""
+    checkpoint = tmp_path / 'supernet.pth'
+    shutil.copy(supernet, checkpoint)
+    other = torch.load(supernet)
+    other['state_dict']['backbone.stem.0.weight'] += 1e-3
+    torch.save(other, tmp_path / 'other.pth')
+    process = start(*RAY, checkpoint=checkpoint)
+    wait_for(lambda: recorded(tmp_path / 'search') == 0, process)
+    os.replace(tmp_path / 'other.pth', checkpoint)
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 2
+    (line,) = [one for one in output.splitlines() if one[:6] == 'error:']
+    assert 'has another search than the command' in line
+    assert 'checkpoint_digest' in line
+    assert recorded(tmp_path / 'search') == 0
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A cluster beside the search: its address, and its folder."""
+    pytest.importorskip('ray')
+    # Whether this user has a token or not.
+    monkeypatch.setenv('RAY_AUTH_MODE', 'disabled')
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    # The names of its sockets have to be short.
+    folder = tempfile.mkdtemp(prefix='ray')
+    address = f'127.0.0.1:{free_port()}'
+    subprocess.run(
+        [
+            *(sys.executable, '-m', 'ray.scripts.scripts', 'start', '--head'),
+            f'--port={address.partition(":")[2]}',
+            f'--temp-dir={folder}',
+            '--num-cpus=2',
+            '--include-dashboard=false',
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=250,
+    )
+    yield address, folder
+    for process in processes_with(folder):
+        os.kill(process, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def processes_with(text):
+    """The processes in whose command line a text is."""
+    found = subprocess.run(
+        ['pgrep', '-f', text], capture_output=True, text=True
+    )
+    return list(map(int, found.stdout.split()))
+
+
+def test_head_of_ray_is_lost(start, cluster, tmp_path, expected):
+    """Said before Ray ends the search, which goes on without the cluster."""
+    address, folder = cluster
+    process = start(*RAY, '--address', address)
+    wait_for(lambda: recorded(tmp_path / 'search') >= 1, process)
+    for head in processes_with(f'gcs_server.*{folder}'):
+        os.kill(head, signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2
+    (line,) = [one for one in output.splitlines() if one[:6] == 'error:']
+    assert 'the head of the Ray cluster is lost' in line
+    assert 'go on with --resume' in line
+    assert recorded(tmp_path / 'search') >= 1
+    finish(start())
+    assert without_seconds(read_candidates(tmp_path / 'search')) == expected
 
 
 def test_killed_rank_ends_the_run_of_torchrun(start, tmp_path, expected):
