@@ -280,7 +280,13 @@ def test_one_candidate_is_enough(tmp_path):
     only = synthetic_candidates()[:1]
     html, files = report(tmp_path, synthetic_search(candidates=only))
     assert len(files) == 1 + 2 * len(FIGURES)
-    assert 'in 1 generation,' in html
+    text = ' '.join(html.split())
+    assert 'in 1 generation,' in text
+    assert 'The Pareto front: 1 path,' in text
+    assert '<h3>The best</h3>' in text
+    failed = synthetic_candidates(failed=[0])[:1]
+    html, _ = report(tmp_path, synthetic_search(candidates=failed))
+    assert 'The one candidate so far failed' in html
 
 
 def test_folder_of_the_page_must_exist(tmp_path):
