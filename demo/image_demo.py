@@ -1,11 +1,32 @@
 """Draws what a detector with a searched backbone finds in an image."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from mmdet.apis import DetInferencer
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 
 from detnas_mm.command_line import run_command
+
+
+class Inferencer(DetInferencer):
+    """mmdet's, which asks a registry that it does not have."""
+
+    def _init_collate(self, cfg: Config) -> Callable:
+        return pseudo_collate
+
+
+def load(
+    config_file: Path, checkpoint: Path, device: str | None
+) -> Inferencer:
+    config = Config.fromfile(config_file)
+    # The inferencer writes the image itself, into a folder of its own.
+    config.visualizer.vis_backends = []
+    return Inferencer(
+        config, str(checkpoint), device=device, show_progress=False
+    )
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,12 +56,7 @@ def main() -> None:
     for file in (args.image, args.config, args.checkpoint):
         if not file.is_file():
             raise FileNotFoundError(f'no file {file}')
-    inferencer = DetInferencer(
-        str(args.config),
-        str(args.checkpoint),
-        device=args.device,
-        show_progress=False,
-    )
+    inferencer = load(args.config, args.checkpoint, args.device)
     (found,) = inferencer(
         str(args.image),
         out_dir=str(args.out_dir),

@@ -56,9 +56,11 @@ def error_line(error: BaseException) -> str | None:
         expected = (ValueError, OSError, RuntimeError)
         return str(error) if isinstance(error, expected) else None
     if isinstance(error, FileNotFoundError) and error.filename:
-        return _missing_file(str(error.filename))
+        return missing_file(str(error.filename))
     if source == _BUILDER and isinstance(error, KeyError):
-        return _unknown_name(str(error.args[0]))
+        message = str(error.args[0])
+        registry = re.search(r'(\S+) registry', message)
+        return unknown_name(message.split()[0], registry[1])
     if source == _BUILDER and isinstance(error, TypeError):
         return f'{error}; check the setting of that name in the config'
     return None
@@ -80,7 +82,8 @@ def _unwritable(error: OSError) -> str:
     )
 
 
-def _missing_file(file: str) -> str:
+def missing_file(file: str) -> str:
+    """Says that a file of the data is not there, and how to get it."""
     found = re.fullmatch(_IN_ROOT, file)
     root, inside = found.groups() if found else (file, '')
     for pattern, command in _MAKERS.items():
@@ -94,12 +97,16 @@ def _missing_file(file: str) -> str:
     )
 
 
-def _unknown_name(message: str) -> str:
+def unknown_name(name: str, registry: str) -> str:
+    """Says that a name of a config is unknown, and which is close.
+
+    Args:
+        name: The name.
+        registry: Of what, such as ``'hook'``.
+    """
     # Seconds of start-up, for an error that only comes when they are loaded.
     from detnas_mm.registry import CHOICE_BLOCKS, HOOKS, LOOPS, MODELS
 
-    name = message.split()[0]
-    registry = re.search(r'(\S+) registry', message)
     known = [
         f'detnas_mm.{one}'
         for registry in (MODELS, HOOKS, LOOPS, CHOICE_BLOCKS)
@@ -109,4 +116,4 @@ def _unknown_name(message: str) -> str:
     hint = f'did you mean {" or ".join(close)}?' if close else (
         'is it spelled right, and is its module in `custom_imports`?'
     )  # fmt: skip
-    return f'{name!r} is not in the registry {registry[1]}: {hint}'
+    return f'{name!r} is not in the registry {registry}: {hint}'

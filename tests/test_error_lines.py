@@ -27,7 +27,10 @@ def build(**settings):
     ('settings', 'parts'),
     [
         (dict(path='012', search_space='tiny'), ('10 digits', "'012'")),
-        (dict(path='0123012304', search_space='tiny'), ("'4'", "'0123'")),
+        (
+            dict(path='0123012304', search_space='tiny'),
+            ("'4' of block 4.2, number 10 of 10", "'0123'"),
+        ),
         (dict(path='detnas_300m'), ('detnas_fpn_300m', "'detnas_300m'")),
         (
             dict(path='detnas_300m', search_space='small'),

@@ -1,6 +1,7 @@
 """Searches the paths of a trained supernet (Section 3.4 of the paper)."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -19,9 +20,12 @@ from detnas_mm.command_line import (
 )
 from detnas_mm.compat import setup_compat
 from detnas_mm.cost import COSTS
+from detnas_mm.engine.input_checks import require_inputs
+from detnas_mm.engine.search_checks import read_supernet, require_new_record
+from detnas_mm.engine.search_loop import RECORD
 from detnas_mm.evaluation import job_rank
 from detnas_mm.interrupts import Interrupted, stop_on_signals
-from detnas_mm.structures import get_search_space
+from detnas_mm.models import find_supernet
 from detnas_mm.structures.files import require_writable
 
 
@@ -135,14 +139,18 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
     search.executor = executor or None
 
 
-def require_inputs(config: Config) -> None:
+def check_inputs(config: Config) -> None:
     """Checks what can be checked before MMEngine prints the whole config."""
-    if not Path(config.load_from).is_file():
-        raise FileNotFoundError(f'no checkpoint at {config.load_from}')
-    space = config.model.get('backbone', {}).get('search_space')
-    if space is not None:
-        for path in config.val_cfg.get('paths', ()):
-            get_search_space(space).parse(path)
+    record = Path(config.work_dir) / RECORD
+    loop = config.val_cfg
+    if record.exists():
+        logger = logging.getLogger(__name__)
+        require_new_record(record, loop.resume, loop.overwrite, logger)
+    require_writable(config.work_dir)
+    model = require_inputs(config, ('train', 'val'))
+    read_supernet(model, config.load_from)
+    for path in loop.get('paths', ()):
+        find_supernet(model).search_space.parse(path)
 
 
 def search(config: Config, rank: int) -> None:
@@ -169,7 +177,7 @@ def main() -> None:
     apply_arguments(config, args)
     if args.launcher == 'none':
         # Else the others would wait for a process that is gone.
-        require_inputs(config)
+        check_inputs(config)
     rank = job_rank(args.launcher)
     if rank:
         # Only rank 0 keeps the record; the others leave their logs.

@@ -4,6 +4,7 @@ import argparse
 
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 
 from detnas_mm.command_line import (
     add_common_arguments,
@@ -12,7 +13,7 @@ from detnas_mm.command_line import (
     run_command,
 )
 from detnas_mm.compat import init_distributed, setup_compat
-from detnas_mm.engine.unwrap import unwrap
+from detnas_mm.engine.input_checks import require_inputs
 from detnas_mm.models import (
     DetNASSupernet,
     load_state_dict,
@@ -37,9 +38,8 @@ def add_prediction_dump(runner: Runner, file: str) -> None:
     runner.test_evaluator.metrics.append(DumpResults(out_file_path=file))
 
 
-def require_fitting(runner: Runner, weights: dict, checkpoint: str) -> None:
+def require_fitting(model: nn.Module, weights: dict, checkpoint: str) -> None:
     """MMEngine would load what fits, and test a half-random model."""
-    model = unwrap(runner.model)
     require_matching_keys(model, weights, checkpoint)
     if any(isinstance(part, DetNASSupernet) for part in model.modules()):
         raise ValueError(
@@ -57,11 +57,13 @@ def main() -> None:
     weights = load_state_dict(args.checkpoint)
     config.load_from = args.checkpoint
     init_distributed(args.launcher, config)
+    # Before MMEngine prints the whole config.
+    model = require_inputs(config, ('test',))
+    require_fitting(model, weights, args.checkpoint)
     if 'runner_type' in config:
         runner = RUNNERS.build(config)
     else:
         runner = Runner.from_cfg(config)
-    require_fitting(runner, weights, args.checkpoint)
     if args.out is not None:
         add_prediction_dump(runner, args.out)
     runner.test()

@@ -14,6 +14,7 @@ from detnas_mm.command_line import (
     run_command,
 )
 from detnas_mm.compat import init_distributed, setup_compat
+from detnas_mm.engine.input_checks import require_inputs, require_pretrained
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,6 +66,9 @@ def main() -> None:
         config.resume = True
         config.load_from = None if args.resume == 'auto' else args.resume
     init_distributed(args.launcher, config)
+    # Before MMEngine prints the whole config.
+    model = require_inputs(config, ('train', 'val'))
+    require_pretrained(model, config)
     if 'runner_type' in config:
         runner = RUNNERS.build(config)
     else:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.runner import Runner
+from torch import Tensor, nn
 
 from detnas_mm.models import load_state_dict, require_matching_keys
 
@@ -93,13 +94,28 @@ def load_supernet(runner: Runner) -> None:
         FileNotFoundError: If there is no such checkpoint.
         ValueError: If none is given, or it does not fit.
     """
-    checkpoint = runner.cfg.get('load_from')
+    model = unwrap(runner.model)
+    model.load_state_dict(read_supernet(model, runner.cfg.get('load_from')))
+
+
+def read_supernet(
+    model: nn.Module, checkpoint: str | None
+) -> dict[str, Tensor]:
+    """Reads the weights of a detector with a supernet.
+
+    Args:
+        model: The detector.
+        checkpoint: The file.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If none is given, or it does not fit.
+    """
     if not checkpoint:
         raise ValueError(
             'a search needs the checkpoint of a trained supernet: '
             'tools/search.py CONFIG CHECKPOINT, or `load_from`'
         )
-    model = unwrap(runner.model)
     state_dict = load_state_dict(checkpoint)
     try:
         require_matching_keys(model, state_dict, str(checkpoint))
@@ -108,4 +124,4 @@ def load_supernet(runner: Runner) -> None:
             f'{error}; a search takes the checkpoint of stage 2, of this '
             'detector with this supernet'
         ) from error
-    model.load_state_dict(state_dict)
+    return state_dict

@@ -146,7 +146,13 @@ class EvolutionSearchLoop(BaseLoop):
         recalibration = find_bn_recalibration(runner)
         self.supernet = find_supernet(runner.model)
         self.metric = metric
-        self.results = build_results(runner, self.supernet, metric)
+        self.results = build_results(
+            runner,
+            self.supernet,
+            metric,
+            minimise=minimise,
+            maximise=maximise,
+        )
         self.generations = 1 if algorithm == 'given' else generations
         self.population = len(paths) if algorithm == 'given' else population
         self.total = self.generations * self.population
@@ -275,17 +281,13 @@ class EvolutionSearchLoop(BaseLoop):
             record=record,
             progress=progress,
             on_best=self.results.write_best,
-            on_generation=self._write_front,
+            on_generation=self.results.write_front,
             maximise=self.maximise,
             generations=self.generations,
             lookahead=self.lookahead,
             max_failures=self.max_failures,
             race=self.race,
         ).run()
-
-    def _write_front(self, candidates: Sequence[Candidate]) -> None:
-        if self.minimise or self.maximise:
-            self.results.write_front(candidates, self.minimise, self.maximise)
 
     def _set_constraint(self, constraint: Constraint) -> None:
         self.constraint = constraint

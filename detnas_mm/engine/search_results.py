@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from detnas_mm.models import DetNASSupernet
@@ -52,25 +53,25 @@ class SearchResults:
         supernet: What the backbones are found in.
         metric: Key of the metric that is the fitness.
         imports: Modules that register the choice blocks of an own space.
+        minimise: Costs that are low on the Pareto front.
+        maximise: Metrics beside the fitness that are high on it. Without
+            either there is no front.
     """
 
     work_dir: Path
     supernet: SupernetSettings
     metric: str
     imports: str | Sequence[str] = ()
+    minimise: Sequence[str] = ()
+    maximise: Sequence[str] = ()
 
     def write_best(self, best: Candidate) -> None:
         """Writes ``best.json`` and ``best_backbone.py``."""
         self._write_json(BEST, self._result(best))
         write_atomically(self.work_dir / BEST_BACKBONE, self._config(best))
 
-    def write_front(
-        self,
-        candidates: Sequence[Candidate],
-        minimise: Sequence[str],
-        maximise: Sequence[str] = (),
-    ) -> None:
-        """Writes ``front.json``, and the folder ``front``.
+    def write_front(self, candidates: Sequence[Candidate]) -> None:
+        """Writes ``front.json`` and the folder ``front``, if there is one.
 
         The folder has a JSON file and a config of each point, like those of
         the best candidate, named by its path. Whenever the process dies, all
@@ -78,10 +79,10 @@ class SearchResults:
 
         Args:
             candidates: All candidates of the search so far.
-            minimise: The costs that are low on the front.
-            maximise: The metrics beside the fitness that are high.
         """
-        front = pareto_front(candidates, minimise, maximise)
+        if not self.minimise and not self.maximise:
+            return
+        front = pareto_front(candidates, self.minimise, self.maximise)
         folder = self.work_dir / FRONT_FOLDER
         folder.mkdir(exist_ok=True)
         for one in front:
@@ -91,6 +92,11 @@ class SearchResults:
         for file in folder.iterdir():
             if file.is_file() and file.stem not in paths:
                 file.unlink()
+        print_log(
+            f'Pareto front: {len(front)} of {len(candidates)} candidates, see '
+            f'{FRONT} in {self.work_dir}',
+            logger='current',
+        )
 
     def remove(self) -> None:
         """Removes all that is written here."""
@@ -136,7 +142,12 @@ class SearchResults:
 
 
 def build_results(
-    runner: Runner, supernet: DetNASSupernet, metric: str
+    runner: Runner,
+    supernet: DetNASSupernet,
+    metric: str,
+    *,
+    minimise: Sequence[str] = (),
+    maximise: Sequence[str] = (),
 ) -> SearchResults:
     """Returns what writes the results of a search.
 
@@ -144,6 +155,8 @@ def build_results(
         runner: The runner of the search.
         supernet: Its supernet.
         metric: Key of the metric that is the fitness.
+        minimise: Costs that are low on the Pareto front.
+        maximise: Further metrics that are high on it.
     """
     return SearchResults(
         work_dir=Path(runner.work_dir),
@@ -152,6 +165,8 @@ def build_results(
         ),
         metric=metric,
         imports=runner.cfg.get('custom_imports', {}).get('imports', ()),
+        minimise=minimise,
+        maximise=maximise,
     )
 
 

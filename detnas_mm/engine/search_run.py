@@ -46,8 +46,8 @@ class SearchRun:
         max_failures: Failed candidates in a row that end the search.
         race: Says which candidates are not scored to the end.
         maximise: Metrics that the algorithm is told beside the fitness.
-        on_generation: Called with all candidates after each generation, and
-            at the end.
+        on_generation: Called with all candidates after each generation that
+            is not from the record, and after the last one.
     """
 
     algorithm: SearchAlgorithm
@@ -87,7 +87,6 @@ class SearchRun:
                 'on with --resume'
             )
         self.on_best(best)
-        self._end_generation()
         self.progress.finish(best)
         return best
 
@@ -114,15 +113,13 @@ class SearchRun:
         candidates = self.record.candidates[start:end]
         if rest:
             self.progress.report_generation(generation, candidates)
-            self._end_generation()
+        is_last = generation + 1 == self.generations
+        if self.on_generation is not None and (rest or is_last):
+            self.on_generation(self.record.candidates)
         self.algorithm.tell(
             _paths(proposals),
             [self._scores(candidate) for candidate in candidates],
         )
-
-    def _end_generation(self) -> None:
-        if self.on_generation is not None:
-            self.on_generation(self.record.candidates)
 
     def _scores(self, candidate: Candidate) -> float | list[float] | None:
         """Returns what the algorithm is told of a candidate."""

@@ -89,15 +89,14 @@ def backbone_text(supernet: SupernetSettings, path: Path) -> str:
         'path': space.format_stages(path),
         'shuffle': supernet.shuffle,
     }
+    lines = [
+        '_delete_=True,  # replaces the backbone of the base config',
+        "type='detnas_mm.DetNASNet',",
+        *(f'{name}={value!r},' for name, value in settings.items()),
+    ]
     if supernet.norm_cfg is not None:
-        settings['norm_cfg'] = dict(supernet.norm_cfg)
-    return _dict_text(
-        [
-            '_delete_=True,  # replaces the backbone of the base config',
-            "type='detnas_mm.DetNASNet',",
-            *(f'{name}={value!r},' for name, value in settings.items()),
-        ]
-    )
+        lines.append(f'norm_cfg={_short_dict_text(supernet.norm_cfg)},')
+    return _dict_text(lines)
 
 
 def model_text(supernet: SupernetSettings, path: Path) -> str:
@@ -118,3 +117,11 @@ def model_text(supernet: SupernetSettings, path: Path) -> str:
 
 def _dict_text(lines: list[str]) -> str:
     return 'dict(\n' + indent('\n'.join(lines), '    ') + '\n)'
+
+
+def _short_dict_text(settings: Mapping) -> str:
+    """Writes settings in one line, their type first."""
+    if not all(str(name).isidentifier() for name in settings):
+        return repr(dict(settings))
+    names = sorted(settings, key=lambda name: name != 'type')
+    return f'dict({", ".join(f"{n}={settings[n]!r}" for n in names)})'

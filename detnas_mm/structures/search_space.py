@@ -113,6 +113,19 @@ class SearchSpace:
                 in_channels = out_channels
         return tuple(positions)
 
+    def block_name(self, index: int) -> str:
+        """Names a block by its stage and its place in it, both from 1.
+
+        Args:
+            index: Index of the block in a path.
+
+        Returns:
+            Such as ``'4.2'`` for the second block of the fourth stage.
+        """
+        stage = self.blocks[index].stage
+        before = sum(self.stage_blocks[:stage])
+        return f'{stage + 1}.{index - before + 1}'
+
     def random_path(self, rng: np.random.Generator) -> Path:
         """Draws a path, each choice of each block with the same chance."""
         draws = rng.integers(self.num_choices, size=self.num_blocks)
@@ -145,8 +158,9 @@ class SearchSpace:
         for block, choice in enumerate(path):
             if not 0 <= choice < self.num_choices:
                 raise ValueError(
-                    f'digit {_digits([choice])!r} of block {block} (of 0 to '
-                    f'{self.num_blocks - 1}) must be one of '
+                    f'digit {_digits([choice])!r} of block '
+                    f'{self.block_name(block)}, number {block + 1} of '
+                    f'{self.num_blocks}, must be one of '
                     f'{_digits(range(self.num_choices))!r}, got path '
                     f'{_digits(path)!r}'
                 )

@@ -101,7 +101,7 @@ def layout(space: SearchSpace, per_row: int) -> list[list[Segment]]:
                 rows.append([])
                 free = per_row
             part, blocks = blocks[:free], blocks[free:]
-            names = [f'{stage + 1}.{block - start + 1}' for block in part]
+            names = map(space.block_name, part)
             rows[-1].append(Segment(stage, tuple(part), tuple(names)))
             free -= len(part)
         start += count

@@ -13,11 +13,11 @@ from .records import candidate
 PAPER = 'detnas/faster-rcnn_detnas-search-small_fpn_1x_coco'
 
 
-def results_of(folder, config=None, space=SEARCH_SPACES['tiny']):
+def results_of(folder, config=None, space=SEARCH_SPACES['tiny'], **changes):
     """What writes the results of a search with a config into a folder."""
     supernet = SupernetSettings.from_config(space, 'grouped', config)
     return SearchResults(
-        work_dir=folder, supernet=supernet, metric='coco/bbox_mAP'
+        work_dir=folder, supernet=supernet, metric='coco/bbox_mAP', **changes
     )
 
 

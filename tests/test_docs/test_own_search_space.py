@@ -1,6 +1,7 @@
 """The documented example: a new block, other widths, from configs alone."""
 
 import json
+import re
 
 import torch
 from kit.counting import count_macs, count_params
@@ -8,6 +9,10 @@ from kit.digits_runs import ROOT, load_config, run_search, train_config
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
+from torch import nn
+
+from detnas_mm.models import build_choice_block
+from detnas_mm.registry import CHOICE_BLOCKS
 
 EXAMPLE = ROOT / 'docs' / 'examples' / 'own_search_space'
 STOCK = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
@@ -45,3 +50,23 @@ def test_own_space_is_trained_searched_and_used(digits, tmp_path, monkeypatch):
     image = torch.randn(1, 3, 224, 224)
     assert best['macs'] == count_macs(net, lambda: net(image)) <= 60e6
     assert best['params'] == count_params(net)
+
+
+def test_block_of_the_page_takes_the_normalisation_of_the_config():
+    page = (ROOT / 'docs' / 'own_search_space.md').read_text()
+    (code,) = re.findall(r'```python\n(from .*?)```', page, re.S)
+    exec(code, {})
+    try:
+        settings = dict(stride=2, shuffle='grouped')
+        norm_cfg = dict(type='GN', num_groups=4)
+        block = build_choice_block(
+            'plain_3x3',
+            in_channels=4,
+            out_channels=8,
+            norm_cfg=norm_cfg,
+            **settings,
+        )
+    finally:
+        del CHOICE_BLOCKS.module_dict['plain_3x3']
+    assert [m for m in block.modules() if isinstance(m, nn.GroupNorm)]
+    assert block(torch.randn(2, 4, 8, 8)).shape == (2, 8, 4, 4)

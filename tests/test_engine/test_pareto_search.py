@@ -133,14 +133,13 @@ def test_front_is_whole_wherever_the_search_is_killed(tmp_path, passes):
 
 
 def test_files_of_an_older_front_are_removed(tmp_path):
-    results = results_of(tmp_path, space=FOUR_BLOCKS)
+    results = results_of(tmp_path, space=FOUR_BLOCKS, minimise=['macs'])
     cheap = candidate(0, path='0000', macs=1, fitness=0.1)
     dear = candidate(1, path='3333', macs=2, fitness=0.2)
-    results.write_front([cheap, dear], ['macs'])
+    results.write_front([cheap, dear])
     assert len(list((tmp_path / 'front').glob('*.py'))) == 2
-    results.write_front(
-        [candidate(2, path='1111', macs=1, fitness=0.3), dear], ['macs']
-    )
+    better = candidate(2, path='1111', macs=1, fitness=0.3)
+    results.write_front([better, dear])
     assert len(list((tmp_path / 'front').glob('*.py'))) == 1
     results.remove()
     assert list(tmp_path.iterdir()) == []

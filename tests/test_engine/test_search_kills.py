@@ -90,6 +90,6 @@ def test_killed_at_random_moments(whole, work_dir, request):
         searches += 1
         assert_equal_to(whole, work_dir)
         print(
-            f'\n{killed.total()} kills in {searches} searches, each with the '
+            f'\n{killed.total()} kills; searches: {searches}, each with the '
             f'record of an undisturbed one: {dict(killed)}'
         )

@@ -30,7 +30,9 @@ def detector(tmp_path):
     return file, checkpoint
 
 
-def test_boxes_are_drawn(digits, detector, tmp_path):
+def test_boxes_are_drawn_and_nothing_else_is_said(
+    digits, detector, tmp_path, capfd, recwarn
+):
     image = sorted((digits / 'test').iterdir())[0]
     printed = run_here(
         DEMO, image, *detector, '--out-dir', tmp_path / 'out',
@@ -42,6 +44,11 @@ def test_boxes_are_drawn(digits, detector, tmp_path):
     assert np.abs(before.astype(int) - after).max() > 100
     boxes = json.loads((tmp_path / f'out/preds/{image.stem}.json').read_text())
     assert len(boxes['bboxes']) == printed.count('score') > 0
+    # The other two lines name the checkpoint and the image.
+    assert printed.count('\n') == len(boxes['bboxes']) + 2
+    assert capfd.readouterr() == ('', '')
+    told = {one.filename for one in recwarn}
+    assert not [file for file in told if 'mmengine/visualization' in file]
 
 
 def test_missing_image_is_named(detector, tmp_path, capsys):

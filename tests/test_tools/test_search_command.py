@@ -1,6 +1,7 @@
 """tools/search.py: its options, and its one-line errors."""
 
 import json
+
 import pytest
 import torch
 from command_lines import (

@@ -11,6 +11,7 @@ from command_lines import (
     run_here,
 )
 from kit.digits_runs import ROOT
+from mmengine.runner import Runner
 
 SUPERNET = config_file('retinanet_detnas-supernet-tiny_fpn_digits')
 SEARCH = config_file('retinanet_detnas-search-tiny_fpn_digits')
@@ -50,6 +51,22 @@ def test_path_of_too_few_digits(error_line):
         assert 'has 10 digits' in line
         digits = text.strip("'")
         assert f"got 3: '{digits}'" in line
+
+
+def test_mistake_is_said_before_the_config_is_printed(
+    error_line, digits, supernet, monkeypatch
+):
+    """Which has hundreds of lines."""
+    monkeypatch.setattr(Runner, 'from_cfg', None)
+    missing = ['train_dataloader.dataset.data_root=/nowhere/digits']
+    line = error_line('train.py', FINAL, options=[*PATH, *missing])
+    assert 'digits.py --out /nowhere/digits' in line
+    line = error_line('search.py', SEARCH, supernet, options=missing)
+    assert 'digits.py --out /nowhere/digits' in line
+    options = [*PATH, *loading_options(digits, 'test')]
+    options[-1] = 'test_evaluator.ann_file=/nowhere.json'
+    line = error_line('test.py', FINAL, supernet, options=options)
+    assert '/nowhere.json' in line
 
 
 def test_search_config_is_not_trained(error_line):

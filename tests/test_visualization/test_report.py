@@ -93,6 +93,19 @@ def test_ids_are_unique_and_references_have_a_target(html):
     assert set(used) <= set(ids)
 
 
+def test_wide_tables_scroll_and_long_lines_wrap(html):
+    """Nothing is cut in a narrow window; the eye is shown where to go on."""
+    assert html.count('<table>') == html.count(
+        '<div class="scroll" tabindex="0"><table>'
+    )
+    style = html[html.index('<style>') : html.index('</style>')]
+    (scroll,) = re.findall(r'^\.scroll \{(.*?)\}', style, re.S | re.M)
+    assert 'overflow-x: auto' in scroll
+    assert 'var(--shade)' in scroll
+    (pre,) = re.findall(r'^pre \{(.*?)\}', style, re.S | re.M)
+    assert 'white-space: pre-wrap' in pre
+
+
 def test_colours_follow_the_page_but_not_in_the_files(html, files):
     assert 'prefers-color-scheme: dark' in html
     assert 'stroke: var(--series-1)' in html
@@ -165,7 +178,9 @@ def test_front_is_that_of_all_objectives(tmp_path):
     assert [one.macs for one in search.front] == [8, 9, 10]
     shown, _ = report(tmp_path, search)
     assert 'The Pareto front: 3' in shown
-    assert shown.count('<th>ap_s</th>') == 2
+    assert '<details open>' in shown
+    assert 'front/PATH.py' in shown
+    assert shown.count('>ap_s</th>') == 2
     without = [replace(one, metrics={}) for one in candidates]
     with pytest.raises(ValueError, match='candidate 0 of .* lacks'):
         synthetic_search(candidates=without, algorithm=algorithm)
@@ -280,7 +295,13 @@ def test_one_candidate_is_enough(tmp_path):
     only = synthetic_candidates()[:1]
     html, files = report(tmp_path, synthetic_search(candidates=only))
     assert len(files) == 1 + 2 * len(FIGURES)
-    assert 'in 1 generation,' in html
+    text = ' '.join(html.split())
+    assert 'in 1 generation,' in text
+    assert 'The Pareto front: 1 path,' in text
+    assert '<h3>The best</h3>' in text
+    failed = synthetic_candidates(failed=[0])[:1]
+    html, _ = report(tmp_path, synthetic_search(candidates=failed))
+    assert 'The one candidate so far failed' in html
 
 
 def test_folder_of_the_page_must_exist(tmp_path):

@@ -99,7 +99,7 @@ def list_parts(model: BaseModel) -> dict[str, nn.Module]:
         space = backbone.search_space
         parts = {'stem': backbone.stem}
         for index, choice in enumerate(backbone.path):
-            name = f'block {index}, {space.choices[choice]}'
+            name = f'block {space.block_name(index)}, {space.choices[choice]}'
             parts[name] = backbone.blocks[index]
     if getattr(model, 'neck', None) is not None:
         parts['neck'] = model.neck

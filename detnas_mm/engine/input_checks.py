@@ -1,0 +1,136 @@
+"""What is wrong with a config, said before MMEngine prints all of it."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from torch import nn
+
+from detnas_mm.error_lines import missing_file, unknown_name
+from detnas_mm.models import build_model
+from detnas_mm.models.checkpoint import require_matching_pretrained
+from detnas_mm.registry import HOOKS, LOOPS
+
+_OURS = 'detnas_mm.'
+# Larger annotation files take seconds to read.
+_READ_BYTES = 50_000_000
+
+
+def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
+    """Checks the model, the names and the files of a config.
+
+    Args:
+        config: The config.
+        parts: Whose data are needed, of ``'train'``, ``'val'``, ``'test'``.
+
+    Returns:
+        The model, with random weights.
+
+    Raises:
+        ValueError: If a setting or a name is wrong.
+        FileNotFoundError: If a file or folder is not there.
+    """
+    _require_known_types(config)
+    model = build_model(config)
+    for part in parts:
+        loader = config.get(f'{part}_dataloader') or {}
+        for dataset in _datasets(loader.get('dataset') or {}):
+            _require_files(dataset)
+            _require_classes(dataset, f'{part}_dataloader')
+        evaluators = config.get(f'{part}_evaluator') or []
+        if isinstance(evaluators, Mapping):
+            evaluators = [evaluators]
+        for evaluator in evaluators:
+            _require_path(evaluator.get('ann_file'))
+    return model
+
+
+def require_pretrained(model: nn.Module, config: Config) -> None:
+    """Checks the checkpoint that a backbone of ours starts from.
+
+    Args:
+        model: What :func:`require_inputs` gave.
+        config: The config.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it does not fit.
+    """
+    backbone = config.model.get('backbone') or {}
+    if str(backbone.get('type')).startswith(_OURS):
+        init_cfg = backbone.get('init_cfg')
+        require_matching_pretrained(model.backbone, init_cfg)
+
+
+def _require_known_types(config: Config) -> None:
+    """Checks the names of ours that are built after the model."""
+    hooks = config.get('custom_hooks') or ()
+    loops = [config.get(f'{part}_cfg') for part in ('train', 'val', 'test')]
+    for used, registry in ((hooks, HOOKS), (loops, LOOPS)):
+        for settings in used:
+            name = str((settings or {}).get('type', ''))
+            known = registry.module_dict
+            if name.startswith(_OURS) and name[len(_OURS) :] not in known:
+                raise ValueError(unknown_name(name, registry.name))
+
+
+def _datasets(dataset: Mapping) -> Iterator[Mapping]:
+    """Yields the data sets that read files, also those in others."""
+    inside = dataset.get('datasets') or [dataset.get('dataset')]
+    if inside == [None]:
+        yield dataset
+    else:
+        for one in inside:
+            yield from _datasets(one)
+
+
+def _require_files(dataset: Mapping) -> None:
+    root = dataset.get('data_root') or ''
+    # What a tool makes comes first: it is named with the tool.
+    for file in (_annotations(dataset), root):
+        _require_path(file)
+    prefix = dataset.get('data_prefix') or {}
+    folders = prefix.values() if isinstance(prefix, Mapping) else [prefix]
+    for folder in folders:
+        _require_path(folder and os.path.join(root, str(folder)))
+
+
+def _annotations(dataset: Mapping) -> str:
+    file = dataset.get('ann_file')
+    return file and os.path.join(dataset.get('data_root') or '', file)
+
+
+def _require_path(file: object) -> None:
+    """Checks a local file or folder; an empty name is none."""
+    is_local = isinstance(file, str | Path) and '://' not in str(file)
+    if is_local and str(file) and not Path(file).exists():
+        raise FileNotFoundError(missing_file(str(file)))
+
+
+def _require_classes(dataset: Mapping, loader: str) -> None:
+    """MMDetection drops boxes of other classes, and shifts the labels."""
+    file = _annotations(dataset)
+    if dataset.get('type') != 'CocoDataset' or not file:
+        return
+    if not Path(file).is_file() or Path(file).stat().st_size > _READ_BYTES:
+        return
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    if classes is None:
+        classes = DATASETS.get('mmdet.CocoDataset').METAINFO['classes']
+    content = json.loads(Path(file).read_text())
+    names = [one['name'] for one in content.get('categories', ())]
+    missing = [name for name in classes if name not in names]
+    if missing and not isinstance(classes, str):
+        raise ValueError(
+            f'`classes` in the `metainfo` of `{loader}` are not those of '
+            f'{file}: {missing[0]!r} is not among its categories, '
+            f'{_listed(names)}'
+        )
+
+
+def _listed(names: Sequence[str], shown: int = 5) -> str:
+    more = f' and {len(names) - shown} more' if len(names) > shown else ''
+    return ', '.join(map(repr, names[:shown])) + more

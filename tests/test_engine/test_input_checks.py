@@ -1,0 +1,114 @@
+"""What users get wrong first is said before a Runner is built."""
+
+import json
+
+import pytest
+from kit.configs import read_config
+from mmengine.config import Config
+
+from detnas_mm.engine.input_checks import require_inputs, require_pretrained
+from detnas_mm.error_lines import error_line
+
+NET = 'digits/retinanet_detnas-tiny_fpn_digits'
+PARTS = ('train', 'val')
+CLASSES = tuple('0123456789')
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A detector of a path, with data of no image."""
+    config = Config(read_config(NET).to_dict())
+    config.model.backbone.update(path='0123012301', init_cfg=None)
+    root = tmp_path / 'digits'
+    (root / 'annotations').mkdir(parents=True)
+    content = dict(
+        images=[],
+        annotations=[],
+        categories=[dict(id=i, name=name) for i, name in enumerate(CLASSES)],
+    )
+    for part in ('train', 'search', 'test'):
+        (root / part).mkdir()
+        file = root / 'annotations' / f'instances_{part}.json'
+        file.write_text(json.dumps(content))
+    for part, split in (('train', 'train'), ('val', 'test')):
+        dataset = config[f'{part}_dataloader'].dataset
+        dataset.data_root = f'{root}/'
+        dataset.ann_file = f'annotations/instances_{split}.json'
+        dataset.data_prefix = dict(img=f'{split}/')
+    config.val_evaluator.ann_file = f'{root}/annotations/instances_test.json'
+    return config
+
+
+def line_of(config):
+    with pytest.raises((ValueError, OSError, KeyError, TypeError)) as caught:
+        require_pretrained(require_inputs(config, PARTS), config)
+    line = error_line(caught.value)
+    assert line
+    assert '\n' not in line
+    return line
+
+
+def test_nothing_is_said_of_what_is_right(config):
+    model = require_inputs(config, PARTS)
+    require_pretrained(model, config)
+    assert model.backbone.path == (0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
+    # What is not needed need not be there.
+    config.test_dataloader.dataset.data_root = 'nowhere/'
+    require_inputs(config, PARTS)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'part'),
+    [
+        (dict(path='012'), 'has 10 digits'),
+        (dict(path='0123012309'), 'must be one of'),
+        (dict(path='detnas_300m'), 'detnas_fpn_300m'),
+        (dict(search_space='tinny'), 'small, large'),
+        (dict(type='detnas_mm.DetNASnet'), 'did you mean detnas_mm.DetNASNet'),
+        (dict(frozen=1), "'frozen'"),
+        (dict(init_cfg=dict(type='Pretrained', checkpoint='x')), 'at x'),
+    ],
+)
+def test_backbone(config, settings, part):
+    config.model.backbone.update(settings)
+    assert part in line_of(config)
+
+
+def test_names_that_are_built_after_the_model(config):
+    config.custom_hooks = [dict(type='detnas_mm.BNRecalibratonHook')]
+    assert 'did you mean detnas_mm.BNRecalibrationHook' in line_of(config)
+    config.custom_hooks = [dict(type='EMAHook')]
+    require_inputs(config, PARTS)
+    config.val_cfg.type = 'detnas_mm.EvolutionLoop'
+    assert 'EvolutionSearchLoop' in line_of(config)
+
+
+def test_data_that_are_not_there(config, tmp_path):
+    root = tmp_path / 'digits'
+    (root / 'test').rmdir()
+    assert f'no such file or folder: {root}/test/' in line_of(config)
+    (root / 'annotations' / 'instances_train.json').unlink()
+    line = line_of(config)
+    assert 'annotations/instances_train.json' in line
+    assert f'digits.py --out {root}`' in line
+    dataset = config.train_dataloader.dataset
+    config.train_dataloader.dataset = dict(
+        type='RepeatDataset', times=2, dataset=dataset
+    )
+    assert line_of(config) == line
+    dataset.ann_file = 's3://bucket/instances_train.json'
+    dataset.data_root = ''
+    dataset.data_prefix = dict(img='')
+    assert f'{root}/test/' in line_of(config)
+
+
+def test_classes_that_are_not_those_of_the_file(config):
+    dataset = config.val_dataloader.dataset
+    dataset.metainfo = dict(classes=('cat', '0'))
+    line = line_of(config)
+    assert '`val_dataloader`' in line
+    assert "'cat' is not among its categories, '0', '1'" in line
+    assert "'4' and 5 more" in line
+    # Those of COCO, where none are given.
+    del dataset['metainfo']
+    assert "'person' is not among" in line_of(config)
