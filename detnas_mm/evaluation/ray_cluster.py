@@ -23,8 +23,8 @@ ENVIRONMENT = {
 }
 
 # After a minute without its head, Ray itself would end this process, and not
-# say how to go on.
-_HEAD_SECONDS = 45.0
+# say how to go on; to end in order takes some seconds, too.
+_HEAD_SECONDS = 30.0
 
 
 class ClusterLostError(ConnectionError):
@@ -169,7 +169,7 @@ def ask_head(question: Callable[[], T]) -> T:
         question: Asks it.
 
     Raises:
-        ClusterLostError: If it does not answer within 45 s.
+        ClusterLostError: If it does not answer within 30 s.
     """
     answers: queue.SimpleQueue = queue.SimpleQueue()
 

@@ -7,6 +7,11 @@ from typing import Any
 
 from detnas_mm.structures import Path
 
+from .local import Evaluation
+
+# So many failures in a row of a worker that gave scores are not by chance.
+_MAX_FAILURES = 3
+
 
 @dataclass
 class Worker:
@@ -20,7 +25,8 @@ class Worker:
         paths: What it evaluates.
         started: Whether the process is there.
         built: Whether it can evaluate.
-        is_well: Whether its last evaluation gave a score.
+        scored: Whether it has ever given a score.
+        failures: How many evaluations have failed since then.
         retired: Whether it only keeps others from its place.
         since: When it began what it does.
     """
@@ -32,7 +38,8 @@ class Worker:
     paths: Sequence[Path] = ()
     started: bool = False
     built: bool = False
-    is_well: bool = False
+    scored: bool = False
+    failures: int = 0
     retired: bool = False
     since: float = field(default_factory=time.monotonic)
 
@@ -41,6 +48,24 @@ class Worker:
         self.task = task
         self.paths = paths
         self.since = time.monotonic()
+
+    def note(self, evaluations: Sequence[Evaluation]) -> None:
+        """Notes whether its evaluations gave scores."""
+        for one in evaluations:
+            if one.error is None:
+                self.scored, self.failures = True, 0
+            else:
+                self.failures += 1
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it gives scores."""
+        return self.scored and self.failures < _MAX_FAILURES
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing is known of it."""
+        return not self.scored and not self.failures
 
     def __str__(self) -> str:
         return f'worker on {self.host}' if self.host else 'worker'

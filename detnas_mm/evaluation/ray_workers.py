@@ -103,8 +103,9 @@ class RayWorkers:
     def may_try_again(self, worker: Worker, failed_on: int) -> bool:
         """Whether a path that has failed may go to a worker.
 
-        That is another one, where there is one, and not one that may be sick
-        where there are others: its last evaluation must have given a score.
+        That is another one, where there is one. One that may be sick fails
+        faster than others evaluate: it leaves the path to those that are
+        well, or of which nothing is known yet.
 
         Args:
             worker: The worker.
@@ -117,7 +118,9 @@ class RayWorkers:
         ]
         if worker not in others:
             return not others
-        return worker.is_well or not any(one.is_well for one in others)
+        if any(one.is_well for one in others):
+            return worker.is_well
+        return worker.is_new or not any(one.is_new for one in others)
 
     def evaluate(
         self, worker: Worker, paths: Sequence[Path], bars: Rungs
@@ -186,8 +189,7 @@ class RayWorkers:
         evaluations = [
             Evaluation(**one) for one in result.get('evaluations', ())
         ]
-        if evaluations:
-            worker.is_well = evaluations[-1].error is None
+        worker.note(evaluations)
         outcome = Outcome(worker.number, worker.paths, evaluations)
         worker.start(None)
         return outcome

@@ -1,11 +1,13 @@
 """Workers of Ray that fail where others do not; here all are stand-ins."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
-from kit.scoring import BROKEN, PATHS, facts, fail, local_evaluator
+from kit.scoring import BROKEN, facts, fail, local_evaluator
+from kit.spaces import FOUR_BLOCKS
 
 from detnas_mm.evaluation import (
     LocalEvaluator,
@@ -17,6 +19,7 @@ from detnas_mm.evaluation import (
 from detnas_mm.evaluation.ray_scorer import Scorer
 
 SICK, FINE = 'gpu01', 'gpu02'
+PATHS = list(FOUR_BLOCKS.all_paths())[:60]
 
 
 class StandInActor:
@@ -35,9 +38,19 @@ class StandInActor:
         self.build = self._method(lambda _: scorer.build(lambda: evaluator))
         self.evaluate = self._method(evaluate)
 
-    @staticmethod
-    def _method(function):
-        return SimpleNamespace(remote=lambda *args: lambda: function(*args))
+    def _method(self, function):
+        def remote(*args):
+            return Task(self.host, lambda: function(*args))
+
+        return SimpleNamespace(remote=remote)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker on a machine is to do."""
+
+    host: str
+    run: Callable
 
 
 @dataclass
@@ -46,16 +59,19 @@ class StandInRay:
 
     Attributes:
         sick: How many workers on the first machine are sick, from its first.
+        slowness: In how many turns a worker on the other one does something.
         machines: Their names.
     """
 
     sick: int
+    slowness: int = 1
     machines: tuple = (SICK, FINE)
     exceptions = SimpleNamespace(RayError=OSError)
 
     def __post_init__(self):
         self.actors = []
         self.killed = []
+        self.turns = 0
 
     def is_initialized(self):
         return True
@@ -88,23 +104,34 @@ class StandInRay:
         self.killed.append(actor)
 
     def wait(self, tasks, timeout):
-        return tasks, []
+        self.turns += 1
+        fine = self.turns % self.slowness == 0
+        return [one for one in tasks if one.host == SICK or fine], []
 
     def get(self, task):
-        return task()
+        return task.run()
 
 
 @pytest.fixture
-def evaluate(monkeypatch, caplog):
-    """Evaluates all paths on a cluster."""
+def open_ray(monkeypatch, caplog):
+    """Opens the executor on a cluster."""
     caplog.set_level(logging.WARNING)
     # A worker is hired as soon as there is room.
     monkeypatch.setattr('detnas_mm.evaluation.ray_workers.POLL_SECONDS', 0)
 
-    def run(cluster, paths=PATHS, **settings):
+    def open_on(cluster, **settings):
         monkeypatch.setattr(ray, 'require_ray', lambda: cluster)
-        settings = RaySettings(**settings)
-        with RayEvaluator(local_evaluator, settings) as evaluator:
+        return RayEvaluator(local_evaluator, RaySettings(**settings))
+
+    return open_on
+
+
+@pytest.fixture
+def evaluate(open_ray):
+    """Evaluates all paths on a cluster."""
+
+    def run(cluster, paths=PATHS, **settings):
+        with open_ray(cluster, **settings) as evaluator:
             return list(evaluator.evaluate(paths))
 
     return run
@@ -134,7 +161,7 @@ def test_a_machine_that_stays_sick_is_named_and_gets_no_work(
     evaluate, expected, caplog
 ):
     """The search goes on with the others, and fails nobody."""
-    cluster = StandInRay(sick=99)
+    cluster = StandInRay(sick=99, slowness=3)
     assert [one.fitness for one in evaluate(cluster)] == [
         one for one, *_ in expected
     ]
@@ -160,25 +187,23 @@ def test_a_worker_without_others_tries_twice_itself(evaluate):
     assert worker.seen == [(BROKEN,), (BROKEN,)]
 
 
-def test_a_machine_without_work_keeps_nobody_from_hiring(evaluate, expected):
-    """Its worker is not counted when one path is left."""
+def test_a_machine_without_work_keeps_nobody_from_hiring(open_ray):
+    """Its worker is not counted where one path is left."""
 
     class Shrinking(StandInRay):
-        """The other machine is lost over the last path."""
-
-        lost = False
+        """The other machine is lost over the first path of all."""
 
         def get(self, task):
-            result = task()
             fine = [one for one in self.actors if one.host == FINE]
-            if not self.lost and fine and (PATHS[-1],) in fine[0].seen:
-                self.lost = True
+            result = task.run()
+            if len(fine) == 1 and fine[0].seen[-1:] == [(PATHS[0],)]:
                 self.killed.append(fine[0])
                 raise OSError('the node died')
             return result
 
     cluster = Shrinking(sick=99)
-    assert [one.fitness for one in evaluate(cluster)] == [
-        one for one, *_ in expected
-    ]
+    with open_ray(cluster) as evaluator:
+        assert list(evaluator.evaluate(PATHS[1:]))
+        (evaluation,) = evaluator.evaluate(PATHS[:1])
+    assert evaluation.fitness == 0.0
     assert [one.host for one in cluster.actors] == [SICK, FINE, SICK, FINE]

@@ -206,7 +206,7 @@ def test_head_of_ray_is_lost(start, cluster, tmp_path, expected):
     for head in processes_with(f'gcs_server.*{folder}'):
         os.kill(head, signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
-    assert process.returncode == 2
+    assert process.returncode == 2, output[-3000:]
     (line,) = [one for one in output.splitlines() if one[:6] == 'error:']
     assert 'the head of the Ray cluster is lost' in line
     assert 'go on with --resume' in line
