@@ -118,6 +118,7 @@ def build_algorithm(
     *,
     constraint: Constraint,
     seed: int,
+    total: int,
 ) -> SearchAlgorithm:
     """Builds an algorithm.
 
@@ -126,9 +127,11 @@ def build_algorithm(
         space: The search space.
         constraint: The bounds, which know the costs of a path.
         seed: Seed of every random choice.
+        total: How many paths will be asked for.
 
     Raises:
-        ValueError: If latency is to be low, and there is no table of it.
+        ValueError: If latency is to be low, and there is no table of it, or
+            fewer paths keep the bounds.
     """
     settings = dict(settings)
     kind = settings.pop('type')
@@ -137,6 +140,7 @@ def build_algorithm(
     settings.pop('race', None)
     if kind == 'given':
         return GivenPaths(space, **settings)
+    constraint.require_legal_paths(total)
     settings.update(is_legal=constraint.is_legal, seed=seed)
     if kind == 'nsga2':
         costs = path_costs(constraint, settings.pop('minimise'))

@@ -259,8 +259,7 @@ class EvolutionSearchLoop(BaseLoop):
                 header=record.header,
                 logger=self.runner.logger,
             ) as evaluator:
-                best = self._run(record, evaluator)
-        return dict(best.metrics)
+                return dict(self._run(record, evaluator).metrics)
 
     def _run(
         self, record: SearchRecord, evaluator: CandidateEvaluator
@@ -291,11 +290,10 @@ class EvolutionSearchLoop(BaseLoop):
 
     def _set_constraint(self, constraint: Constraint) -> None:
         self.constraint = constraint
-        if self.settings['type'] != 'given':
-            constraint.require_legal_paths(self.total)
         self.algorithm = build_algorithm(
             self.settings,
             self.supernet.search_space,
             constraint=constraint,
             seed=self.seed,
+            total=self.total,
         )
