@@ -11,6 +11,7 @@ from kit.scoring import PATHS, local_evaluator
 from detnas_mm.evaluation import RayEvaluator, RaySettings, ray, ray_workers
 from detnas_mm.evaluation.errors import WrongSearchError
 from detnas_mm.evaluation.ray_cluster import start_ray
+from detnas_mm.evaluation.ray_worker import Worker, why_nobody_works
 
 NICENESS = 'RAY_worker_niceness'
 TIMEOUT = 'RAY_worker_register_timeout_seconds'
@@ -115,6 +116,13 @@ def test_there_is_room_but_no_worker_starts(message):
 def test_workers_are_being_built(message):
     text = message(FakeRay(dict(CPU=4.0), dict(CPU=2.0), starts=2))
     assert '2 are being built, for' in text
+
+
+def test_a_machine_that_fails_what_others_could_evaluate_is_named():
+    """The others are gone."""
+    sick = Worker(0, None, 'gpu07', started=True, built=True, retired=True)
+    text = why_nobody_works([sick], '', has_room=False)
+    assert 'those on gpu07 fail what others could evaluate' in text
 
 
 def test_why_a_worker_could_not_be_built_is_said(message):
