@@ -92,9 +92,9 @@ class KeptBatches:
             self.needed_bytes = num_read * len(self) // number
             if self._keeps:
                 self._keep(batch, num_bytes)
+            # Not so when the reader stops half-way, or the memory does.
+            self._is_complete = self._keeps and number == len(self)
             yield batch
-        # Not so when the reader stopped half-way, or the memory did.
-        self._is_complete = self._keeps
 
     def _load(self) -> Iterator[Any]:
         try:

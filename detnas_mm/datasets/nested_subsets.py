@@ -20,9 +20,25 @@ def shuffle_batches(loader: DataLoader, seed: int) -> DataLoader:
     batches = list(loader.batch_sampler)
     rng = np.random.default_rng((seed, len(batches)))
     order = [batches[index] for index in rng.permutation(len(batches))]
+    return _with_batches(loader, order)
+
+
+def first_batches(loader: DataLoader, number: int) -> DataLoader:
+    """Leaves only the first batches of a loader.
+
+    Args:
+        loader: A loader that gives the same batches each time.
+        number: How many batches.
+    """
+    return _with_batches(loader, list(loader.batch_sampler)[:number])
+
+
+def _with_batches(
+    loader: DataLoader, batches: Sequence[Sequence[int]]
+) -> DataLoader:
     return DataLoader(
         loader.dataset,
-        batch_sampler=order,
+        batch_sampler=batches,
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,

@@ -49,7 +49,7 @@ def build_search_header(
         metric: Key of the metric that is the fitness.
         seed: Seed of the search.
     """
-    text = _scoring_text(config)
+    text = scoring_text(config)
     return SearchHeader(
         config=text,
         config_digest=text_digest(text),
@@ -64,7 +64,12 @@ def build_search_header(
     )
 
 
-def _scoring_text(config: Config) -> str:
+def scoring_text(config: Config) -> str:
+    """Returns what scores depend on in a config, as text.
+
+    Args:
+        config: The whole config.
+    """
     settings = config.to_dict()
     scoring = {key: settings.get(key) for key in _SCORING_KEYS}
     # The Runner gives it to a model that has none of its own.

@@ -84,7 +84,21 @@ def test_table_of_a_study(digits, supernet, tmp_path):
     assert rows[0]['Kendall tau'] == pytest.approx(1)
     assert rows[0]['scores move by'] == 0 < rows[1]['scores move by']
     # Kept: nothing is scored again.
-    kept = json.loads((tmp_path / 'protocols_seed0.json').read_text())
+    file = tmp_path / 'protocols_seed0.json'
+    kept = json.loads(file.read_text())
     run_here(*arguments)
     assert json.loads((tmp_path / 'out.json').read_text()) == rows
     assert list(kept) == names
+    # But for what other weights or another config have scored.
+    (tmp_path / 'out.json').unlink()
+    missing = f'{digits}/annotations/missing.json'
+    with pytest.raises(SystemExit):
+        run_here(*arguments, f'val_dataloader.dataset.ann_file={missing}')
+    assert json.loads(file.read_text()) == kept
+
+
+def test_default_number_of_bn_images(tool):
+    config = Config.fromfile(SEARCH)
+    del config.custom_hooks[1]['num_images']
+    changed = tool['protocol_config'](config, {})
+    assert changed.custom_hooks[1].num_images == 500

@@ -8,7 +8,8 @@ than that is as good as the full protocol.
 Settings are those of --cfg-options. `images` stands for the part of the search
 split that is scored, `bn_seed` and `bn_images` for the choice and number of
 the images for BN statistics, and `scale` for the size of all images. Scores
-are kept in the work dir, so that a second call only adds what is new.
+are kept in the work dir, so that a second call of the same study only adds
+what is new.
 """
 
 import argparse
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
 from mmengine.runner import Runner, ValLoop
 from rich.console import Console
 from rich.table import Table
@@ -30,14 +33,29 @@ from detnas_mm.command_line import (
     run_command,
 )
 from detnas_mm.compat import setup_compat
-from detnas_mm.datasets.nested_subsets import nested_subsets, shuffle_batches
+from detnas_mm.datasets.nested_subsets import (
+    first_batches,
+    nested_subsets,
+    shuffle_batches,
+)
 from detnas_mm.engine.candidate_validation import CandidateValidation
+from detnas_mm.engine.protocols import (
+    default_protocols,
+    find_hook,
+    protocol_config,
+)
+from detnas_mm.engine.search_header import scoring_text
 from detnas_mm.evaluation import LocalEvaluator
 from detnas_mm.evaluation.rank_correlation import kendall
-from detnas_mm.structures.files import write_atomically
+from detnas_mm.models.latency import device_name
+from detnas_mm.structures import Rungs
+from detnas_mm.structures.files import (
+    file_digest,
+    text_digest,
+    write_atomically,
+)
 
 FULL, OTHER_BN = 'full', 'other images for BN'
-HOOK = 'BNRecalibrationHook'
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,76 +76,15 @@ def parse_args() -> argparse.Namespace:
         'images=0.5 model.test_cfg.nms_pre=100; by default some that fit '
         'the detector',
     )
+    parser.add_argument(
+        '--clock',
+        choices=['wall', 'cpu'],
+        default='wall',
+        help='on a shared CPU, `cpu` leaves out the time of others',
+    )
     parser.add_argument('--json', type=Path, help='write the numbers there')
     add_common_arguments(parser)
     return parser.parse_args()
-
-
-def default_protocols(config: Config) -> list[dict[str, Any]]:
-    """Cheaper protocols for one-stage and two-stage detectors."""
-    images = find_hook(config)['num_images']
-    test = config.model.test_cfg
-    if 'rpn' in test:
-        proposals = test.rpn.max_per_img
-        boxes = [
-            {'model.test_cfg.rpn.max_per_img': proposals // 3},
-            {'model.test_cfg.rcnn.max_per_img': test.rcnn.max_per_img // 2},
-        ]
-    else:
-        boxes = [
-            {'model.test_cfg.nms_pre': test.nms_pre // 3},
-            {'model.test_cfg.max_per_img': test.max_per_img // 2},
-        ]
-    return [
-        *boxes,
-        {'images': 0.5},
-        {'images': 0.25},
-        {'bn_images': images // 4},
-        {'scale': 0.75},
-        {'val_cfg.fp16': True},
-    ]
-
-
-def find_hook(config: Config) -> dict:
-    """Returns the settings of the BN recalibration."""
-    for hook in config.custom_hooks:
-        if hook['type'].endswith(HOOK):
-            return hook
-    raise ValueError(f'the config has no {HOOK} among its `custom_hooks`')
-
-
-def protocol_config(config: Config, settings: Mapping[str, Any]) -> Config:
-    """Returns the config of a protocol.
-
-    Raises:
-        ValueError: If `scale` is to change and nothing resizes images.
-    """
-    changed = Config(config.to_dict())
-    rest = dict(settings)
-    rest.pop('images', None)
-    hook = find_hook(changed)
-    hook['seed'] = rest.pop('bn_seed', hook.get('seed', 0))
-    hook['num_images'] = rest.pop('bn_images', hook['num_images'])
-    scale = rest.pop('scale', 1)
-    if scale != 1:
-        for split in ('train', 'val'):
-            rescale(changed[f'{split}_dataloader'].dataset, scale)
-    changed.merge_from_dict(rest)
-    return changed
-
-
-def rescale(dataset: dict, scale: float) -> None:
-    """Makes the images of a data set smaller."""
-    while 'pipeline' not in dataset:
-        dataset = dataset['dataset']
-    found = [step for step in dataset['pipeline'] if 'scale' in step]
-    if not found:
-        raise ValueError(
-            '`scale` needs a step with a `scale`, such as Resize, in the '
-            'pipelines of `train_dataloader` and `val_dataloader`'
-        )
-    for step in found:
-        step['scale'] = tuple(round(scale * side) for side in step['scale'])
 
 
 def build_runner(config: Config, checkpoint: str, name: str) -> Runner:
@@ -144,38 +101,55 @@ def build_runner(config: Config, checkpoint: str, name: str) -> Runner:
 
 
 def score(
-    runner: Runner, paths: Sequence[Sequence[int]], part: float
+    runner: Runner, paths: Sequence[Sequence[int]], part: float, clock: str
 ) -> list[dict[str, float]]:
     """Scores paths on a part of the images; returns scores and seconds."""
     loop = runner.val_loop
     bars, validation = (), loop.validation
-    plain = validation.val_loop
     if part < 1:
-        # Everybody is dropped there.
-        batches = shuffle_batches(loop.dataloader, 0)
-        rungs = nested_subsets(batches, [part])
-        bars = [(images, np.inf) for images in rungs.values()]
-        validation = CandidateValidation(
-            runner,
-            ValLoop(runner, batches, plain.evaluator, plain.fp16),
-            validation.recalibration,
-            cache_bytes=2 * 10**9,
-            rungs=rungs,
-            metric=loop.metric,
-        )
+        validation, bars = validation_of_part(runner, part)
     local = LocalEvaluator(validation.score, loop.metric)
     rows = []
     # The first time images are read.
     for index, path in enumerate([paths[0], *paths]):
         start = time.process_time()
         (one,) = local.evaluate([tuple(path)], bars)
-        seconds = time.process_time() - start
+        cpu_seconds = time.process_time() - start
         if one.error is not None:
             raise RuntimeError(f'path {path} could not be scored: {one.error}')
         value = one.rungs[-1][1] if part < 1 else one.fitness
+        seconds = cpu_seconds if clock == 'cpu' else one.seconds
         if index:
             rows.append(dict(score=value, seconds=seconds))
     return rows
+
+
+def validation_of_part(
+    runner: Runner, part: float
+) -> tuple[CandidateValidation, Rungs]:
+    """Returns what reads a part of the images, and drops everybody there.
+
+    By that the part is scored as if it were the whole.
+    """
+    loop = runner.val_loop
+    plain = loop.validation.val_loop
+    batches = shuffle_batches(loop.dataloader, 0)
+    rungs = nested_subsets(batches, [part])
+    ((number, images),) = rungs.items()
+    validation = CandidateValidation(
+        runner,
+        ValLoop(
+            runner,
+            first_batches(batches, number),
+            plain.evaluator,
+            plain.fp16,
+        ),
+        loop.validation.recalibration,
+        cache_bytes=2 * 10**9,
+        rungs=rungs,
+        metric=loop.metric,
+    )
+    return validation, ((images, np.inf),)
 
 
 def study(
@@ -187,15 +161,25 @@ def study(
     """Scores all paths under all protocols, but for what is kept already."""
     file = Path(config.work_dir) / f'protocols_seed{args.seed}.json'
     kept = json.loads(file.read_text()) if file.exists() else {}
+    weights = file_digest(checkpoint)
     for name, settings in protocols.items():
-        if len(kept.get(name, ())) == args.candidates:
-            continue
         changed = protocol_config(config, settings)
+        study = dict(
+            candidates=args.candidates,
+            checkpoint=weights,
+            config=text_digest(scoring_text(changed)),
+            constraint=changed.val_cfg.get('constraint'),
+            clock=args.clock,
+        )
+        if kept.get(name, {}).get('study') == study:
+            continue
         runner = build_runner(changed, checkpoint, name)
         paths = draw_paths(runner, args)
-        kept[name] = score(runner, paths, settings.get('images', 1))
+        part = settings.get('images', 1)
+        rows = score(runner, paths, part, args.clock)
+        kept[name] = dict(study=study, rows=rows)
         write_atomically(file, json.dumps(kept))
-    return {name: kept[name] for name in protocols}
+    return {name: kept[name]['rows'] for name in protocols}
 
 
 def draw_paths(
@@ -225,7 +209,7 @@ def rows_of(scored: Mapping[str, list[dict[str, float]]]) -> list[dict]:
         rows.append(
             {
                 'protocol': name,
-                'CPU s': float(seconds),
+                'seconds': float(seconds),
                 'cost': float(seconds / full_seconds),
                 'Kendall tau': float(kendall(scores, full)),
                 'mean score': float(scores.mean()),
@@ -236,8 +220,14 @@ def rows_of(scored: Mapping[str, list[dict[str, float]]]) -> list[dict]:
     return rows
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], candidates: int) -> None:
-    table = Table(title=f'{candidates} candidates, against the full protocol')
+def print_table(
+    rows: Sequence[Mapping[str, Any]], candidates: int, clock: str
+) -> None:
+    device = device_name(torch.device(get_device()))
+    table = Table(
+        title=f'{candidates} candidates, against the full protocol; median '
+        f'seconds of a candidate ({clock}, on {device})'
+    )
     for column in [*rows[0], 'less than other BN images']:
         table.add_column(column, justify='right')
     limit = {row['protocol']: row['scores move by'] for row in rows}[OTHER_BN]
@@ -269,7 +259,7 @@ def main() -> None:
         for one in wanted
     }
     rows = rows_of(study(config, args.checkpoint, protocols, args))
-    print_table(rows, args.candidates)
+    print_table(rows, args.candidates, args.clock)
     if args.json is not None:
         args.json.write_text(json.dumps(rows) + '\n')
 

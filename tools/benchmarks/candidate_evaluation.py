@@ -1,4 +1,4 @@
-"""Times the evaluation of a candidate in a search, part by part.
+"""Times a candidate of a search, part by part.
 
 Against the bare forward passes of the network on the same images. Both are
 taken from the same evaluation, so that the load of the machine meets them
@@ -9,10 +9,9 @@ import argparse
 import contextlib
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from measuring import (
     Spread,
@@ -21,6 +20,7 @@ from measuring import (
     report,
 )
 from mmengine.config import Config
+from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from parts import PartTimer
 from random_images import add_random_options, use_random_images
@@ -35,6 +35,7 @@ from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.kept_batches import KeptBatches
 from detnas_mm.engine.candidate_validation import CandidateValidation
 from detnas_mm.models import build_model
+from detnas_mm.structures import SearchRecord
 
 
 def parse_args() -> argparse.Namespace:
@@ -72,9 +73,8 @@ def save_random_weights(config: Config, file: str, spread: float) -> None:
     torch.save(dict(state_dict=model.state_dict()), file)
 
 
-def build_validation(
-    args: argparse.Namespace, folder: Path
-) -> CandidateValidation:
+def build_runner(args: argparse.Namespace, folder: Path) -> Runner:
+    """Builds a search of random paths, as many as are measured."""
     config = load_config(args)
     config.launcher = 'none'
     config.load_from = args.checkpoint
@@ -82,12 +82,17 @@ def build_validation(
         use_random_images(config, folder, args.random, args.shape)
         config.load_from = str(folder / 'supernet.pth')
         save_random_weights(config, config.load_from, args.spread)
+    config.work_dir = str(folder / 'search')
     config.log_level = 'WARNING'
-    # Nothing is recorded.
-    config.val_cfg.worker = True
-    runner = Runner.from_cfg(config)
-    runner.call_hook('before_run')
-    return runner.val_loop.validation
+    config.val_cfg.update(
+        algorithm='random',
+        generations=1,
+        population=(1 + args.rounds) * args.chunk,
+        race=False,
+        chunk=args.chunk,
+        seed=args.seed,
+    )
+    return Runner.from_cfg(config)
 
 
 def network_modules(model: nn.Module) -> dict[str, nn.Module]:
@@ -106,13 +111,15 @@ def timed_parts(
     validation: CandidateValidation, timer: PartTimer
 ) -> Iterator[None]:
     """Times what an evaluation consists of."""
-    model, loop = validation.model, validation.val_loop
+    model = validation.model
     functions = [
         (model.data_preprocessor, 'forward', 'normalising'),
         (model, 'val_step', 'boxes from outputs, NMS'),
-        (loop.evaluator, 'process', 'metric'),
-        (loop.evaluator, 'evaluate', 'metric'),
+        # Of the class: paths that share batches have evaluators of their own.
+        (Evaluator, 'process', 'metric'),
+        (Evaluator, 'evaluate', 'metric'),
         (validation, '_recalibrate', 'BN statistics'),
+        (SearchRecord, 'append', 'record'),
     ]
     with contextlib.ExitStack() as stack:
         for owner, name, part in functions:
@@ -124,6 +131,7 @@ def timed_parts(
         stack.enter_context(
             timer.of_iterator(KeptBatches, '__iter__', 'images')
         )
+        stack.enter_context(timer.marks_after(SearchRecord, 'append'))
         yield
 
 
@@ -162,27 +170,26 @@ def rows_of(rounds: list[dict[str, float]]) -> list[dict]:
 
 
 def measured_parts(
-    validation: CandidateValidation, args: argparse.Namespace
+    runner: Runner, args: argparse.Namespace
 ) -> list[dict[str, float]]:
-    """Scores random paths; returns the ms of each part of a candidate."""
-    space = validation.supernet.search_space
-    rng = np.random.default_rng(args.seed)
-    rounds = []
-    # The first one reads the images, and is not counted.
-    for index in range(-1, args.rounds):
-        paths = space.random_paths(rng, args.chunk)
-        timer = PartTimer(args)
-        score: Callable = validation.score
-        with timed_parts(validation, timer):
-            outcomes = timer.whole(lambda p=paths, s=score: s(p))
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
-        if index >= 0:
-            rounds.append(
-                {part: ms / args.chunk for part, ms in timer.parts.items()}
-            )
-    return rounds
+    """Runs a search; returns the ms of each part, for each candidate."""
+    timer = PartTimer(args)
+    with timed_parts(runner.val_loop.validation, timer):
+        timer.whole(runner.val)
+    record = SearchRecord.read(runner.val_loop.record_path)
+    for one in record.candidates:
+        if one.error is not None:
+            raise RuntimeError(f'path {one.path} has failed: {one.error}')
+    # Paths that share batches are recorded one after another.
+    marks = timer.marks[args.chunk - 1 :: args.chunk]
+    return [
+        {
+            part: (ms - before.get(part, 0.0)) / args.chunk
+            for part, ms in after.items()
+        }
+        # The first one reads the images, and is not counted.
+        for before, after in itertools.pairwise(marks)
+    ]
 
 
 def main() -> None:
@@ -195,8 +202,11 @@ def main() -> None:
     setup_compat()
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
-        validation = build_validation(args, Path(folder))
-        rounds = measured_parts(validation, args)
+        runner = build_runner(args, Path(folder))
+        # MMEngine takes the GPU if there is one.
+        args.device = str(next(runner.model.parameters()).device)
+        rounds = measured_parts(runner, args)
+    validation = runner.val_loop.validation
     report(
         f'One candidate of {type(validation.model).__name__}',
         rows_of(rounds),

@@ -22,10 +22,12 @@ class PartTimer:
 
     Attributes:
         parts: The ms of each part; what is of none of them is the rest.
+        marks: What they were at the marks.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.parts: dict[str, float] = {}
+        self.marks: list[dict[str, float]] = []
         self._is_cuda = args.device.startswith('cuda')
         cpu = args.clock == 'cpu'
         self._clock = time.process_time if cpu else time.perf_counter
@@ -51,6 +53,20 @@ class PartTimer:
                 return function(*args, **kwargs)
 
         with mock.patch.object(owner, name, timed):
+            yield
+
+    @contextmanager
+    def marks_after(self, owner: object, name: str) -> Iterator[None]:
+        """Keeps what the parts are after each call of a method."""
+        function = getattr(owner, name)
+
+        def marked(*args: object, **kwargs: object) -> object:
+            result = function(*args, **kwargs)
+            self._switch()
+            self.marks.append(dict(self.parts))
+            return result
+
+        with mock.patch.object(owner, name, marked):
             yield
 
     @contextmanager

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from unittest import mock
 
 import numpy as np
-from candidate_evaluation import build_validation
 from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner
 from sklearn.linear_model import RidgeCV
 
+from detnas_mm.command_line import load_config
+from detnas_mm.engine.candidate_validation import CandidateValidation
 from detnas_mm.engine.quiet import quiet
 from detnas_mm.evaluation import evaluate_so_far, faster_coco, unrounded
 from detnas_mm.structures import Candidate, Path, SearchSpace, get_search_space
@@ -56,6 +58,18 @@ def score_of_part(evaluator: Evaluator, results: Sequence, key: str) -> float:
     part.metrics = [copy.copy(evaluator.metrics[0])]
     part.metrics[0].results = list(results)
     return float(evaluate_so_far(part, len(results))[key])
+
+
+def build_validation(args: argparse.Namespace) -> CandidateValidation:
+    """Builds what scores paths; nothing is recorded."""
+    config = load_config(args)
+    config.launcher = 'none'
+    config.load_from = args.checkpoint
+    config.log_level = 'WARNING'
+    config.val_cfg.worker = True
+    runner = Runner.from_cfg(config)
+    runner.call_hook('before_run')
+    return runner.val_loop.validation
 
 
 def fill_table(args: argparse.Namespace, rows: list[dict]) -> None:

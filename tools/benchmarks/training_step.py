@@ -9,7 +9,7 @@ counts what a step does.
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -51,7 +51,9 @@ def parse_args() -> argparse.Namespace:
         help='choices for each block',
     )  # fmt: skip
     parser.add_argument(
-        '--amp', action='store_true', help='automatic mixed precision'
+        '--amp',
+        choices=['float16', 'bfloat16'],
+        help='automatic mixed precision; a CPU has bfloat16 alone',
     )
     parser.add_argument('--channels-last', action='store_true')
     add_measuring_options(parser, rounds=20)
@@ -106,9 +108,7 @@ def build_case(
     model = model.to(device=args.device, memory_format=layout).train()
     settings = ConfigDict(config.optim_wrapper)
     if args.amp:
-        settings.type = 'AmpOptimWrapper'
-        if args.device == 'cpu':
-            settings.dtype = 'bfloat16'
+        settings.update(type='AmpOptimWrapper', dtype=args.amp)
     settings.setdefault('type', 'OptimWrapper')
     return model, build_optim_wrapper(model, settings)
 
@@ -147,13 +147,15 @@ def megabytes(model: BaseModel, wrapper: OptimWrapper) -> float:
     return sum(t.nbytes for t in (*params, *grads, *state)) / 1e6
 
 
-def peak_megabytes(run: Callable[[], object], args: argparse.Namespace) -> str:
-    """Most memory of a GPU in one step."""
-    if not args.device.startswith('cuda'):
-        return '-'
+def peak_megabytes(case: 'Case') -> float | None:
+    """Most memory of a GPU in one step; other models there do not count."""
+    if not case.args.device.startswith('cuda'):
+        return None
     torch.cuda.reset_peak_memory_stats()
-    run()
-    return f'{torch.cuda.max_memory_allocated() / 1e6:.0f}'
+    before = torch.cuda.memory_allocated()
+    case.step()
+    more = torch.cuda.max_memory_allocated() - before
+    return more / 1e6 + megabytes(case.model, case.wrapper)
 
 
 def build_backbones(
@@ -227,7 +229,7 @@ def main() -> None:
             'tensor operators': work.operators,
             'values they are given, M': work.values,
             'Python calls': work.python_calls,
-            'peak, MB': peak_megabytes(case.step, args),
+            'peak, MB': peak_megabytes(case),
         }
         rows.append(row)
     report(
