@@ -1,5 +1,6 @@
 """Models of configs, built without a Runner."""
 
+import copy
 from collections.abc import Mapping
 
 from mmengine.config import Config
@@ -19,7 +20,8 @@ def build_model(config: Config, backbone: Mapping | None = None) -> nn.Module:
             such as ``dict(type='detnas_mm.DetNASNet', path=...)``.
     """
     init_default_scope(config.get('default_scope') or 'mmdet')
-    model = config.model.copy()
+    # Detectors write into the settings of their heads.
+    model = copy.deepcopy(config.model)
     if backbone is not None:
         kept = {k: model.backbone[k] for k in _KEPT if k in model.backbone}
         model.backbone = kept | dict(backbone)

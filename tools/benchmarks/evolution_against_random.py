@@ -10,11 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from measuring import add_json_option, report
 
 from detnas_mm.command_line import run_command
-from detnas_mm.structures import SearchRecord, Status
+from detnas_mm.structures import Candidate, SearchRecord, best_candidate
 
 ALGORITHMS = ('evolution', 'random')
 SEARCH = Path(__file__).parents[1] / 'search.py'
@@ -33,50 +32,52 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
         default=Path('work_dirs/evolution_against_random'),
         help='folder of the work dirs of the searches',
     )
+    add_json_option(parser)
     return parser.parse_known_args()
 
 
-def search(
-    args: argparse.Namespace, algorithm: str, seed: int, rest: list[str]
-) -> list[float]:
-    """Runs a search; returns the fitness of its candidates in order."""
-    work_dir = args.out / f'{algorithm}_seed{seed}'
+def run_search(
+    args: argparse.Namespace, name: str, seed: int, options: list[str]
+) -> list[Candidate]:
+    """Runs a search to its end, unless it is there; returns its candidates.
+
+    Args:
+        args: ``config``, ``checkpoint``, and ``out``, the folder of all.
+        name: Its work dir has it and the seed.
+        seed: Its seed.
+        options: Further options of `tools/search.py`.
+    """
+    work_dir = args.out / f'{name}_seed{seed}'
     command = [sys.executable, str(SEARCH), args.config, args.checkpoint]
     command += ['--work-dir', str(work_dir), '--resume', '--seed', str(seed)]
-    command += ['--algorithm', algorithm, *rest]
-    subprocess.run(command, check=True)
+    subprocess.run([*command, *options], check=True)
     record = SearchRecord.read(work_dir / 'search_record.jsonl')
-    return [
-        candidate.fitness
-        for candidate in record.candidates
-        if candidate.status is Status.COMPLETE
-    ]
+    return list(record.candidates)
 
 
 def main() -> None:
     args, rest = parse_args()
-    table = Table(title='Best fitness, evolution against random search')
-    for column in ('seed', 'candidates', *ALGORITHMS, 'evolution wins'):
-        table.add_column(column, justify='right')
-    wins = 0
+    rows = []
     for seed in args.seeds:
-        fitness = {
-            algorithm: search(args, algorithm, seed, rest)
-            for algorithm in ALGORITHMS
+        searches = {
+            name: run_search(args, name, seed, ['--algorithm', name, *rest])
+            for name in ALGORITHMS
         }
-        best = {name: max(values) for name, values in fitness.items()}
-        win = best['evolution'] >= best['random']
-        wins += win
-        table.add_row(
-            str(seed),
-            str(len(fitness['evolution'])),
-            *(f'{best[name]:.4f}' for name in ALGORITHMS),
-            'yes' if win else 'no',
-        )
-    Console().print(table)
-    print(
-        f'evolution is at least as good on {wins} of {len(args.seeds)} seeds'
+        best = {
+            name: best_candidate(candidates).fitness
+            for name, candidates in searches.items()
+        }
+        row = {'seed': seed, 'candidates': len(searches['evolution']), **best}
+        row['difference'] = best['evolution'] - best['random']
+        rows.append(row)
+    report(
+        'Best fitness, evolution against random search',
+        rows,
+        args,
+        config=args.config,
     )
+    better = sum(row['difference'] > 0 for row in rows)
+    print(f'evolution is better on {better} of {len(rows)} seeds')
 
 
 if __name__ == '__main__':

@@ -135,17 +135,23 @@ def images_of(one: Candidate, images: int) -> int:
 def compare(
     plain: Sequence[Candidate],
     raced: Sequence[Candidate],
-    landscape: Landscape,
+    images: int,
     bn_share: float,
 ) -> dict[str, float]:
-    """Compares two searches of one seed."""
-    whole = landscape.images
+    """Compares two searches of one seed.
+
+    Args:
+        plain: The candidates without a race.
+        raced: Those with one.
+        images: Images of the search split.
+        bn_share: Images for BN statistics for each one to score.
+    """
     bests = best_candidate(list(plain)), best_candidate(list(raced))
     costs = [
-        np.cumsum([images_of(one, whole) for one in candidates])
+        np.cumsum([images_of(one, images) for one in candidates])
         for candidates in (plain, raced)
     ]
-    with_bn = [cost + bn_share * whole * np.arange(1, 1 + len(cost))
+    with_bn = [cost + bn_share * images * np.arange(1, 1 + len(cost))
                for cost in costs]  # fmt: skip
     until = [int(cost[best.index])
              for cost, best in zip(costs, bests, strict=True)]  # fmt: skip
@@ -161,14 +167,12 @@ def compare(
     }
 
 
-def row_of(name: str, risk: float, results: Sequence[Mapping]) -> dict:
+def row_of(results: Sequence[Mapping]) -> dict:
     """Sums up the seeds of a race."""
     values = {key: [one[key] for one in results] for key in results[0]}
     same = f'{sum(values.pop("same best"))} of {len(results)}'
     at_least = sum(one <= 0 for one in values['regret'])
     row = {
-        'parts': name,
-        'risk': risk,
         'same best': same,
         'at least as good': f'{at_least} of {len(results)}',
         'mean regret': float(np.mean(values.pop('regret'))),
@@ -199,10 +203,10 @@ def main() -> None:
         for risk in args.risk:
             race = Race(parents=args.parents, parts=parts, risk=risk)
             results = [
-                compare(one, run(race, seed), landscape, args.bn_share)
+                compare(one, run(race, seed), landscape.images, args.bn_share)
                 for seed, one in enumerate(plain)
             ]
-            rows.append(row_of(text, risk, results))
+            rows.append({'parts': text, 'risk': risk} | row_of(results))
     report(
         f'Races over {args.seeds} seeds',
         rows,
