@@ -3,8 +3,11 @@
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.nn.parallel import DistributedDataParallel
 
 from detnas_mm.registry import HOOKS
+
+from .unwrap import unwrap
 
 
 @HOOKS.register_module()
@@ -20,4 +23,8 @@ class ChannelsLastHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Changes the format of the weights; features follow them."""
-        runner.model.to(memory_format=torch.channels_last)
+        model = unwrap(runner.model).to(memory_format=torch.channels_last)
+        if isinstance(runner.model, DistributedDataParallel):
+            # Its buckets have the format that the weights had before.
+            wrapper = runner.cfg.get('model_wrapper_cfg')
+            runner.model = runner.wrap_model(wrapper, model)

@@ -1,6 +1,7 @@
 """What each of two processes does in the tests of distributed training."""
 
 import os
+import warnings
 from unittest import mock
 
 import torch
@@ -13,7 +14,7 @@ from torch.distributed.nn.functional import all_reduce
 from toy_training import PathRecorder, UntakenWatch, training_runner
 
 from detnas_mm.compat import init_distributed, setup_compat
-from detnas_mm.engine import BNRecalibrationHook
+from detnas_mm.engine import BNRecalibrationHook, ChannelsLastHook
 from detnas_mm.engine.gradient_averaging import average_taken_gradients
 from detnas_mm.models import find_supernet
 
@@ -95,8 +96,26 @@ def train(rank, folder, port):
             for taken_only in (False, True)
         },
     )
+    result.update(in_channels_last(runner, batch))
     torch.save(result, f'{folder}/rank{rank}.pth')
     distributed.destroy_process_group()
+
+
+def in_channels_last(runner, batch):
+    """Gradients in one memory format and in the other, and what is said."""
+    find_supernet(runner.model).set_path(PATH)
+    plain = copies(gradients(runner.model, batch))
+    runner.model.zero_grad()
+    ChannelsLastHook().before_run(runner)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        changed = copies(gradients(runner.model, batch))
+    return dict(
+        plain=plain,
+        channels_last=changed,
+        wrapped_again=type(runner.model).__name__,
+        said=[str(one.message) for one in said],
+    )
 
 
 def averaged(rank, taken_only):

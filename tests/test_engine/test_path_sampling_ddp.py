@@ -94,6 +94,13 @@ def test_gradients_of_the_taken_choices_alone_are_sent(ranks):
         assert values < sum(one.numel() for one in seeded_model().parameters())
 
 
+def test_gradients_are_exchanged_in_channels_last(ranks):
+    for rank in ranks:
+        assert rank['wrapped_again'] == 'MMDistributedDataParallel'
+        assert not [one for one in rank['said'] if 'strides' in one]
+        assert_close(rank['channels_last'], rank['plain'])
+
+
 def test_bn_in_training_takes_the_batch_of_its_rank(ranks):
     """Statistics are those of the shard, gradients the mean of both."""
     models = [seeded_model() for _ in BATCHES]
