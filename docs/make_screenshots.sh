@@ -38,7 +38,7 @@ Image.open(shot).crop((0, 0, *map(int, size))).save(out)" \
     echo "$OUT/$1.png"
 }
 
-shoot report_wide_light 1280 1900 light
-shoot report_wide_dark 1280 1900 dark
+shoot report_wide_light 1280 3640 light
+shoot report_wide_dark 1280 3640 dark
 shoot report_narrow_light 390 1750 light
 shoot report_narrow_dark 390 1750 dark

@@ -11,6 +11,7 @@ from kit.digits_runs import (
     without_seconds,
 )
 from kit.toy_search import toy_runner
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
@@ -108,6 +109,17 @@ def test_best_json_is_the_fittest_candidate(searched):
         'shuffle': 'grouped',
         **best,
     }
+
+
+def test_best_backbone_is_used_as_it_was_searched(searched):
+    config = searched[0]
+    found = Config.fromfile(f'{config.work_dir}/best_backbone.py')
+    inputs = config.model.data_preprocessor
+    for name, value in found.searched_data_preprocessor.items():
+        assert inputs[name] == value
+    assert {'mean', 'std'} < set(found.searched_data_preprocessor)
+    norm_cfg = config.model.backbone.norm_cfg
+    assert found.searched_backbone.norm_cfg == norm_cfg
 
 
 def test_same_seed_gives_the_same_record(searched, base, tmp_path):

@@ -1,16 +1,27 @@
-"""The notebook runs from its first to its last cell."""
+"""The notebook: its commands, its stored outputs, and a run of all cells.
+
+``pytest -m slow tests/test_tools/test_notebook.py`` runs the cells, too.
+"""
 
 import os
+import runpy
+import shlex
 import sys
+from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from kit.digits_runs import ROOT
+from kit.results import write_best
+
+from detnas_mm.command_line import load_config
 
 nbclient = pytest.importorskip('nbclient')
 nbformat = pytest.importorskip('nbformat')
 pytest.importorskip('ipykernel')
 
-NOTEBOOK = ROOT / 'demo' / 'digits_search.ipynb'
+TOOL = runpy.run_path(str(ROOT / 'demo' / 'execute_notebook.py'))
+NOTEBOOK = TOOL['NOTEBOOK']
 SMALL = """
 SIZES = '--train-images 16 --search-images 8 --test-images 8'
 SIZES += ' --train-crops 2 --val-crops 1'
@@ -21,11 +32,110 @@ DATA, WORK = 'data', 'work'
 """
 
 
+@pytest.fixture
+def notebook():
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name in ('tools', 'configs'):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == 'code']
+
+
+def shown(cells):
+    """All that cells show, as text."""
+    return '\n'.join(str(out) for cell in cells for out in cell.outputs)
+
+
+def images(cells):
+    outputs = [out for cell in cells for out in cell.outputs]
+    return [out for out in outputs if 'image/png' in out.get('data', {})]
+
+
+class Shell:
+    """Takes commands, and runs none."""
+
+    def __init__(self, names):
+        self.names = names
+        self.commands = []
+
+    def system(self, command):
+        command = command.format_map(self.names).partition(' 2>&1')[0]
+        python, w, ignore, *arguments = shlex.split(command)
+        assert (python, w, ignore) == (sys.executable, '-W', 'ignore')
+        self.commands.append(arguments)
+
+
+def commands_of(notebook):
+    """The commands of all cells, up to the one that needs their results."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    names = {}
+    shell = Shell(names)
+    names['get_ipython'] = lambda: shell
+    for cell in code_cells(notebook):
+        if 'display(' in cell.source:
+            return shell.commands
+        exec(TransformerManager().transform_cell(cell.source), names)
+    raise AssertionError('no cell shows a figure')
+
+
+def parsed(tool, *arguments):
+    """The arguments of a tool, as it reads them."""
+    with patch.object(sys, 'argv', [tool, *arguments]):
+        return runpy.run_path(tool)['parse_args']()
+
+
+def test_cells_are_commands_that_the_tools_take(notebook, folder):
+    digits, train, search, report = commands_of(notebook)
+    assert Path(digits[0]).name == 'digits.py'
+    data = parsed(*digits).out
+    args = parsed(*train)
+    config = load_config(args)
+    for part in ('train', 'val'):
+        root = config[f'{part}_dataloader'].dataset.data_root
+        assert root == f'{data}/'
+    last = f'{args.work_dir}/epoch_{config.train_cfg.max_epochs}.pth'
+    args = parsed(*search)
+    assert args.checkpoint == last
+    config = load_config(args)
+    assert config.val_cfg.type == 'detnas_mm.EvolutionSearchLoop'
+    assert parsed(*report).work_dirs == [Path(args.work_dir)]
+
+
+def test_outputs_are_those_of_the_cells(notebook):
+    """Else: python demo/execute_notebook.py."""
+    digest = TOOL['sources_digest'](notebook)
+    assert notebook.metadata[TOOL['DIGEST']] == digest
+    cells = code_cells(notebook)
+    assert len(images(cells)) == 3
+    text = shown(cells)
+    assert 'Search [' in text
+    assert 'Epoch(val)' in text
+    for machine in (ROOT, sys.prefix, sys.base_prefix, '/root/', '/home/'):
+        assert str(machine) not in text
+    assert NOTEBOOK.stat().st_size < 500_000
+
+
+def test_config_that_is_shown_is_as_searches_write_it(notebook, tmp_path):
+    (output,) = code_cells(notebook)[-1].outputs
+    of_notebook, written = {}, {}
+    exec(output.text, of_notebook)
+    exec(write_best(tmp_path).read_text(), written)
+    assert set(of_notebook) == set(written)
+    keys = set(written['searched_backbone'])
+    assert set(of_notebook['searched_backbone']) == keys
+
+
 @pytest.mark.slow
-def test_notebook_searches_and_shows_the_result(tmp_path, monkeypatch):
-    for folder in ('tools', 'configs'):
-        (tmp_path / folder).symlink_to(ROOT / folder)
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+def test_notebook_searches_and_shows_the_result(notebook, folder, monkeypatch):
     (settings,) = [
         cell
         for cell in notebook.cells
@@ -37,19 +147,10 @@ def test_notebook_searches_and_shows_the_result(tmp_path, monkeypatch):
     monkeypatch.setenv(
         'PATH', os.path.dirname(sys.executable) + os.pathsep + os.defpath
     )
-    client = nbclient.NotebookClient(
-        notebook,
-        timeout=300,
-        kernel_name='python3',
-        resources={'metadata': {'path': str(tmp_path)}},
-    )
-    client.execute()
-    outputs = [
-        out for cell in notebook.cells for out in cell.get('outputs', [])
-    ]
-    images = [out for out in outputs if 'image/png' in out.get('data', {})]
-    assert len(images) == 3
-    text = ''.join(str(out) for out in outputs)
+    TOOL['execute'](notebook, folder)
+    cells = code_cells(notebook)
+    assert len(images(cells)) == 3
+    text = shown(cells)
     assert '(1, 32, 32, 32), (1, 64, 16, 16)' in text
     assert 'searched_backbone = dict(' in text
-    assert (tmp_path / 'work' / 'search' / 'report.html').exists()
+    assert (folder / 'work' / 'search' / 'report.html').exists()
