@@ -49,7 +49,11 @@ def line_of(config):
 
 
 def test_nothing_is_said_of_what_is_right(config):
+    before = config.to_dict()
     model = require_inputs(config, PARTS)
+    # MMDetection writes into the settings of a detector; a search, which is
+    # defined by them, would differ from one that is not checked so.
+    assert config.to_dict() == before
     require_pretrained(model, config)
     assert model.backbone.path == (0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
     # What is not needed need not be there.
