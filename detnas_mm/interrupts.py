@@ -43,27 +43,49 @@ def stop_on_signals(hint: str = '', grace: float = 10.0) -> Iterator[None]:
         hint: What the user should know; part of the exception's message.
         grace: Seconds that the block has to end.
     """
-    timers: list[threading.Timer] = []
 
     def stop(signum: int, _: FrameType | None) -> None:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         expect_ended_children()
-        interrupted = Interrupted(signum, hint)
-        timer = threading.Timer(grace, _give_up, [interrupted])
-        timer.daemon = True
-        timer.start()
-        timers.append(timer)
-        raise interrupted
+        raise Interrupted(signum, hint)
 
-    before = {each: signal.signal(each, stop) for each in _SIGNALS}
+    with _end_after(grace, hint):
+        before = {each: signal.signal(each, stop) for each in _SIGNALS}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+@contextmanager
+def _end_after(grace: float, hint: str) -> Iterator[None]:
+    """Ends the process some seconds after a signal, unless the block has.
+
+    A handler of Python's runs only when the main thread comes back from what
+    it calls, which may wait for another machine. The signal is therefore
+    noticed by a thread.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    ended = threading.Event()
+
+    def watch() -> None:
+        with open(reader, 'rb', buffering=0) as signals:
+            while byte := signals.read(1):
+                signum = byte[0]
+                if signum in _SIGNALS and not ended.wait(grace):
+                    _give_up(Interrupted(signum, hint))
+
+    threading.Thread(target=watch, daemon=True).start()
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield
     finally:
-        for timer in timers:
-            timer.cancel()
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        ended.set()
+        signal.set_wakeup_fd(before)
+        os.close(writer)
 
 
 def expect_ended_children() -> None:

@@ -80,6 +80,27 @@ with stop_on_signals('go on by --resume', grace=0.5):
     assert done.returncode == 143
 
 
+def test_a_wait_outside_python_is_ended():
+    """No handler of Python's runs while a library waits for a machine."""
+    program = """
+import ctypes, os, signal, threading
+from detnas_mm.interrupts import stop_on_signals
+libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+send = [os.getpid(), signal.SIGTERM]
+with stop_on_signals('go on by --resume', grace=0.5):
+    threading.Timer(0.5, os.kill, send).start()
+    libc.pthread_mutex_lock(mutex)
+    print('waits', flush=True)
+    libc.pthread_mutex_lock(mutex)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, timeout=50
+    )
+    assert done.stdout == b'waits\n'
+    assert done.stderr == b'\nstopped by SIGTERM; go on by --resume\n'
+    assert done.returncode == 143
+
+
 def test_without_a_signal_nothing_happens():
     before = signal.getsignal(signal.SIGTERM)
     with stop_on_signals():

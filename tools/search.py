@@ -58,7 +58,8 @@ def parse_args() -> argparse.Namespace:
         '--amp',
         action='store_true',
         help='score with automatic mixed precision: float16 on a GPU, '
-        'bfloat16 on a CPU',
+        'bfloat16 on a CPU; --cfg-options val_cfg.fp16=bfloat16 for that on a '
+        'GPU',
     )
     parser.add_argument(
         '--algorithm',

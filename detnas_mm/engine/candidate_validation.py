@@ -18,6 +18,7 @@ from detnas_mm.datasets.kept_batches import (
 from detnas_mm.evaluation import (
     Outcome,
     Raced,
+    autocast_type,
     evaluate_so_far,
     faster_coco,
     float32_predictions,
@@ -73,6 +74,8 @@ class CandidateValidation:
         rungs: Where a race looks at the scores: numbers of batches, each with
             the number of their images.
         metric: Key of the score that it looks at.
+        fp16: Type of mixed precision, where the loop has it and the type is
+            not to be that which MMEngine takes.
 
     Attributes:
         stopwatch: Has the time of the last scoring by part.
@@ -90,6 +93,7 @@ class CandidateValidation:
         cache_bytes: int = 0,
         rungs: Mapping[int, int] = MappingProxyType({}),
         metric: str = '',
+        fp16: bool | str = False,
     ) -> None:
         budget = MemoryBudget(cache_bytes)
         recalibration.prepare(runner, budget)
@@ -103,6 +107,8 @@ class CandidateValidation:
         self.supernet = find_supernet(self.model)
         self.rungs = rungs
         self.metric = metric
+        self.fp16 = fp16
+        self.device_type = next(self.model.parameters()).device.type
         self._evaluators = [val_loop.evaluator]
         self._written: BNStatistics | None = None
         self.stopwatch = Stopwatch()
@@ -138,6 +144,7 @@ class CandidateValidation:
             unrounded(metrics),
             faster_coco(metrics),
             quiet(self.runner),
+            autocast_type(self.fp16, self.device_type),
             float32_predictions(self.model),
             self._preserved_statistics(trials),
         ):

@@ -40,12 +40,26 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
         for dataset in _datasets(loader.get('dataset') or {}):
             _require_files(dataset)
             _require_classes(dataset, f'{part}_dataloader')
-        evaluators = config.get(f'{part}_evaluator') or []
-        if isinstance(evaluators, Mapping):
-            evaluators = [evaluators]
-        for evaluator in evaluators:
+        for evaluator in _evaluators(config, part):
             _require_path(evaluator.get('ann_file'))
     return model
+
+
+def annotation_files(config: Config, parts: Sequence[str]) -> list[str]:
+    """Returns the annotation files that a config names, those that are there.
+
+    Args:
+        config: The config.
+        parts: Whose data, of ``'train'``, ``'val'``, ``'test'``.
+    """
+    named = []
+    for part in parts:
+        loader = config.get(f'{part}_dataloader') or {}
+        datasets = _datasets(loader.get('dataset') or {})
+        named += [_annotations(one) for one in datasets]
+        named += [one.get('ann_file') for one in _evaluators(config, part)]
+    files = {one for one in named if isinstance(one, str)}
+    return sorted(file for file in files if Path(file).is_file())
 
 
 def require_pretrained(model: nn.Module, config: Config) -> None:
@@ -85,6 +99,11 @@ def _datasets(dataset: Mapping) -> Iterator[Mapping]:
     else:
         for one in inside:
             yield from _datasets(one)
+
+
+def _evaluators(config: Config, part: str) -> Sequence[Mapping]:
+    evaluators = config.get(f'{part}_evaluator') or []
+    return [evaluators] if isinstance(evaluators, Mapping) else evaluators
 
 
 def _require_files(dataset: Mapping) -> None:

@@ -10,6 +10,8 @@ from detnas_mm.models import DetNASSupernet
 from detnas_mm.structures import SearchHeader
 from detnas_mm.structures.files import file_digest, text_digest
 
+from .input_checks import annotation_files
+
 # What a score depends on. The rest of a config (logging, schedule, work dir)
 # may change between a search and its continuation.
 _SCORING_KEYS = (
@@ -67,6 +69,8 @@ def build_search_header(
 def scoring_text(config: Config) -> str:
     """Returns what scores depend on in a config, as text.
 
+    The contents of annotation files are part of it, those of images are not.
+
     Args:
         config: The whole config.
     """
@@ -75,7 +79,12 @@ def scoring_text(config: Config) -> str:
     # The Runner gives it to a model that has none of its own.
     if 'data_preprocessor' in settings:
         scoring['data_preprocessor'] = settings['data_preprocessor']
-    scoring['fp16'] = bool((settings.get('val_cfg') or {}).get('fp16'))
+    fp16 = (settings.get('val_cfg') or {}).get('fp16')
+    scoring['fp16'] = fp16 if isinstance(fp16, str) else bool(fp16)
+    scoring['annotations'] = {
+        file: file_digest(file)
+        for file in annotation_files(config, ('train', 'val'))
+    }
     for key in ('train_dataloader', 'val_dataloader'):
         loader = scoring[key] or {}
         scoring[key] = {

@@ -84,7 +84,8 @@ class EvolutionSearchLoop(BaseLoop):
         executor: Settings of the executor, see
             :func:`detnas_mm.engine.search_executors.executor_settings`.
         worker: Whether this process only evaluates, for a search elsewhere.
-        fp16: Whether to run the detector under autocast.
+        fp16: Whether to run the detector under autocast; ``'float16'`` or
+            ``'bfloat16'`` for another type than MMEngine takes.
         chunk: How many candidates share each batch of images, which is read
             once for all of them. They are recorded together.
         cache_gb: Memory of each process for decoded images, in GB; if those
@@ -126,7 +127,7 @@ class EvolutionSearchLoop(BaseLoop):
         launcher: str = 'none',
         executor: Mapping | None = None,
         worker: bool = False,
-        fp16: bool = False,
+        fp16: bool | str = False,
         chunk: int = 1,
         cache_gb: float = 2.0,
     ) -> None:

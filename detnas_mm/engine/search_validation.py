@@ -1,11 +1,12 @@
 """What scores the paths of a search, from the settings of its loop."""
 
+from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, ValLoop
 from torch.utils.data import DataLoader
 
 from detnas_mm.datasets.nested_subsets import nested_subsets, shuffle_batches
-from detnas_mm.evaluation import Race
+from detnas_mm.evaluation import Race, require_precision
 
 from .bn_recalibration_hook import BNRecalibrationHook
 from .candidate_validation import CandidateValidation
@@ -21,7 +22,7 @@ def build_validation(
     metric: str,
     race: Race | None,
     seed: int,
-    fp16: bool,
+    fp16: bool | str,
     cache_gb: float,
 ) -> CandidateValidation:
     """Builds what scores the paths of a search.
@@ -35,12 +36,14 @@ def build_validation(
         race: Drops candidates before they have seen all images, which then
             come in an order of their own.
         seed: Seed of that order.
-        fp16: Whether to run the detector under autocast.
+        fp16: Whether to run the detector under autocast, or in which type.
         cache_gb: Memory for decoded images, in GB.
 
     Raises:
-        ValueError: If a data set is empty, or has too few images.
+        ValueError: If a data set is empty, or has too few images, or if there
+            is no such precision.
     """
+    require_precision(fp16, get_device())
     if not len(dataloader.dataset):
         raise empty_split('val_dataloader')
     with no_empty_split('train_dataloader'):
@@ -51,9 +54,10 @@ def build_validation(
         rungs = nested_subsets(dataloader, race.parts)
     return CandidateValidation(
         runner,
-        ValLoop(runner, dataloader, evaluator, fp16),
+        ValLoop(runner, dataloader, evaluator, bool(fp16)),
         recalibration,
         cache_bytes=int(cache_gb * 1e9),
         rungs=rungs,
         metric=metric,
+        fp16=fp16,
     )

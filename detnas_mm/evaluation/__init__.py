@@ -16,7 +16,11 @@ from .local import (
     one_by_one,
 )
 from .peer import serve
-from .precision import float32_predictions
+from .precision import (
+    autocast_type,
+    float32_predictions,
+    require_precision,
+)
 from .race import Race
 from .ray import RayEvaluator
 from .ray_cluster import RaySettings, require_ray
@@ -43,7 +47,9 @@ __all__ = [
     'connect',
     'evaluate_so_far',
     'faster_coco',
+    'autocast_type',
     'float32_predictions',
+    'require_precision',
     'job_rank',
     'judge',
     'one_by_one',

@@ -1,4 +1,4 @@
-"""Predictions of mixed precision, as metrics can read them."""
+"""Mixed precision: its type, and predictions that metrics can read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,47 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-_HALF = (torch.float16, torch.bfloat16)
+_TYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
+_HALF = tuple(_TYPES.values())
+
+
+def require_precision(fp16: bool | str, device: str) -> None:
+    """Checks the mixed precision that is asked for.
+
+    Args:
+        fp16: Whether there is any, or its type.
+        device: The type of the device.
+
+    Raises:
+        ValueError: If there is no such type, or not on the device.
+    """
+    types = ['bfloat16'] if device == 'cpu' else list(_TYPES)
+    if isinstance(fp16, str) and fp16 not in types:
+        raise ValueError(
+            f'mixed precision on {device} is one of {", ".join(types)}, got '
+            f'{fp16!r}'
+        )
+
+
+@contextmanager
+def autocast_type(fp16: bool | str, device: str) -> Iterator[None]:
+    """Sets the type that autocast takes where none is given.
+
+    MMEngine's validation gives none.
+
+    Args:
+        fp16: The type, or anything else to leave it as it is.
+        device: The type of the device.
+    """
+    if not isinstance(fp16, str):
+        yield
+        return
+    before = torch.get_autocast_dtype(device)
+    torch.set_autocast_dtype(device, _TYPES[fp16])
+    try:
+        yield
+    finally:
+        torch.set_autocast_dtype(device, before)
 
 
 @contextmanager

@@ -131,14 +131,17 @@ class RayEvaluator:
     def _next_paths(self, worker: Worker) -> list[Path]:
         """Takes what a worker does next from what waits.
 
-        A second try is for itself.
+        A second try is for itself, and so is what a worker was lost over: the
+        others that it had are not to fail with it.
         """
         paths: list[Path] = []
         for path in list(self._waiting):
             failed_on = self._tries.failed_on(path)
-            if failed_on is None:
+            if failed_on is None and not self._losses[path]:
                 paths.append(path)
-            elif self._workers.may_try_again(worker, failed_on):
+            elif failed_on is None or self._workers.may_try_again(
+                worker, failed_on
+            ):
                 paths = paths or [path]
                 break
             if len(paths) == self.settings.chunk:

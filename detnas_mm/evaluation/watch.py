@@ -20,6 +20,7 @@ POLL_SECONDS = 0.05
 _BEAT_SECONDS = 1.0
 # An error that the main thread does not heed ends the process.
 _GRACE_SECONDS = 30.0
+_WATCHDOG_SECONDS = 1.0
 
 
 class JobError(RuntimeError):
@@ -91,7 +92,9 @@ class Watch:
         self._guard = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._turns = 0
         self._thread.start()
+        threading.Thread(target=self._run_watchdog, daemon=True).start()
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:
@@ -120,6 +123,7 @@ class Watch:
         next_beat = time.monotonic()
         try:
             while not self._ended.wait(POLL_SECONDS):
+                self._turns += 1
                 self._poll()
                 if time.monotonic() >= next_beat:
                     next_beat = time.monotonic() + _BEAT_SECONDS
@@ -128,6 +132,27 @@ class Watch:
             self._fail(JobError('the connection to rank 0 was lost'))
         except Exception as error:
             self._fail(error)
+
+    def _run_watchdog(self) -> None:
+        """Ends the process should the watch itself wait for ever.
+
+        That is so when the machine of rank 0 freezes or leaves the network:
+        the connection is there, and nothing answers. Seconds are counted one
+        by one, so that none count while this process is stopped.
+        """
+        seen, silent = -1, 0
+        limit = self._limits.patience + _GRACE_SECONDS
+        while not self._ended.wait(_WATCHDOG_SECONDS):
+            silent = silent + 1 if seen == self._turns else 0
+            seen = self._turns
+            if silent * _WATCHDOG_SECONDS > limit:
+                print(
+                    f'error: rank 0 has not answered for {limit:g} s: its '
+                    'machine hangs, or the network; go on with --resume',
+                    file=sys.stderr,
+                    flush=True,
+                )
+                os._exit(2)
 
     def _fail(self, error: Exception) -> None:
         with self._guard:

@@ -4,6 +4,7 @@ import json
 from copy import deepcopy
 from pathlib import Path
 
+import pytest
 from kit.digits_runs import (
     read_candidates,
     run_search,
@@ -203,3 +204,10 @@ def test_search_in_mixed_precision(base, tmp_path):
     config.val_cfg.update(fp16=True, generations=1)
     candidates = run_search(config)
     assert {one['status'] for one in candidates} == {'complete'}
+
+
+def test_precision_that_the_device_does_not_have(base, tmp_path):
+    config = search_config(base, tmp_path)
+    config.val_cfg.update(fp16='float16', generations=1)
+    with pytest.raises(ValueError, match="one of bfloat16, got 'float16'"):
+        run_search(config)

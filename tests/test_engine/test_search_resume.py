@@ -272,23 +272,24 @@ def test_digits_search_of_another_config_is_refused(searched, base):
 
 def header_difference(base, work_dir, key, value):
     """What the records of two searches say that differs."""
+    first = header(base, work_dir, {})
+    return first.difference(header(base, work_dir, {key: value}))
+
+
+def header(base, work_dir, change):
+    """What defines a search whose config is changed."""
     space = get_search_space('tiny')
-    headers = []
-    for change in ({}, {key: value}):
-        config = search_config(base, work_dir)
-        config.merge_from_dict(change)
-        headers.append(
-            build_search_header(
-                config,
-                checkpoint=config.load_from,
-                supernet=SimpleNamespace(search_space=space, shuffle=''),
-                constraint=Constraint(space, Bounds()),
-                algorithm={},
-                metric='mAP',
-                seed=0,
-            )
-        )
-    return headers[0].difference(headers[1])
+    config = search_config(base, work_dir)
+    config.merge_from_dict(change)
+    return build_search_header(
+        config,
+        checkpoint=config.load_from,
+        supernet=SimpleNamespace(search_space=space, shuffle=''),
+        constraint=Constraint(space, Bounds()),
+        algorithm={},
+        metric='mAP',
+        seed=0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -305,6 +306,22 @@ def header_difference(base, work_dir, key, value):
 def test_what_scores_depend_on_defines_a_search(base, tmp_path, key, value):
     difference = header_difference(base, tmp_path, key, value)
     assert difference.startswith(f'config.{key}')
+
+
+def test_edited_annotations_make_another_search(base, tmp_path):
+    """Scores from different data do not go into one record."""
+    content = json.loads(
+        Path(search_config(base, tmp_path).val_evaluator.ann_file).read_text()
+    )
+    headers = []
+    for number in range(2):
+        content['annotations'] = content['annotations'][number:]
+        file = tmp_path / 'search.json'
+        file.write_text(json.dumps(content))
+        change = {'val_evaluator.ann_file': str(file)}
+        headers.append(header(base, tmp_path, change))
+    difference = headers[0].difference(headers[1])
+    assert difference.startswith(f'config.annotations.{file}')
 
 
 @pytest.mark.parametrize(

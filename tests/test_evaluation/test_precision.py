@@ -5,7 +5,11 @@ import torch
 from kit.detectors import build_detector, detection_batch
 from torch import nn
 
-from detnas_mm.evaluation import float32_predictions
+from detnas_mm.evaluation import (
+    autocast_type,
+    float32_predictions,
+    require_precision,
+)
 from detnas_mm.models import find_supernet
 
 
@@ -37,3 +41,24 @@ def test_what_is_no_prediction_stays():
     half = [torch.ones(2, dtype=torch.bfloat16)]
     with float32_predictions(model):
         assert model(half)[0].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])
+def test_type_of_mixed_precision_holds_inside_alone(device):
+    before = torch.get_autocast_dtype(device)
+    for name in ('float16', 'bfloat16'):
+        with autocast_type(name, device):
+            assert torch.get_autocast_dtype(device) == getattr(torch, name)
+        assert torch.get_autocast_dtype(device) == before
+    with autocast_type(True, device):
+        assert torch.get_autocast_dtype(device) == before
+
+
+def test_types_of_mixed_precision():
+    for device in ('cpu', 'cuda'):
+        for fp16 in (False, True, 'bfloat16'):
+            require_precision(fp16, device)
+    require_precision('float16', 'cuda')
+    for fp16, device in (('float16', 'cpu'), ('bf16', 'cuda')):
+        with pytest.raises(ValueError, match=f"bfloat16, got '{fp16}'"):
+            require_precision(fp16, device)

@@ -172,6 +172,27 @@ def test_a_machine_that_stays_sick_is_named_and_gets_no_work(
     assert 'it gets no more of them; look at the GPU' in caplog.messages[1]
 
 
+def test_a_path_that_ends_workers_fails_alone(evaluate, caplog):
+    """Not with those of which it shared the batches."""
+
+    class Deadly(StandInRay):
+        """Workers die over one path."""
+
+        def get(self, task):
+            result = task.run()
+            (worker,) = [a for a in self.actors if a not in self.killed]
+            if worker.seen and PATHS[1] in worker.seen[-1]:
+                raise OSError('out of memory')
+            return result
+
+    paths = PATHS[:4]
+    first, deadly, *rest = evaluate(
+        Deadly(sick=0, machines=(FINE,)), paths, chunk=4
+    )
+    assert deadly.error.startswith('3 workers in a row')
+    assert all(one.error is None for one in (first, *rest))
+
+
 def test_a_second_try_is_that_of_another_worker(evaluate):
     cluster = StandInRay(sick=0)
     evaluate(cluster)

@@ -148,6 +148,7 @@ def validation_of_part(
         cache_bytes=2 * 10**9,
         rungs=rungs,
         metric=loop.metric,
+        fp16=loop.validation.fp16,
     )
     return validation, ((images, np.inf),)
 

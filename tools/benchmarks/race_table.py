@@ -101,7 +101,10 @@ def fill_table(args: argparse.Namespace, rows: list[dict]) -> None:
                 [
                     score_of_part(
                         evaluator,
-                        [results[i] for i in order[: round(one * images)]],
+                        [
+                            results[i]
+                            for i in order[: max(1, round(one * images))]
+                        ],
                         loop.metric,
                     )
                     for one in GRID
