@@ -58,10 +58,14 @@ def run(tool, *args, cwd, launcher=()):
 
 def run_here(tool, *args):
     """Runs a tool in this process, without the start of another."""
-    output = io.StringIO()
-    argv = [tool, *map(str, args)]
-    with patch.object(sys, 'argv', argv), redirect_stdout(output):
-        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+    output, file = io.StringIO(), ROOT / 'tools' / tool
+    with (
+        patch.object(sys, 'argv', [tool, *map(str, args)]),
+        # A script finds what lies beside it.
+        patch.object(sys, 'path', [str(file.parent), *sys.path]),
+        redirect_stdout(output),
+    ):
+        runpy.run_path(str(file), run_name='__main__')
     return output.getvalue()
 
 

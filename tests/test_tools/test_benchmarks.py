@@ -8,7 +8,7 @@ from command_lines import (
     RECALIBRATION,
     config_file,
     loading_options,
-    run,
+    run_here,
 )
 
 SEARCH = config_file('retinanet_detnas-search-tiny_fpn_digits')
@@ -18,31 +18,30 @@ def result_of(output):
     return json.loads(output.splitlines()[-1])
 
 
-def test_images_are_read_from_files_and_from_memory(tmp_path):
-    output = run(
+def test_images_are_read_from_files_and_from_memory():
+    output = run_here(
         'benchmarks/image_reading.py',
         *(SEARCH, '--random', 5, '--shape', 64, 96),
         *('--workers', 0, '--rounds', 1),
-        cwd=tmp_path,
     )
     rows = result_of(output)['rows']
     assert [row['from'] for row in rows] == ['files, 0 workers', 'memory']
     assert result_of(output)['kept_gb'] > 0
 
 
-def test_legality_is_checked_in_each_space(tmp_path):
-    output = run('benchmarks/legality_checks.py', '--rounds', 1, cwd=tmp_path)
+def test_legality_is_checked_in_each_space():
+    output = run_here('benchmarks/legality_checks.py', '--rounds', 1)
     assert len(result_of(output)['rows']) == 4
 
 
 def test_races_are_simulated_from_real_scores(digits, supernet, tmp_path):
-    output = run(
+    output = run_here(
         'benchmarks/race.py',
         *(SEARCH, supernet, '--candidates', 5, '--seeds', 2),
+        *('--table', tmp_path / 'table.json'),
         *('--generations', 2, '--population', 6, '--parents', 2),
         *('--cfg-options', *loading_options(digits, 'train', 'val')),
         *(*RECALIBRATION, *ALL_BOXES),
-        cwd=tmp_path,
     )
     result = result_of(output)
     assert result['paths_on_parts'] == 5

@@ -3,17 +3,16 @@
 import json
 
 import pytest
-from command_lines import run
+from command_lines import run_here
 from kit.digits_runs import CONFIGS
 
 
-def test_the_parts_of_a_candidate_make_up_the_whole(tmp_path):
-    output = run(
+def test_the_parts_of_a_candidate_make_up_the_whole():
+    output = run_here(
         'benchmarks/candidate_evaluation.py',
         CONFIGS / 'digits/retinanet_detnas-search-tiny_fpn_digits.py',
         *('--random', 20, '--shape', 64, 64, '--device', 'cpu'),
         *('--rounds', 1, '--spread', 100),
-        cwd=tmp_path,
     )
     result = json.loads(output.splitlines()[-1])
     assert (result['images_for_bn'], result['images_for_score']) == (2, 20)

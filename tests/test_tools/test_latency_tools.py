@@ -95,7 +95,7 @@ def test_images_per_second_and_parts():
     assert '64 x 96, batch 1, threads: 1' in printed
     rows = dict(re.findall(r'│ (\S.*?) +│ +([\d.]+) │', printed))
     assert len(rows) == 1 + 10 + 2
-    assert 'block 3, xception' in rows
+    assert 'block 2.2, xception' in rows
     assert {'stem', 'neck', 'rest'} <= set(rows)
     assert np.all(np.array(list(map(float, rows.values()))) > 0)
 

@@ -2,17 +2,16 @@
 
 import json
 
-from command_lines import run
+from command_lines import run_here
 from kit.digits_runs import CONFIGS
 
 
-def test_a_step_does_nothing_for_choices_that_are_not_taken(tmp_path):
-    output = run(
+def test_a_step_does_nothing_for_choices_that_are_not_taken():
+    output = run_here(
         'benchmarks/training_step.py',
         CONFIGS / 'digits/retinanet_detnas-supernet-tiny_fpn_digits.py',
         *('--shape', 64, 64, '--rounds', 1, '--device', 'cpu'),
         *('--choices', 4, 16),
-        cwd=tmp_path,
     )
     subnet, four, sixteen = json.loads(output.splitlines()[-1])['rows']
     for supernet in (four, sixteen):
