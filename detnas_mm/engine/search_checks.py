@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from detnas_mm.models import load_state_dict, require_matching_keys
+from detnas_mm.structures import SearchRecord
 
 from .bn_recalibration_hook import BNRecalibrationHook
 from .unwrap import unwrap
@@ -33,7 +34,7 @@ def require_new_record(
     """
     if resume and overwrite:
         raise ValueError('`resume` and `overwrite` exclude each other')
-    if path.exists() and not resume and not overwrite:
+    if _holds_search(path) and not resume and not overwrite:
         raise FileExistsError(
             f'{path.parent} already holds a search; go on with it by '
             '--resume, drop it by --overwrite, or use another --work-dir'
@@ -42,6 +43,16 @@ def require_new_record(
         logger.warning(
             f'Nothing to resume in {path.parent}: the search starts anew'
         )
+
+
+def _holds_search(path: Path) -> bool:
+    """Whether there is a record, and something in it besides its header."""
+    if not path.exists():
+        return False
+    try:
+        return bool(SearchRecord.read(path).candidates)
+    except ValueError:
+        return True
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .candidate import Candidate
 from .differences import differences
-from .files import flush_folder, text_digest
+from .files import flush_folder, text_digest, write_atomically
 from .json_lines import append_line, parse_line, whole_lines
 
 # The digests say whether checkpoint and config are the same; where a file
@@ -139,7 +139,9 @@ class SearchRecord:
         Args:
             path: The file.
             header: What the search is defined by.
-            overwrite: Whether to begin anew what the file holds.
+            overwrite: Whether to begin anew; what the file holds is kept in
+                a copy beside it, ``.bak``. A record without candidates is
+                begun anew in any case.
 
         Raises:
             ValueError: If the file is the record of another search, or
@@ -151,10 +153,15 @@ class SearchRecord:
         record._lock()
         try:
             if overwrite:
-                os.truncate(record._file, 0)
+                record._move_to_copy()
             record._write_header_if_new(header)
             size = record._load()
             difference = record.header.difference(header)
+            if difference is not None and not record.candidates:
+                os.truncate(record._file, 0)
+                record._write_header_if_new(header)
+                size = record._load()
+                difference = None
             if difference is not None:
                 raise ValueError(
                     f'{record.path} is the record of another search: '
@@ -226,6 +233,14 @@ class SearchRecord:
         # killed search: they must not hold its lock.
         this = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _close(this()))
+
+    def _move_to_copy(self) -> None:
+        content = self.path.read_bytes()
+        # Else a second try would replace what was found by nothing.
+        if len(whole_lines(content)[0]) > 1:
+            copy = self.path.with_suffix(f'{self.path.suffix}.bak')
+            write_atomically(copy, content)
+        os.truncate(self._file, 0)
 
     def _write_header_if_new(self, header: SearchHeader) -> None:
         """Writes the header into a file that has no whole line yet."""

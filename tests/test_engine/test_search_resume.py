@@ -127,6 +127,15 @@ def test_an_existing_search_is_not_overwritten(whole):
     assert (whole / RECORD).read_bytes() == before
 
 
+def test_a_search_that_scored_nobody_is_none(tmp_path):
+    """After a wrong setting the right one needs no flag."""
+    with pytest.raises(ValueError, match='gives no'):
+        toy_runner(tmp_path, metric='no_such').val()
+    assert (tmp_path / RECORD).exists()
+    toy_runner(tmp_path).val()
+    assert len(read_candidates(tmp_path)) == 12
+
+
 def test_an_existing_search_is_overwritten_when_that_is_wanted(part):
     """Another search begins, and nothing of the old one is left."""
     (part / PENDING).write_text('of the old search')

@@ -267,6 +267,25 @@ def test_overwritten_the_record_begins_anew(path):
     assert again.candidates == [candidate(0)]
 
 
+def test_what_is_overwritten_stays_in_a_copy(path):
+    """Also when the second try follows a first one that found nothing."""
+    before = path.read_bytes()
+    for seed in (1, 2):
+        SearchRecord.open(path, header(seed=seed), overwrite=True).close()
+    assert SearchRecord.read(path).header == header(seed=2)
+    assert path.with_name(f'{path.name}.bak').read_bytes() == before
+
+
+def test_a_record_without_candidates_is_begun_anew(tmp_path):
+    """Its search ended before it had scored any: a wrong metric, say."""
+    path = tmp_path / 'record.jsonl'
+    SearchRecord.open(path, HEADER).close()
+    with SearchRecord.open(path, header(seed=1)) as record:
+        record.append(candidate(0))
+    assert SearchRecord.read(path).header == header(seed=1)
+    assert SearchRecord.read(path).candidates == [candidate(0)]
+
+
 def test_a_record_in_use_is_not_overwritten(path):
     before = path.read_bytes()
     with (
