@@ -21,6 +21,18 @@ SEARCH = Path(__file__).parents[1] / 'search.py'
 
 def parse_args() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    add_search_options(parser, out='work_dirs/evolution_against_random')
+    add_json_option(parser)
+    return parser.parse_known_args()
+
+
+def add_search_options(parser: argparse.ArgumentParser, out: str) -> None:
+    """Adds the options of searches over several seeds.
+
+    Args:
+        parser: The parser.
+        out: Where their work dirs are by default.
+    """
     parser.add_argument('config', help='config of the search')
     parser.add_argument('checkpoint', help='checkpoint of the supernet')
     parser.add_argument(
@@ -29,11 +41,9 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         '--out',
         type=Path,
-        default=Path('work_dirs/evolution_against_random'),
+        default=Path(out),
         help='folder of the work dirs of the searches',
     )
-    add_json_option(parser)
-    return parser.parse_known_args()
 
 
 def run_search(

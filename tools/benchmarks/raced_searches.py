@@ -6,9 +6,8 @@ such as `--cfg-options val_cfg.generations=8`.
 """
 
 import argparse
-from pathlib import Path
 
-from evolution_against_random import run_search
+from evolution_against_random import add_search_options, run_search
 from measuring import add_json_option, report
 from race import compare, row_of
 
@@ -17,19 +16,11 @@ from detnas_mm.command_line import run_command
 
 def parse_args() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument('config', help='config of the search')
-    parser.add_argument('checkpoint', help='checkpoint of the supernet')
+    add_search_options(parser, out='work_dirs/raced_searches')
     parser.add_argument('--images', type=int, required=True,
                         help='images of the search split')  # fmt: skip
     parser.add_argument('--bn-images', type=int, required=True,
                         help='images for BN statistics')  # fmt: skip
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument(
-        '--out',
-        type=Path,
-        default=Path('work_dirs/raced_searches'),
-        help='folder of the work dirs of the searches',
-    )
     add_json_option(parser)
     return parser.parse_known_args()
 
