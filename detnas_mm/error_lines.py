@@ -32,6 +32,10 @@ _MAKERS = {
         f'{_TOOLS}/imagenet_search_split.py {{root}}'
     ),
 }
+_HOW_TO_GET_COCO = (
+    '; COCO is downloaded as in https://mmdetection.readthedocs.io/en/latest/'
+    'user_guides/dataset_prepare.html'
+)
 # A file in one of the folders that a data root has: the root, and the rest.
 _IN_ROOT = r'(.*)/((?:annotations|classification|meta|VOC20\d\d)(?:/.*)?)'
 # A full disk, a used-up quota, a disk that has become read-only.
@@ -94,6 +98,7 @@ def missing_file(file: str) -> str:
         f'no such file or folder: {file}; set the data_root of its data set '
         'in the config, or by --cfg-options such as '
         'train_dataloader.dataset.data_root=DIR, to where your data are'
+        f'{_HOW_TO_GET_COCO if Path(root).name == "coco" else ""}'
     )
 
 

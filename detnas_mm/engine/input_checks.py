@@ -1,5 +1,7 @@
 """What is wrong with a config, said before MMEngine prints all of it."""
 
+import difflib
+import inspect
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +17,8 @@ from detnas_mm.models.checkpoint import require_matching_pretrained
 from detnas_mm.registry import HOOKS, LOOPS
 
 _OURS = 'detnas_mm.'
+# What MMEngine itself takes out of the settings of a hook or loop.
+_SETTINGS_OF_MMENGINE = ('type', 'priority', '_scope_')
 # Larger annotation files take seconds to read.
 _READ_BYTES = 50_000_000
 
@@ -86,9 +90,27 @@ def _require_known_types(config: Config) -> None:
     for used, registry in ((hooks, HOOKS), (loops, LOOPS)):
         for settings in used:
             name = str((settings or {}).get('type', ''))
-            known = registry.module_dict
-            if name.startswith(_OURS) and name[len(_OURS) :] not in known:
+            if not name.startswith(_OURS):
+                continue
+            found = registry.module_dict.get(name[len(_OURS) :])
+            if found is None:
                 raise ValueError(unknown_name(name, registry.name))
+            _require_known_settings(settings, found)
+
+
+def _require_known_settings(settings: Mapping, found: type) -> None:
+    known = list(inspect.signature(found).parameters)
+    for key in settings:
+        if key not in (*known, *_SETTINGS_OF_MMENGINE):
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = (
+                f'did you mean {close[0]}?'
+                if close
+                else (f'it has {", ".join(known)}')
+            )
+            raise ValueError(
+                f'{settings["type"]} has no setting {key!r}, {hint}'
+            )
 
 
 def _datasets(dataset: Mapping) -> Iterator[Mapping]:

@@ -116,3 +116,18 @@ def test_classes_that_are_not_those_of_the_file(config):
     # Those of COCO, where none are given.
     del dataset['metainfo']
     assert "'person' is not among" in line_of(config)
+
+
+def test_setting_that_a_loop_or_hook_does_not_have(config):
+    config.val_cfg = dict(
+        type='detnas_mm.EvolutionSearchLoop', metric='x', generation=1
+    )
+    assert line_of(config) == (
+        "detnas_mm.EvolutionSearchLoop has no setting 'generation', did you "
+        'mean generations?'
+    )
+    config.val_cfg = dict(type='ValLoop')
+    config.custom_hooks = [
+        dict(type='detnas_mm.BNRecalibrationHook', colour=1, priority='LOW')
+    ]
+    assert "no setting 'colour', it has num_images" in line_of(config)
