@@ -4,6 +4,7 @@ import difflib
 import errno
 import re
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 # Where MMEngine builds what a config describes.
@@ -117,8 +118,31 @@ def unknown_name(name: str, registry: str) -> str:
         for registry in (MODELS, HOOKS, LOOPS, CHOICE_BLOCKS)
         for one in registry.module_dict
     ]
-    close = difflib.get_close_matches(name, known, n=2, cutoff=0.75)
-    hint = f'did you mean {" or ".join(close)}?' if close else (
-        'is it spelled right, and is its module in `custom_imports`?'
-    )  # fmt: skip
+    hint = suggestion(
+        name,
+        known,
+        'is it spelled right, and is its module in `custom_imports`?',
+        most=2,
+        cutoff=0.75,
+    )
     return f'{name!r} is not in the registry {registry}: {hint}'
+
+
+def suggestion(
+    name: str,
+    known: Sequence[str],
+    otherwise: str,
+    most: int = 1,
+    cutoff: float = 0.6,
+) -> str:
+    """Asks whether a name that is close was meant.
+
+    Args:
+        name: A name that is not known.
+        known: Those that are.
+        otherwise: What to say if none is close.
+        most: Most of them that are named.
+        cutoff: How close they must be, from 0 to 1.
+    """
+    close = difflib.get_close_matches(name, known, n=most, cutoff=cutoff)
+    return f'did you mean {" or ".join(close)}?' if close else otherwise

@@ -1,6 +1,5 @@
 """What is wrong with a config, said before MMEngine prints all of it."""
 
-import difflib
 import inspect
 import json
 import os
@@ -11,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 
-from detnas_mm.error_lines import missing_file, unknown_name
+from detnas_mm.error_lines import missing_file, suggestion, unknown_name
 from detnas_mm.models import build_model
 from detnas_mm.models.checkpoint import require_matching_pretrained
 from detnas_mm.registry import HOOKS, LOOPS
@@ -102,12 +101,7 @@ def _require_known_settings(settings: Mapping, found: type) -> None:
     known = list(inspect.signature(found).parameters)
     for key in settings:
         if key not in (*known, *_SETTINGS_OF_MMENGINE):
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = (
-                f'did you mean {close[0]}?'
-                if close
-                else (f'it has {", ".join(known)}')
-            )
+            hint = suggestion(key, known, f'it has {", ".join(known)}')
             raise ValueError(
                 f'{settings["type"]} has no setting {key!r}, {hint}'
             )
