@@ -8,6 +8,7 @@ from mmengine.config import Config
 from detnas_mm.cost import Constraint
 from detnas_mm.models import DetNASSupernet
 from detnas_mm.structures import SearchHeader
+from detnas_mm.structures.config_text import imported_modules
 from detnas_mm.structures.files import file_digest, text_digest
 
 from .input_checks import annotation_files
@@ -63,6 +64,7 @@ def build_search_header(
         metric=metric,
         seed=seed,
         shuffle=supernet.shuffle,
+        imports=imported_modules(config),
     )
 
 

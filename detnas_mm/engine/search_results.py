@@ -14,6 +14,8 @@ from detnas_mm.structures import Candidate, pareto_front, space_name
 from detnas_mm.structures.config_text import (
     SupernetSettings,
     backbone_text,
+    imported_modules,
+    imports_text,
     inputs_text,
 )
 from detnas_mm.structures.files import write_atomically
@@ -52,7 +54,6 @@ class SearchResults:
         work_dir: The work dir of the search.
         supernet: What the backbones are found in.
         metric: Key of the metric that is the fitness.
-        imports: Modules that register the choice blocks of an own space.
         minimise: Costs that are low on the Pareto front.
         maximise: Metrics beside the fitness that are high on it. Without
             either there is no front.
@@ -61,7 +62,6 @@ class SearchResults:
     work_dir: Path
     supernet: SupernetSettings
     metric: str
-    imports: str | Sequence[str] = ()
     minimise: Sequence[str] = ()
     maximise: Sequence[str] = ()
 
@@ -128,7 +128,7 @@ class SearchResults:
     def _config(self, candidate: Candidate) -> str:
         space = self.supernet.space
         text = _BACKBONE_CONFIG.format(
-            imports=_custom_imports(self.imports),
+            imports=imports_text(self.supernet.imports),
             metric=self.metric,
             fitness=candidate.fitness,
             macs=candidate.macs / 1e6,
@@ -158,24 +158,16 @@ def build_results(
         minimise: Costs that are low on the Pareto front.
         maximise: Further metrics that are high on it.
     """
+    config = runner.cfg.to_dict()
     return SearchResults(
         work_dir=Path(runner.work_dir),
         supernet=SupernetSettings.from_config(
-            supernet.search_space, supernet.shuffle, runner.cfg.to_dict()
+            supernet.search_space,
+            supernet.shuffle,
+            config,
+            imported_modules(config),
         ),
         metric=metric,
-        imports=runner.cfg.get('custom_imports', {}).get('imports', ()),
         minimise=minimise,
         maximise=maximise,
-    )
-
-
-def _custom_imports(modules: str | Sequence[str]) -> str:
-    if not modules:
-        return ''
-    if isinstance(modules, str):
-        modules = [modules]
-    return (
-        f'custom_imports = dict(\n    imports={list(modules)!r}, '
-        'allow_failed_imports=False)\n'
     )

@@ -1,6 +1,6 @@
 """A searched backbone as lines of a config."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import indent
 
@@ -21,16 +21,22 @@ class SupernetSettings:
             default. SyncBN stays SyncBN: MMEngine makes BN of it where there
             is one process, and with few images on each of several GPUs it
             matters.
+        imports: Modules that register the choice blocks of an own space.
     """
 
     space: SearchSpace
     shuffle: str = 'grouped'
     inputs: Mapping | None = None
     norm_cfg: Mapping | None = None
+    imports: Sequence[str] = ()
 
     @classmethod
     def from_config(
-        cls, space: SearchSpace, shuffle: str, config: object
+        cls,
+        space: SearchSpace,
+        shuffle: str,
+        config: object,
+        imports: Sequence[str] = (),
     ) -> 'SupernetSettings':
         """Takes them out of the config of a search.
 
@@ -38,9 +44,10 @@ class SupernetSettings:
             space: The search space.
             shuffle: Channel shuffle.
             config: The config, or what a record has kept of it.
+            imports: Modules that register the choice blocks.
         """
         if not isinstance(config, Mapping):
-            return cls(space=space, shuffle=shuffle)
+            return cls(space=space, shuffle=shuffle, imports=imports)
         model = _mapping(config.get('model'))
         # mmpretrain has it beside the model, mmdet in it.
         beside = _mapping(config.get('data_preprocessor'))
@@ -50,6 +57,7 @@ class SupernetSettings:
             shuffle=shuffle,
             inputs=_inputs(_mapping(model.get('data_preprocessor')) or beside),
             norm_cfg=norm_cfg or None,
+            imports=imports,
         )
 
 
@@ -69,6 +77,22 @@ def _inputs(preprocessor: Mapping) -> dict:
     if preprocessor.get('rgb_to_bgr'):
         inputs['rgb_to_bgr'] = True
     return inputs
+
+
+def imported_modules(config: Mapping) -> list[str]:
+    """Returns the modules that a config imports before all else."""
+    imports = _mapping(config.get('custom_imports')).get('imports') or ()
+    return [imports] if isinstance(imports, str) else list(imports)
+
+
+def imports_text(modules: Sequence[str]) -> str:
+    """Returns the lines that import modules; none if there are none."""
+    if not modules:
+        return ''
+    return (
+        f'custom_imports = dict(\n    imports={list(modules)!r}, '
+        'allow_failed_imports=False)\n'
+    )
 
 
 def inputs_text(inputs: Mapping) -> str:
@@ -100,7 +124,10 @@ def backbone_text(supernet: SupernetSettings, path: Path) -> str:
 
 
 def model_text(supernet: SupernetSettings, path: Path) -> str:
-    """Returns the ``model = dict(...)`` of a detector with the backbone."""
+    """Returns the ``model = dict(...)`` of a detector with the backbone.
+
+    Before it stand the imports that the backbone needs, if any.
+    """
     lines = []
     if supernet.inputs is not None:
         lines = [
@@ -112,7 +139,7 @@ def model_text(supernet: SupernetSettings, path: Path) -> str:
         f'backbone={backbone_text(supernet, path)},',
         f'neck=dict(in_channels={channels}),',
     ]
-    return f'model = {_dict_text(lines)}\n'
+    return f'{imports_text(supernet.imports)}model = {_dict_text(lines)}\n'
 
 
 def _dict_text(lines: list[str]) -> str:

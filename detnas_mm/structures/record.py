@@ -4,8 +4,8 @@ import fcntl
 import json
 import os
 import weakref
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from .candidate import Candidate
@@ -13,9 +13,9 @@ from .differences import differences
 from .files import flush_folder, text_digest, write_atomically
 from .json_lines import append_line, parse_line, whole_lines
 
-# The digests say whether checkpoint and config are the same; where a file
-# lies does not matter.
-_ONLY_FOR_READERS = ('config', 'checkpoint')
+# The digests say whether checkpoint and config are the same, and the search
+# space names its blocks; where a file lies does not matter.
+_ONLY_FOR_READERS = ('config', 'checkpoint', 'imports')
 # How many differences between two searches are told.
 _SHOWN = 3
 
@@ -37,6 +37,8 @@ class SearchHeader:
         metric: Key of the metric that is the fitness.
         seed: Seed of the search.
         shuffle: Channel shuffle of the supernet.
+        imports: Modules that register the choice blocks of an own space;
+            only for the reader.
         version: Version of the format.
     """
 
@@ -50,6 +52,7 @@ class SearchHeader:
     metric: str
     seed: int
     shuffle: str = 'grouped'
+    imports: Sequence[str] = field(default_factory=list)
     version: int = 1
 
     @property

@@ -260,6 +260,9 @@ def settings_text(settings: Mapping) -> str:
 def use_lines(search: Search, candidate: Candidate) -> str:
     """Returns what to paste into the config of a detector."""
     supernet = SupernetSettings.from_config(
-        search.space, search.header.shuffle, search.header.settings
+        search.space,
+        search.header.shuffle,
+        search.header.settings,
+        search.header.imports,
     )
     return model_text(supernet, search.space.parse(candidate.path))

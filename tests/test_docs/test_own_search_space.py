@@ -13,6 +13,9 @@ from torch import nn
 
 from detnas_mm.models import build_choice_block
 from detnas_mm.registry import CHOICE_BLOCKS
+from detnas_mm.structures import SearchRecord
+from detnas_mm.visualization.data import make_search
+from detnas_mm.visualization.report import use_lines
 
 EXAMPLE = ROOT / 'docs' / 'examples' / 'own_search_space'
 STOCK = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
@@ -36,11 +39,17 @@ def test_own_space_is_trained_searched_and_used(digits, tmp_path, monkeypatch):
     inherit.write_text(
         f"_base_ = ['{STOCK}', 'search/best_backbone.py']\n"
         'model = dict(backbone=_base_.searched_backbone,\n'
+        '    data_preprocessor=_base_.searched_data_preprocessor,\n'
         '    neck=dict(in_channels=_base_.searched_out_channels))\n'
     )
     config = Config.fromfile(inherit)
     assert config.custom_imports.imports == ['inverted_residual']
     assert config.model.neck.in_channels == [24, 48, 96, 192]
+    pasted = tmp_path / 'pasted.py'
+    pasted.write_text(f"_base_ = '{STOCK}'\n" + lines_of_report(tmp_path))
+    pasted = Config.fromfile(pasted)
+    assert pasted.custom_imports == config.custom_imports
+    assert pasted.model == config.model
     init_default_scope('mmdet')
     net = MODELS.build(config.model.backbone).eval()
     result = json.loads((tmp_path / 'search' / 'best.json').read_text())
@@ -50,6 +59,12 @@ def test_own_space_is_trained_searched_and_used(digits, tmp_path, monkeypatch):
     image = torch.randn(1, 3, 224, 224)
     assert best['macs'] == count_macs(net, lambda: net(image)) <= 60e6
     assert best['params'] == count_params(net)
+
+
+def lines_of_report(folder):
+    record = SearchRecord.read(folder / 'search' / 'search_record.jsonl')
+    search = make_search('own', record)
+    return use_lines(search, search.best)
 
 
 def test_block_of_the_page_takes_the_normalisation_of_the_config():
