@@ -10,12 +10,14 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 from detnas_mm.compat import LAUNCHERS
-from detnas_mm.error_lines import error_line
+from detnas_mm.error_lines import error_line, suggestion
 
 # What is read at the top of a config beside the arguments of the Runner.
 _OTHER_SETTINGS = {
+    'activation_checkpointing',
     'compile',
     'custom_imports',
+    'efficient_conv_bn_eval',
     'find_unused_parameters',
     'model_wrapper_cfg',
     'runner_type',
@@ -117,7 +119,10 @@ def refuse_search_config(config: Config) -> None:
 
 
 def _require_effect(config: Config, options: Mapping) -> None:
-    """Refuses to set variables, whose value was copied to where it is used.
+    """Refuses to set what nothing reads.
+
+    That are names that are no setting, and variables of the config file,
+    whose value was copied to where it is used.
 
     Raises:
         ValueError: If an option is one; it names what to set instead.
@@ -128,8 +133,15 @@ def _require_effect(config: Config, options: Mapping) -> None:
     settings = {*inspect.signature(Runner).parameters, *_OTHER_SETTINGS}
     for option in options:
         name = option.partition('.')[0]
-        if name in settings or name not in config:
+        if name in settings:
             continue
+        if name not in config:
+            known = sorted(settings)
+            hint = suggestion(name, known, f'there are {", ".join(known)}')
+            raise ValueError(
+                f'`--cfg-options {option}` has no effect: nothing reads '
+                f'{name}; {hint}'
+            )
         value = config[name]
         users = [
             key

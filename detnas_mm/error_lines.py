@@ -2,13 +2,17 @@
 
 import difflib
 import errno
+import inspect
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 # Where MMEngine builds what a config describes.
 _BUILDER = 'mmengine.registry.build_functions'
+_RUNNER = 'mmengine.runner.runner'
+_UNKNOWN_SETTING = re.compile(r"unexpected keyword argument '(\w+)'")
 # What a tool makes: the end of the path of such a file, from the last folder
 # of its data root on, and the command. The other data sets have a root of
 # any name.
@@ -33,7 +37,7 @@ _MAKERS = {
         f'{_TOOLS}/imagenet_search_split.py {{root}}'
     ),
 }
-_HOW_TO_GET_COCO = (
+HOW_TO_GET_COCO = (
     '; COCO is downloaded as in https://mmdetection.readthedocs.io/en/latest/'
     'user_guides/dataset_prepare.html'
 )
@@ -66,8 +70,8 @@ def error_line(error: BaseException) -> str | None:
         message = str(error.args[0])
         registry = re.search(r'(\S+) registry', message)
         return unknown_name(message.split()[0], registry[1])
-    if source == _BUILDER and isinstance(error, TypeError):
-        return f'{error}; check the setting of that name in the config'
+    if isinstance(error, TypeError):
+        return _wrong_setting(error)
     return None
 
 
@@ -75,6 +79,33 @@ def _raised_in(error: BaseException) -> str:
     """Returns the name of the module that raised an error."""
     frames = list(traceback.walk_tb(error.__traceback__))
     return frames[-1][0].f_globals.get('__name__', '')
+
+
+def _wrong_setting(error: TypeError) -> str | None:
+    """Says which setting of the config is unknown, if that is the error.
+
+    A class may hand on what it does not know itself, so that another one
+    stumbles over it.
+    """
+    unknown = _UNKNOWN_SETTING.search(str(error))
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        built, settings = _built_in(frame)
+        if unknown and unknown[1] in settings:
+            return unknown_setting(built, unknown[1])
+    if _raised_in(error) == _BUILDER:
+        return f'{error}; check the setting of that name in the config'
+    return None
+
+
+def _built_in(frame: FrameType) -> tuple[Callable | None, Mapping]:
+    """Returns what a function of MMEngine builds, and from what settings."""
+    module, local = frame.f_globals.get('__name__'), frame.f_locals
+    if module == _BUILDER and 'obj_cls' in local:
+        return local['obj_cls'], local.get('args') or {}
+    if module == _RUNNER and 'dataloader_cfg' in local:
+        return frame.f_globals['DataLoader'], local['dataloader_cfg']
+    return None, {}
 
 
 def _unwritable(error: OSError) -> str:
@@ -87,8 +118,15 @@ def _unwritable(error: OSError) -> str:
     )
 
 
-def missing_file(file: str) -> str:
-    """Says that a file of the data is not there, and how to get it."""
+def missing_file(
+    file: str, key: str = 'train_dataloader.dataset.data_root'
+) -> str:
+    """Says that a file of the data is not there, and how to get it.
+
+    Args:
+        file: The file.
+        key: The setting of the config that leads to it.
+    """
     found = re.fullmatch(_IN_ROOT, file)
     root, inside = found.groups() if found else (file, '')
     for pattern, command in _MAKERS.items():
@@ -96,10 +134,9 @@ def missing_file(file: str) -> str:
             command = command.format(root=root)
             return f'no such file or folder: {file}; make it by `{command}`'
     return (
-        f'no such file or folder: {file}; set the data_root of its data set '
-        'in the config, or by --cfg-options such as '
-        'train_dataloader.dataset.data_root=DIR, to where your data are'
-        f'{_HOW_TO_GET_COCO if Path(root).name == "coco" else ""}'
+        f'no such file or folder: {file}; set {key} in the config, or by '
+        f'--cfg-options {key}=..., to where your data are'
+        f'{HOW_TO_GET_COCO if Path(root).name == "coco" else ""}'
     )
 
 
@@ -126,6 +163,23 @@ def unknown_name(name: str, registry: str) -> str:
         cutoff=0.75,
     )
     return f'{name!r} is not in the registry {registry}: {hint}'
+
+
+def unknown_setting(built: Callable, name: str) -> str:
+    """Says that a class of the config has no such setting.
+
+    Args:
+        built: The class, or a function that stands in its place.
+        name: The setting.
+    """
+    makers = [one.__init__ for one in getattr(built, '__mro__', ())] or [built]
+    known = {
+        key for one in makers for key in inspect.signature(one).parameters
+    }
+    known -= {'self', 'args', 'kwargs'}
+    known = sorted(known)
+    hint = suggestion(name, known, f'it has {", ".join(known)}')
+    return f'{built.__name__} has no setting {name!r}; {hint}'
 
 
 def suggestion(

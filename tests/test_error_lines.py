@@ -4,10 +4,14 @@ import errno
 import os
 
 import pytest
-from mmengine.registry import MODELS
+from kit.configs import read_config
+from mmengine.config import Config
+from mmengine.registry import MODELS, Registry
+from mmengine.runner import Runner
 
 import detnas_mm.models  # noqa: F401  (the search spaces' own blocks)
 from detnas_mm.error_lines import error_line
+from detnas_mm.models import build_model
 
 
 def line_of(act, *arguments, **settings):
@@ -40,7 +44,7 @@ def build(**settings):
         (dict(path='work/best.json'), ('work/best.json', 'tools/search.py')),
         (
             dict(path='0' * 10, search_space='tiny', frozen=1),
-            ("'frozen'", 'the config'),
+            ("DetNASNet has no setting 'frozen'", 'frozen_stages?'),
         ),
         (
             dict(type='detnas_mm.DetNasNet'),
@@ -53,6 +57,55 @@ def test_what_a_config_gets_wrong_is_named(settings, parts):
     line = line_of(build, **settings)
     for part in parts:
         assert part in line
+
+
+@pytest.mark.parametrize(
+    ('key', 'line'),
+    [
+        (
+            'model.bbox_head.num_clases',
+            "RetinaHead has no setting 'num_clases'; did you mean "
+            'num_classes?',
+        ),
+        (
+            'model.bbox_head.loss_cls.gama',
+            "FocalLoss has no setting 'gama'; did you mean gamma?",
+        ),
+        (
+            'model.backbone.qqq',
+            "DetNASSupernet has no setting 'qqq'; it has frozen_stages, "
+            'init_cfg, norm_cfg, norm_eval, out_indices, search_space, '
+            'shuffle, with_cp',
+        ),
+    ],
+)
+def test_setting_that_a_part_of_a_detector_hands_on(key, line):
+    """Its base class does not know it; nor do we, before it is built."""
+    name = 'digits/retinanet_detnas-supernet-tiny_fpn_digits'
+    config = Config(read_config(name).to_dict())
+    config.merge_from_dict({key: 1})
+    assert line_of(build_model, config) == line
+
+
+def test_setting_of_a_data_loader():
+    loader = dict(
+        dataset=[],
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        batchsize=1,
+    )
+    line = line_of(Runner.build_dataloader, loader)
+    assert line == (
+        "DataLoader has no setting 'batchsize'; did you mean batch_size?"
+    )
+
+
+def test_argument_that_no_config_names_keeps_its_traceback():
+    def stumble(**settings):
+        raise TypeError("f() got an unexpected keyword argument 'other'")
+
+    registry = Registry('part')
+    registry.register_module('stumble', module=stumble)
+    assert line_of(registry.build, dict(type='stumble', known=1)) is None
 
 
 @pytest.mark.parametrize(

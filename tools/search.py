@@ -22,6 +22,7 @@ from detnas_mm.compat import setup_compat
 from detnas_mm.cost import COSTS
 from detnas_mm.engine.input_checks import require_inputs
 from detnas_mm.engine.search_checks import read_supernet, require_new_record
+from detnas_mm.engine.search_header import require_same_config
 from detnas_mm.engine.search_loop import RECORD
 from detnas_mm.evaluation import job_rank
 from detnas_mm.interrupts import Interrupted, stop_on_signals
@@ -152,6 +153,8 @@ def check_inputs(config: Config) -> None:
     read_supernet(model, config.load_from)
     for path in loop.get('paths', ()):
         find_supernet(model).search_space.parse(path)
+    if record.exists() and loop.resume:
+        require_same_config(record, config)
 
 
 def search(config: Config, rank: int) -> None:

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 
-from detnas_mm.error_lines import missing_file, suggestion, unknown_name
+from detnas_mm.error_lines import missing_file, unknown_name, unknown_setting
 from detnas_mm.models import build_model
 from detnas_mm.models.checkpoint import require_matching_pretrained
 from detnas_mm.registry import HOOKS, LOOPS
@@ -39,12 +39,12 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
     _require_known_types(config)
     model = build_model(config)
     for part in parts:
-        loader = config.get(f'{part}_dataloader') or {}
-        for dataset in _datasets(loader.get('dataset') or {}):
-            _require_files(dataset)
-            _require_classes(dataset, f'{part}_dataloader')
+        for key, dataset in _datasets(config, part):
+            _require_files(dataset, key)
+            _require_classes(dataset, key)
         for evaluator in _evaluators(config, part):
-            _require_path(evaluator.get('ann_file'))
+            key = f'{part}_evaluator.ann_file'
+            _require_path(evaluator.get('ann_file'), key)
     return model
 
 
@@ -57,9 +57,7 @@ def annotation_files(config: Config, parts: Sequence[str]) -> list[str]:
     """
     named = []
     for part in parts:
-        loader = config.get(f'{part}_dataloader') or {}
-        datasets = _datasets(loader.get('dataset') or {})
-        named += [_annotations(one) for one in datasets]
+        named += [_annotations(one) for _, one in _datasets(config, part)]
         named += [one.get('ann_file') for one in _evaluators(config, part)]
     files = {one for one in named if isinstance(one, str)}
     return sorted(file for file in files if Path(file).is_file())
@@ -98,23 +96,30 @@ def _require_known_types(config: Config) -> None:
 
 
 def _require_known_settings(settings: Mapping, found: type) -> None:
-    known = list(inspect.signature(found).parameters)
+    known = inspect.signature(found).parameters
     for key in settings:
         if key not in (*known, *_SETTINGS_OF_MMENGINE):
-            hint = suggestion(key, known, f'it has {", ".join(known)}')
-            raise ValueError(
-                f'{settings["type"]} has no setting {key!r}, {hint}'
-            )
+            raise ValueError(unknown_setting(found, key))
 
 
-def _datasets(dataset: Mapping) -> Iterator[Mapping]:
-    """Yields the data sets that read files, also those in others."""
-    inside = dataset.get('datasets') or [dataset.get('dataset')]
-    if inside == [None]:
-        yield dataset
+def _datasets(config: Config, part: str) -> Iterator[tuple[str, Mapping]]:
+    """Yields key and settings of the data sets that read files."""
+    loader = config.get(f'{part}_dataloader') or {}
+    key = f'{part}_dataloader.dataset'
+    yield from _datasets_below(loader.get('dataset') or {}, key)
+
+
+def _datasets_below(
+    dataset: Mapping, key: str
+) -> Iterator[tuple[str, Mapping]]:
+    """Yields a data set, or those that are wrapped in it."""
+    if 'dataset' in dataset:
+        yield from _datasets_below(dataset['dataset'], f'{key}.dataset')
+    elif 'datasets' in dataset:
+        for index, one in enumerate(dataset['datasets']):
+            yield from _datasets_below(one, f'{key}.datasets.{index}')
     else:
-        for one in inside:
-            yield from _datasets(one)
+        yield key, dataset
 
 
 def _evaluators(config: Config, part: str) -> Sequence[Mapping]:
@@ -122,15 +127,16 @@ def _evaluators(config: Config, part: str) -> Sequence[Mapping]:
     return [evaluators] if isinstance(evaluators, Mapping) else evaluators
 
 
-def _require_files(dataset: Mapping) -> None:
+def _require_files(dataset: Mapping, key: str) -> None:
     root = dataset.get('data_root') or ''
     # What a tool makes comes first: it is named with the tool.
     for file in (_annotations(dataset), root):
-        _require_path(file)
+        _require_path(file, f'{key}.data_root')
     prefix = dataset.get('data_prefix') or {}
     folders = prefix.values() if isinstance(prefix, Mapping) else [prefix]
     for folder in folders:
-        _require_path(folder and os.path.join(root, str(folder)))
+        folder = folder and os.path.join(root, str(folder))
+        _require_path(folder, f'{key}.data_root')
 
 
 def _annotations(dataset: Mapping) -> str:
@@ -138,14 +144,19 @@ def _annotations(dataset: Mapping) -> str:
     return file and os.path.join(dataset.get('data_root') or '', file)
 
 
-def _require_path(file: object) -> None:
-    """Checks a local file or folder; an empty name is none."""
+def _require_path(file: object, key: str) -> None:
+    """Checks a local file or folder; an empty name is none.
+
+    Args:
+        file: What the config names.
+        key: The setting that it is made of.
+    """
     is_local = isinstance(file, str | Path) and '://' not in str(file)
     if is_local and str(file) and not Path(file).exists():
-        raise FileNotFoundError(missing_file(str(file)))
+        raise FileNotFoundError(missing_file(str(file), key))
 
 
-def _require_classes(dataset: Mapping, loader: str) -> None:
+def _require_classes(dataset: Mapping, key: str) -> None:
     """MMDetection drops boxes of other classes, and shifts the labels."""
     file = _annotations(dataset)
     if dataset.get('type') != 'CocoDataset' or not file:
@@ -160,7 +171,7 @@ def _require_classes(dataset: Mapping, loader: str) -> None:
     missing = [name for name in classes if name not in names]
     if missing and not isinstance(classes, str):
         raise ValueError(
-            f'`classes` in the `metainfo` of `{loader}` are not those of '
+            f'`classes` in the `metainfo` of `{key}` are not those of '
             f'{file}: {missing[0]!r} is not among its categories, '
             f'{_listed(names)}'
         )

@@ -1,7 +1,8 @@
 """What a search needs, checked before it evaluates anything."""
 
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -129,10 +130,21 @@ def read_supernet(
         )
     state_dict = load_state_dict(checkpoint)
     try:
-        require_matching_keys(model, state_dict, str(checkpoint))
+        source = f'{checkpoint}{_what_it_holds(state_dict)}'
+        require_matching_keys(model, state_dict, source)
     except ValueError as error:
         raise ValueError(
-            f'{error}; a search takes the checkpoint of stage 2, of this '
-            'detector with this supernet'
+            'a search takes the checkpoint of stage 2, of this detector with '
+            f'this supernet; {error}'
         ) from error
     return state_dict
+
+
+def _what_it_holds(state_dict: Mapping[str, Tensor]) -> str:
+    """Names what else a checkpoint of ours may be than a search needs."""
+    held = []
+    if any(re.match(r'backbone\.blocks\.\d+\.\D', key) for key in state_dict):
+        held.append('one network and no supernet')
+    if any(key.startswith('head.') for key in state_dict):
+        held.append('a classifier and no detector')
+    return f', which holds {", ".join(held)},' if held else ''

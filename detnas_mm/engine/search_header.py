@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from mmengine.config import Config
 
 from detnas_mm.cost import Constraint
 from detnas_mm.models import DetNASSupernet
-from detnas_mm.structures import SearchHeader
+from detnas_mm.structures import SearchHeader, SearchRecord
 from detnas_mm.structures.config_text import imported_modules
 from detnas_mm.structures.files import file_digest, text_digest
+from detnas_mm.structures.record import VERSION
 
 from .input_checks import annotation_files
 
@@ -66,6 +69,32 @@ def build_search_header(
         shuffle=supernet.shuffle,
         imports=imported_modules(config),
     )
+
+
+def require_same_config(path: Path, config: Config) -> None:
+    """Compares a config to the record that it is to go on with.
+
+    What needs more than the config is compared when the record is opened.
+
+    Args:
+        path: The record.
+        config: The whole config.
+
+    Raises:
+        ValueError: If the record is that of another search.
+    """
+    record = SearchRecord.read(path)
+    if not record.candidates:
+        return
+    text = scoring_text(config)
+    current = replace(
+        record.header,
+        config=text,
+        config_digest=text_digest(text),
+        checkpoint_digest=file_digest(config.load_from),
+        version=VERSION,
+    )
+    record.require_same(current)
 
 
 def scoring_text(config: Config) -> str:

@@ -13,6 +13,8 @@ from .differences import differences
 from .files import flush_folder, text_digest, write_atomically
 from .json_lines import append_line, parse_line, whole_lines
 
+# Of the format. Since 2 the contents of annotation files define a search.
+VERSION = 2
 # The digests say whether checkpoint and config are the same, and the search
 # space names its blocks; where a file lies does not matter.
 _ONLY_FOR_READERS = ('config', 'checkpoint', 'imports')
@@ -53,7 +55,7 @@ class SearchHeader:
     seed: int
     shuffle: str = 'grouped'
     imports: Sequence[str] = field(default_factory=list)
-    version: int = 1
+    version: int = VERSION
 
     @property
     def settings(self) -> object:
@@ -159,23 +161,40 @@ class SearchRecord:
                 record._move_to_copy()
             record._write_header_if_new(header)
             size = record._load()
-            difference = record.header.difference(header)
-            if difference is not None and not record.candidates:
+            if not record.candidates:
                 os.truncate(record._file, 0)
                 record._write_header_if_new(header)
                 size = record._load()
-                difference = None
-            if difference is not None:
-                raise ValueError(
-                    f'{record.path} is the record of another search: '
-                    f'{difference}; use another work dir, or the settings '
-                    'of that search'
-                )
+            record.require_same(header)
             os.truncate(record._file, size)
         except BaseException:
             record.close()
             raise
         return record
+
+    def require_same(self, header: SearchHeader) -> None:
+        """Makes sure that this is the record of a search.
+
+        Args:
+            header: What the search is defined by.
+
+        Raises:
+            ValueError: If it is that of another one, or was written by
+                another version.
+        """
+        if self.header.version != header.version:
+            raise ValueError(
+                f'{self.path} was written by another version of detnas_mm '
+                f'(format {self.header.version}, here it is '
+                f'{header.version}); go on with that version, or search anew '
+                'in another work dir'
+            )
+        difference = self.header.difference(header)
+        if difference is not None:
+            raise ValueError(
+                f'{self.path} is the record of another search: {difference}; '
+                'use another work dir, or the settings of that search'
+            )
 
     def append(self, candidate: Candidate) -> None:
         """Writes a candidate, and returns once it is on disk.
@@ -277,7 +296,11 @@ class SearchRecord:
 
     def _read_line(self, number: int, values: Mapping) -> None:
         if number == 0:
-            self.header = SearchHeader(**values)
+            # A newer version may have added fields.
+            known = {field.name for field in fields(SearchHeader)}
+            self.header = SearchHeader(
+                **{key: values[key] for key in values if key in known}
+            )
             return
         candidate = Candidate.from_dict(values)
         if candidate.index != number - 1:

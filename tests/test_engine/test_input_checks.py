@@ -106,11 +106,38 @@ def test_data_that_are_not_there(config, tmp_path):
     assert f'{root}/test/' in line_of(config)
 
 
+@pytest.mark.parametrize('part', PARTS)
+def test_missing_data_are_named_with_the_setting_that_leads_there(
+    config, tmp_path, part
+):
+    key = f'{part}_dataloader.dataset'
+    config.merge_from_dict({f'{key}.ann_file': 'boxes.json'})
+    root = tmp_path / 'digits'
+    assert f'{root}/boxes.json; set {key}.data_root ' in line_of(config)
+    loader = config[f'{part}_dataloader']
+    loader.dataset = dict(
+        type='ConcatDataset',
+        datasets=[dict(type='RepeatDataset', times=1, dataset=loader.dataset)],
+    )
+    key = f'{key}.datasets.0.dataset.data_root'
+    line = line_of(config)
+    assert f'set {key} ' in line
+    # The key is one that the command line takes.
+    (tmp_path / 'boxes.json').write_text('{}')
+    config.merge_from_dict({key: str(tmp_path)})
+    assert line_of(config) != line
+
+
+def test_missing_file_of_an_evaluator_is_named_with_its_setting(config):
+    config.val_evaluator.ann_file = 'nowhere/boxes.json'
+    assert 'set val_evaluator.ann_file ' in line_of(config)
+
+
 def test_classes_that_are_not_those_of_the_file(config):
     dataset = config.val_dataloader.dataset
     dataset.metainfo = dict(classes=('cat', '0'))
     line = line_of(config)
-    assert '`val_dataloader`' in line
+    assert '`val_dataloader.dataset`' in line
     assert "'cat' is not among its categories, '0', '1'" in line
     assert "'4' and 5 more" in line
     # Those of COCO, where none are given.
@@ -123,11 +150,11 @@ def test_setting_that_a_loop_or_hook_does_not_have(config):
         type='detnas_mm.EvolutionSearchLoop', metric='x', generation=1
     )
     assert line_of(config) == (
-        "detnas_mm.EvolutionSearchLoop has no setting 'generation', did you "
-        'mean generations?'
+        "EvolutionSearchLoop has no setting 'generation'; did you mean "
+        'generations?'
     )
     config.val_cfg = dict(type='ValLoop')
     config.custom_hooks = [
         dict(type='detnas_mm.BNRecalibrationHook', colour=1, priority='LOW')
     ]
-    assert "no setting 'colour', it has num_images" in line_of(config)
+    assert "no setting 'colour'; it has " in line_of(config)

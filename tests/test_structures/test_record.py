@@ -224,13 +224,13 @@ CHANGES = dict(
     metric='pascal_voc/mAP',
     seed=1,
     shuffle='interleaved',
-    version=2,
 )
+ONLY_FOR_READERS = ('config', 'checkpoint', 'imports')
 
 
 def test_every_field_of_the_header_is_tried():
     fields = {field.name for field in dataclasses.fields(HEADER)}
-    assert fields - set(CHANGES) == {'config', 'checkpoint'}
+    assert fields - set(CHANGES) == {'version', *ONLY_FOR_READERS}
 
 
 @pytest.mark.parametrize('field', CHANGES)
@@ -251,7 +251,21 @@ def test_record_of_another_search_is_refused(path, field):
     SearchRecord.open(path, HEADER).close()
 
 
-@pytest.mark.parametrize('field', [*CHANGES, 'config', 'checkpoint'])
+@pytest.mark.parametrize('version', [1, 3])
+def test_record_of_another_version_is_read_but_not_continued(path, version):
+    lines = path.read_text().splitlines()
+    values = json.loads(lines[0])
+    del values['crc32']
+    values.update(version=version, config_digest='of other content', new=1)
+    path.write_text('\n'.join([json.dumps(values), *lines[1:]]) + '\n')
+    before = path.read_bytes()
+    assert SearchRecord.read(path).candidates == FIRST
+    with pytest.raises(ValueError, match='another version of detnas_mm'):
+        SearchRecord.open(path, HEADER)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize('field', [*CHANGES, *ONLY_FOR_READERS])
 def test_digest_changes_with_what_defines_a_search(field):
     changed = header(**{field: CHANGES.get(field, 'elsewhere')})
     assert (changed.digest != HEADER.digest) == (field in CHANGES)

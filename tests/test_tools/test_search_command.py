@@ -89,6 +89,37 @@ def test_existing_search_is_refused_in_one_line(search, tmp_path, capsys):
     assert '--resume' in line
 
 
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        (dict(version=1), 'another version of detnas_mm'),
+        (dict(checkpoint_digest='0'), "checkpoint_digest: '0' there"),
+        (dict(config_digest='0', config='{}'), 'config.'),
+    ],
+)
+def test_refused_resume_leaves_the_work_dir_as_it_was(
+    search, tmp_path, capsys, change, reason
+):
+    search('--paths', '0123012301')
+    folder = tmp_path / 'search'
+    record = folder / 'search_record.jsonl'
+    header, *candidates = record.read_text().splitlines()
+    header = json.loads(header) | change
+    del header['crc32']
+    record.write_text('\n'.join([json.dumps(header), *candidates, '']))
+    before = contents(folder)
+    line = error_line(search, capsys, '--paths', '0123012301', '--resume')
+    assert reason in line
+    assert contents(folder) == before
+
+
+def contents(folder):
+    return {
+        file: file.read_bytes() if file.is_file() else None
+        for file in folder.rglob('*')
+    }
+
+
 def test_work_dir_that_cannot_be_written(search, tmp_path, capsys):
     """Said before the detector is built."""
     (tmp_path / 'file').write_text('')
@@ -116,6 +147,28 @@ def test_checkpoint_of_another_space(search, capsys):
         ],
     )
     assert 'does not fit RetinaNet' in line
+
+
+@pytest.mark.parametrize(
+    ('keys', 'held'),
+    [
+        (
+            ['backbone.blocks.0.main.0.weight', 'bbox_head.conv.weight'],
+            'one network and no supernet',
+        ),
+        (
+            ['backbone.blocks.0.0.main.0.weight', 'head.fc.weight'],
+            'a classifier and no detector',
+        ),
+    ],
+)
+def test_checkpoint_of_another_stage(search, tmp_path, capsys, keys, held):
+    file = tmp_path / 'other.pth'
+    weights = {key: torch.ones(1) for key in keys}
+    torch.save(dict(state_dict=weights), file)
+    line = error_line(search, capsys, checkpoint=file)
+    assert line.startswith('error: a search takes the checkpoint of stage 2')
+    assert f'{file}, which holds {held}, does not fit RetinaNet' in line
 
 
 def test_checkpoint_that_is_none(search, tmp_path, capsys):

@@ -144,7 +144,11 @@ def test_coco_refuses_a_test_image_among_those_of_training(refusal, tmp_path):
 def test_coco_refuses_a_missing_file(refusal, tmp_path):
     error = refusal('coco', tmp_path)
     assert 'instances_train2017.json' in error
+    assert 'COCO is downloaded as in https://' in error
     assert len(error.splitlines()) == 1
+    error = refusal('coco', tmp_path, '--ann-file', 'boxes.json')
+    assert 'boxes.json' in error
+    assert 'https://' not in error
 
 
 @pytest.mark.parametrize(

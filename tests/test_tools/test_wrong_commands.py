@@ -43,6 +43,12 @@ def test_option_without_effect(error_line):
     assert 'train_dataloader.dataset.data_root' in line
 
 
+def test_option_that_nothing_reads(error_line):
+    line = error_line('train.py', FINAL, options=['val_cgf.generations=2'])
+    assert 'val_cgf.generations` has no effect' in line
+    assert line.endswith('did you mean val_cfg?')
+
+
 def test_path_of_too_few_digits(error_line):
     """As a number it would be as good as one with zeros before it."""
     for text in ('012', '212', "'012'"):

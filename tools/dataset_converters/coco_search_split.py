@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from detnas_mm.datasets.search_split import (
     require_disjoint,
     write_split,
 )
+from detnas_mm.error_lines import HOW_TO_GET_COCO
 from detnas_mm.structures.files import file_digest
 
 
@@ -108,9 +110,10 @@ def find_source(args: argparse.Namespace) -> Source:
 
 def read(file: Path) -> dict:
     if not file.is_file():
+        is_coco = re.fullmatch(r'instances_\w+20\d\d\.json', file.name)
         raise FileNotFoundError(
             f'no annotations at {file}; give the folder that has annotations/ '
-            'as data_root'
+            f'as data_root{HOW_TO_GET_COCO if is_coco else ""}'
         )
     try:
         content = json.loads(file.read_text())
