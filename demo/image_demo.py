@@ -1,21 +1,61 @@
 """Draws what a detector with a searched backbone finds in an image."""
 
 import argparse
-from collections.abc import Callable
+import copy
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import mmcv
 from mmdet.apis import DetInferencer
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from detnas_mm.command_line import run_command
 
+# Height or width, in pixels, that images are enlarged to.
+LEAST_SIZE = 512
+
 
 class Inferencer(DetInferencer):
-    """mmdet's, which asks a registry that it does not have."""
+    """mmdet's, which asks a registry that it does not have.
+
+    And draws on small images as well.
+    """
 
     def _init_collate(self, cfg: Config) -> Callable:
         return pseudo_collate
+
+    def visualize(
+        self,
+        inputs: Sequence[str],
+        preds: Sequence[DetDataSample],
+        *,
+        img_out_dir: str,
+        pred_score_thr: float,
+        **unused: object,
+    ) -> None:
+        """Draws boxes on image files, small ones enlarged.
+
+        Labels have a size of their own, and would hide small objects.
+        """
+        for file, found in zip(inputs, preds, strict=True):
+            image = mmcv.imread(file, channel_order='rgb')
+            scale = max(1, LEAST_SIZE // max(image.shape[:2]))
+            drawn = copy.deepcopy(found)
+            if 'masks' not in found.pred_instances:
+                image = mmcv.imrescale(image, scale)
+                drawn.pred_instances.bboxes *= scale
+            name = Path(file).name
+            self.visualizer.add_datasample(
+                name,
+                image,
+                drawn,
+                draw_gt=False,
+                pred_score_thr=pred_score_thr,
+                out_file=str(Path(img_out_dir, 'vis', name)),
+            )
 
 
 def load(
@@ -44,8 +84,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--score-thr',
         type=float,
-        default=0.3,
-        help='least score of a box that is drawn (default: 0.3)',
+        default=0.5,
+        help='least score of a box that is drawn (default: 0.5)',
     )
     parser.add_argument('--device', help='such as cuda:0 or cpu')
     return parser.parse_args()
@@ -53,6 +93,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    # A box that ends where the image does is right.
+    warnings.filterwarnings('ignore', '.* out of bounds', module='mmengine')
     for file in (args.image, args.config, args.checkpoint):
         if not file.is_file():
             raise FileNotFoundError(f'no file {file}')

@@ -24,6 +24,7 @@ def detector(tmp_path):
         "model = dict(backbone=dict(path='0123012301', init_cfg=None))\n"
     )
     init_default_scope('mmdet')
+    torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(file).model)
     checkpoint = tmp_path / 'detector.pth'
     torch.save(dict(state_dict=model.state_dict()), checkpoint)
@@ -41,13 +42,17 @@ def test_boxes_are_drawn_and_nothing_else_is_said(
     drawn = tmp_path / 'out' / 'vis' / image.name
     assert printed.endswith(f'{drawn}\n')
     before, after = cv2.imread(str(image)), cv2.imread(str(drawn))
+    # Enlarged, as labels would hide what is in it.
+    assert after.shape == (512, 512, 3)
+    before = cv2.resize(before, (512, 512))
     assert np.abs(before.astype(int) - after).max() > 100
     boxes = json.loads((tmp_path / f'out/preds/{image.stem}.json').read_text())
+    assert 0 <= np.min(boxes['bboxes']) < np.max(boxes['bboxes']) <= 128
     assert len(boxes['bboxes']) == printed.count('score') > 0
     # The other two lines name the checkpoint and the image.
     assert printed.count('\n') == len(boxes['bboxes']) + 2
     assert capfd.readouterr() == ('', '')
-    told = {one.filename for one in recwarn}
+    told = {f'{one.filename}: {one.message}' for one in recwarn}
     assert not [file for file in told if 'mmengine/visualization' in file]
 
 

@@ -1,17 +1,21 @@
 """The notebook: its commands, its stored outputs, and a run of all cells.
 
-``pytest -m slow tests/test_tools/test_notebook.py`` runs the cells, too.
+The run is in this process, with few images. In a kernel of its own, and with
+a process for each command, it takes minutes:
+``pytest -m slow tests/test_tools/test_notebook.py``.
 """
 
 import os
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from command_lines import run_here
 from kit.digits_runs import ROOT
 from kit.results import write_best
 
@@ -20,6 +24,9 @@ from detnas_mm.command_line import load_config
 nbclient = pytest.importorskip('nbclient')
 nbformat = pytest.importorskip('nbformat')
 pytest.importorskip('ipykernel')
+TransformerManager = pytest.importorskip(
+    'IPython.core.inputtransformer2'
+).TransformerManager
 
 TOOL = runpy.run_path(str(ROOT / 'demo' / 'execute_notebook.py'))
 NOTEBOOK = TOOL['NOTEBOOK']
@@ -61,31 +68,46 @@ def images(cells):
 
 
 class Shell:
-    """Takes commands, and runs none."""
+    """Stands in for that of a kernel.
 
-    def __init__(self, names):
-        self.names = names
+    Args:
+        run: Runs a tool with its arguments; returns what it prints.
+    """
+
+    def __init__(self, run):
+        self.run = run
+        self.names = dict(get_ipython=lambda: self)
         self.commands = []
+        self.shown = ''
 
     def system(self, command):
-        command = command.format_map(self.names).partition(' 2>&1')[0]
+        command = command.format_map(self.names)
+        command, _, shown = command.partition(' 2>&1 | ')
         python, w, ignore, *arguments = shlex.split(command)
         assert (python, w, ignore) == (sys.executable, '-W', 'ignore')
         self.commands.append(arguments)
+        output = self.run(*arguments)
+        self.shown += subprocess.run(
+            ['bash', '-c', shown or 'cat'],
+            input=output,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+
+    def execute(self, cells):
+        for cell in cells:
+            code = TransformerManager().transform_cell(cell.source)
+            exec(code, self.names)
 
 
 def commands_of(notebook):
     """The commands of all cells, up to the one that needs their results."""
-    from IPython.core.inputtransformer2 import TransformerManager
-
-    names = {}
-    shell = Shell(names)
-    names['get_ipython'] = lambda: shell
-    for cell in code_cells(notebook):
-        if 'display(' in cell.source:
-            return shell.commands
-        exec(TransformerManager().transform_cell(cell.source), names)
-    raise AssertionError('no cell shows a figure')
+    shell = Shell(run=lambda *arguments: '')
+    cells = code_cells(notebook)
+    (figures,) = [i for i, one in enumerate(cells) if 'display(' in one.source]
+    shell.execute(cells[:figures])
+    return shell.commands
 
 
 def parsed(tool, *arguments):
@@ -138,14 +160,40 @@ def test_config_that_is_shown_is_as_searches_write_it(notebook, tmp_path):
     assert set(of_notebook['searched_backbone']) == keys
 
 
-@pytest.mark.slow
-def test_notebook_searches_and_shows_the_result(notebook, folder, monkeypatch):
+def make_small(notebook):
     (settings,) = [
         cell
         for cell in notebook.cells
         if 'parameters' in cell.metadata.get('tags', ())
     ]
     settings.source = SMALL
+
+
+def test_cells_search_and_show_the_result(
+    notebook, folder, monkeypatch, capsys
+):
+    figures = []
+    monkeypatch.setattr('IPython.display.display', figures.append)
+    make_small(notebook)
+    shell = Shell(
+        lambda tool, *args: run_here(Path(tool).relative_to('tools'), *args)
+    )
+    shell.execute(code_cells(notebook))
+    assert shell.shown.count('Epoch(train)') == 2
+    searched = re.findall(r'^Search \[.*mAP.*', shell.shown, re.M)
+    assert len(searched) == 2
+    assert re.findall('^Generation .*', shell.shown, re.M)
+    assert len(figures) == 3
+    assert all(one.data.startswith(b'\x89PNG') for one in figures)
+    shapes = [tuple(one.shape) for one in shell.names['features']]
+    assert shapes[0] == (1, 32, 32, 32)
+    assert shapes[-1] == (1, 256, 4, 4)
+    assert 'searched_backbone = dict(' in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_notebook_searches_and_shows_the_result(notebook, folder, monkeypatch):
+    make_small(notebook)
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     monkeypatch.setenv(
