@@ -11,6 +11,7 @@ from types import FrameType
 
 # Where MMEngine builds what a config describes.
 _BUILDER = 'mmengine.registry.build_functions'
+_CONFIG = 'mmengine.config.config'
 _RUNNER = 'mmengine.runner.runner'
 _UNKNOWN_SETTING = re.compile(r"unexpected keyword argument '(\w+)'")
 # What a tool makes: the end of the path of such a file, from the last folder
@@ -72,6 +73,8 @@ def error_line(error: BaseException) -> str | None:
         return unknown_name(message.split()[0], registry[1])
     if isinstance(error, TypeError):
         return _wrong_setting(error)
+    if source == _CONFIG and isinstance(error, ImportError):
+        return _missing_module(error)
     return None
 
 
@@ -96,6 +99,19 @@ def _wrong_setting(error: TypeError) -> str | None:
     if _raised_in(error) == _BUILDER:
         return f'{error}; check the setting of that name in the config'
     return None
+
+
+def _missing_module(error: ImportError) -> str | None:
+    """Says which module of ``custom_imports`` is not found, if that is it."""
+    first = error
+    while first.__context__ is not None:
+        first = first.__context__
+    if not isinstance(first, ModuleNotFoundError):
+        return None
+    return (
+        f'no module {first.name!r}, which `custom_imports` of the config '
+        'imports; put the folder that it is in into PYTHONPATH, or install it'
+    )
 
 
 def _built_in(frame: FrameType) -> tuple[Callable | None, Mapping]:

@@ -99,6 +99,22 @@ def test_setting_of_a_data_loader():
     )
 
 
+def test_module_that_python_does_not_find(tmp_path):
+    file = tmp_path / 'config.py'
+    file.write_text("custom_imports = dict(imports=['not_there'])")
+    line = line_of(Config.fromfile, file)
+    assert line.startswith("no module 'not_there', which `custom_imports`")
+    assert 'PYTHONPATH' in line
+
+
+def test_module_that_fails_keeps_its_traceback(tmp_path, monkeypatch):
+    (tmp_path / 'own_failing.py').write_text('from math import nothing')
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / 'config.py'
+    file.write_text("custom_imports = dict(imports=['own_failing'])")
+    assert line_of(Config.fromfile, file) is None
+
+
 def test_argument_that_no_config_names_keeps_its_traceback():
     def stumble(**settings):
         raise TypeError("f() got an unexpected keyword argument 'other'")
