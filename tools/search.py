@@ -21,7 +21,11 @@ from detnas_mm.command_line import (
 from detnas_mm.compat import setup_compat
 from detnas_mm.cost import COSTS
 from detnas_mm.engine.input_checks import require_inputs
-from detnas_mm.engine.search_checks import read_supernet, require_new_record
+from detnas_mm.engine.search_checks import (
+    read_supernet,
+    require_coco_metrics,
+    require_new_record,
+)
 from detnas_mm.engine.search_header import require_same_config
 from detnas_mm.engine.search_loop import RECORD
 from detnas_mm.evaluation import job_rank
@@ -143,18 +147,21 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
 
 def check_inputs(config: Config) -> None:
     """Checks what can be checked before MMEngine prints the whole config."""
+    model = require_inputs(config, ('train', 'val'))
+    require_coco_metrics(config)
+    read_supernet(model, config.load_from)
+    for path in config.val_cfg.get('paths', ()):
+        find_supernet(model).search_space.parse(path)
+
+
+def check_work_dir(config: Config) -> None:
+    """Checks whether the search may begin, or go on, where it should."""
     record = Path(config.work_dir) / RECORD
     loop = config.val_cfg
     if record.exists():
         logger = logging.getLogger(__name__)
         require_new_record(record, loop.resume, loop.overwrite, logger)
     require_writable(config.work_dir)
-    model = require_inputs(config, ('train', 'val'))
-    read_supernet(model, config.load_from)
-    for path in loop.get('paths', ()):
-        find_supernet(model).search_space.parse(path)
-    if record.exists() and loop.resume:
-        require_same_config(record, config)
 
 
 def search(config: Config, rank: int) -> None:
@@ -179,9 +186,14 @@ def main() -> None:
     config = load_config(args)
     require_search_loop(config)
     apply_arguments(config, args)
-    if args.launcher == 'none':
-        # Else the others would wait for a process that is gone.
-        check_inputs(config)
+    alone = args.launcher == 'none'
+    if alone:
+        # Else rank 0 does it later: it has told the others then, and may
+        # have begun the record before they look.
+        check_work_dir(config)
+    check_inputs(config)
+    if alone and args.resume:
+        require_same_config(Path(config.work_dir) / RECORD, config)
     rank = job_rank(args.launcher)
     if rank:
         # Only rank 0 keeps the record; the others leave their logs.

@@ -42,7 +42,7 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
         for key, dataset in _datasets(config, part):
             _require_files(dataset, key)
             _require_classes(dataset, key)
-        for evaluator in _evaluators(config, part):
+        for evaluator in evaluators_of(config, part):
             key = f'{part}_evaluator.ann_file'
             _require_path(evaluator.get('ann_file'), key)
     return model
@@ -58,9 +58,15 @@ def annotation_files(config: Config, parts: Sequence[str]) -> list[str]:
     named = []
     for part in parts:
         named += [_annotations(one) for _, one in _datasets(config, part)]
-        named += [one.get('ann_file') for one in _evaluators(config, part)]
+        named += [one.get('ann_file') for one in evaluators_of(config, part)]
     files = {one for one in named if isinstance(one, str)}
     return sorted(file for file in files if Path(file).is_file())
+
+
+def evaluators_of(config: Config, part: str) -> Sequence[Mapping]:
+    """Returns the settings of the evaluators of a part, such as ``'val'``."""
+    evaluators = config.get(f'{part}_evaluator') or []
+    return [evaluators] if isinstance(evaluators, Mapping) else evaluators
 
 
 def require_pretrained(model: nn.Module, config: Config) -> None:
@@ -120,11 +126,6 @@ def _datasets_below(
             yield from _datasets_below(one, f'{key}.datasets.{index}')
     else:
         yield key, dataset
-
-
-def _evaluators(config: Config, part: str) -> Sequence[Mapping]:
-    evaluators = config.get(f'{part}_evaluator') or []
-    return [evaluators] if isinstance(evaluators, Mapping) else evaluators
 
 
 def _require_files(dataset: Mapping, key: str) -> None:

@@ -6,14 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from detnas_mm.error_lines import suggestion
 from detnas_mm.models import load_state_dict, require_matching_keys
 from detnas_mm.structures import SearchRecord
 
 from .bn_recalibration_hook import BNRecalibrationHook
+from .input_checks import evaluators_of
 from .unwrap import unwrap
+
+# What mmdet's CocoMetric gives of each of bbox and segm.
+_COCO_SCORES = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 
 def require_new_record(
@@ -81,6 +87,36 @@ def empty_split(name: str) -> ValueError:
         f'the data set of `{name}` is empty: no image is in its ann_file and '
         'folder, or all are filtered out'
     )
+
+
+def require_coco_metrics(config: Config) -> None:
+    """Checks the names of metrics where the evaluator is that of COCO.
+
+    What others give is only known once they have evaluated something.
+
+    Args:
+        config: The config of a search.
+
+    Raises:
+        ValueError: If the evaluator does not give one of the metrics.
+    """
+    known = []
+    for evaluator in evaluators_of(config, 'val'):
+        kinds = evaluator.get('metric', 'bbox')
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        is_coco = str(evaluator.get('type')).endswith('CocoMetric')
+        if not is_coco or 'proposal' in kinds or evaluator.get('classwise'):
+            return
+        prefix = evaluator.get('prefix', 'coco')
+        scores = evaluator.get('metric_items') or _COCO_SCORES
+        known += [f'{prefix}/{kind}_{one}' for kind in kinds for one in scores]
+    if not known:
+        return
+    loop = config.val_cfg
+    for name in (loop.metric, *loop.get('maximise', ())):
+        if name not in known:
+            hint = suggestion(name, known, f'choose one of {", ".join(known)}')
+            raise ValueError(f'the evaluator gives no {name!r}; {hint}')
 
 
 def find_bn_recalibration(runner: Runner) -> BNRecalibrationHook:

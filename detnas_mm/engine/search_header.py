@@ -77,12 +77,14 @@ def require_same_config(path: Path, config: Config) -> None:
     What needs more than the config is compared when the record is opened.
 
     Args:
-        path: The record.
+        path: The record; nothing is compared where there is none.
         config: The whole config.
 
     Raises:
         ValueError: If the record is that of another search.
     """
+    if not path.exists():
+        return
     record = SearchRecord.read(path)
     if not record.candidates:
         return

@@ -12,6 +12,7 @@ from command_lines import (
     run_here,
 )
 from kit.digits_runs import read_candidates
+from mmengine.runner import Runner
 
 from detnas_mm.structures import SearchRecord
 
@@ -179,6 +180,17 @@ def test_checkpoint_that_is_none(search, tmp_path, capsys):
     assert 'no checkpoint at' in error_line(search, capsys, checkpoint=absent)
 
 
+def test_processes_of_a_job_say_it_before_they_meet(
+    search, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(Runner, 'from_cfg', None)
+    absent = tmp_path / 'absent.pth'
+    line = error_line(
+        search, capsys, '--launcher', 'pytorch', checkpoint=absent
+    )
+    assert 'no checkpoint at' in line
+
+
 def test_config_that_is_none(search, capsys, tmp_path):
     line = error_line(search, capsys, config=tmp_path / 'absent.py')
     assert 'no config at' in line
@@ -197,8 +209,27 @@ def test_impossible_bounds(search, capsys):
     assert 'no path keeps the bounds' in line
 
 
-def test_unknown_metric(search, capsys):
-    line = error_line(search, capsys, options=['val_cfg.metric=coco/mAP'])
+def test_unknown_metric(search, capsys, tmp_path):
+    """Said before the work begins, where the evaluator is COCO's."""
+    line = error_line(search, capsys, options=['val_cfg.metric=coco/bbox_map'])
+    assert "no 'coco/bbox_map'; did you mean coco/bbox_mAP" in line
+    line = error_line(search, capsys, options=['val_cfg.metric=top1'])
+    assert 'choose one of coco/bbox_mAP, coco/bbox_mAP_50, ' in line
+    line = error_line(search, capsys, '--objectives', 'coco/bbox_mAP', 'm/AP')
+    assert "no 'm/AP'" in line
+    assert not (tmp_path / 'search' / 'search_record.jsonl').exists()
+
+
+def test_unknown_metric_of_an_evaluator_that_does_not_tell(search, capsys):
+    line = error_line(
+        search,
+        capsys,
+        options=[
+            'val_cfg.metric=coco/bbox_map',
+            'val_evaluator.classwise=True',
+        ],
+    )
+    assert "no 'coco/bbox_map', choose one of" in line
     assert 'coco/bbox_mAP_50' in line
 
 
