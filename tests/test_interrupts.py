@@ -101,6 +101,54 @@ with stop_on_signals('go on by --resume', grace=0.5):
     assert done.returncode == 143
 
 
+def test_the_end_of_a_pool_is_that_of_its_workers_alone():
+    """Pools send SIGTERM to workers that still wait for work."""
+    program = """
+import multiprocessing, time
+from detnas_mm.interrupts import stop_on_signals
+with stop_on_signals('go on by --resume', grace=0.5):
+    pool = multiprocessing.get_context('fork').Pool(4)
+    print(pool.map(abs, [-1, -2]))
+    pool.terminate()
+    pool.join()
+    time.sleep(2)
+print('went on')
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.stdout == '[1, 2]\nwent on\n'
+    assert done.stderr == ''
+    assert done.returncode == 0
+
+
+def test_a_forked_child_ends_by_the_signal_itself():
+    """A handler of Python's would not run while it waits for a lock."""
+    program = """
+import os, signal, time
+from detnas_mm.interrupts import stop_on_signals
+with stop_on_signals('go on by --resume', grace=0.5):
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+    os.kill(child, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    time.sleep(2)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.stdout == '-15\n'
+    assert done.stderr == ''
+    assert done.returncode == 0
+
+
 def test_without_a_signal_nothing_happens():
     before = signal.getsignal(signal.SIGTERM)
     with stop_on_signals():

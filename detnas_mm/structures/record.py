@@ -161,7 +161,7 @@ class SearchRecord:
                 record._move_to_copy()
             record._write_header_if_new(header)
             size = record._load()
-            if not record.candidates:
+            if not record.candidates and record.header != header:
                 os.truncate(record._file, 0)
                 record._write_header_if_new(header)
                 size = record._load()
