@@ -4,10 +4,11 @@ import argparse
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.utils import import_modules_from_strings
 
 from detnas_mm.compat import LAUNCHERS
 from detnas_mm.error_lines import error_line, suggestion
@@ -42,6 +43,9 @@ class OptionsAction(DictAction):
         option_string: str | None = None,
     ) -> None:
         """Takes the pairs that follow the option."""
+        for pair in values:
+            if '=' not in pair:
+                parser.error(f'{option_string} takes key=value, got {pair!r}')
         super().__call__(parser, namespace, values, option_string)
         options = getattr(namespace, self.dest)
         for pair in values:
@@ -91,6 +95,9 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.cfg_options is not None:
         _require_effect(config, args.cfg_options)
         config.merge_from_dict(args.cfg_options)
+        # Else only those of the file are imported.
+        if config.get('custom_imports'):
+            import_modules_from_strings(**config.custom_imports)
     if args.work_dir is not None:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:
@@ -136,8 +143,15 @@ def _require_effect(config: Config, options: Mapping) -> None:
         if name in settings:
             continue
         if name not in config:
-            known = sorted(settings)
-            hint = suggestion(name, known, f'there are {", ".join(known)}')
+            inside = list(_keys_named(config.to_dict(), name))
+            hint = ' or '.join(inside[:4])
+            hint = (
+                f'did you mean {hint}?'
+                if inside
+                else suggestion(
+                    name, sorted(settings), 'see the config for what there is'
+                )
+            )
             raise ValueError(
                 f'`--cfg-options {option}` has no effect: nothing reads '
                 f'{name}; {hint}'
@@ -160,9 +174,23 @@ def _keys_with(node: object, value: object, key: str) -> Iterator[str]:
     begins = isinstance(node, str) and isinstance(value, str)
     if node == value or (begins and node.startswith(value)):
         yield key
-    elif isinstance(node, Mapping):
-        for name, child in node.items():
-            yield from _keys_with(child, value, f'{key}.{name}')
+    for name, child in _children(node):
+        yield from _keys_with(child, value, f'{key}.{name}')
+
+
+def _keys_named(node: object, name: str, key: str = '') -> Iterator[str]:
+    """Yields the keys below a node that end with a name."""
+    for part, child in _children(node):
+        below = f'{key}.{part}' if key else str(part)
+        if part == name:
+            yield below
+        yield from _keys_named(child, name, below)
+
+
+def _children(node: object) -> Iterable[tuple[object, object]]:
+    if isinstance(node, Mapping):
+        return node.items()
+    return enumerate(node) if isinstance(node, list | tuple) else ()
 
 
 def run_command(main: Callable[[], None]) -> None:

@@ -12,6 +12,9 @@ from types import FrameType
 # Where MMEngine builds what a config describes.
 _BUILDER = 'mmengine.registry.build_functions'
 _CONFIG = 'mmengine.config.config'
+# What imports the modules of ``custom_imports``.
+_IMPORTERS = (_CONFIG, 'mmengine.utils.misc')
+_REFUSALS = (AssertionError, KeyError, OSError, TypeError, ValueError)
 _RUNNER = 'mmengine.runner.runner'
 _UNKNOWN_SETTING = re.compile(r"unexpected keyword argument '(\w+)'")
 # What a tool makes: the end of the path of such a file, from the last folder
@@ -71,11 +74,13 @@ def error_line(error: BaseException) -> str | None:
         message = str(error.args[0])
         registry = re.search(r'(\S+) registry', message)
         return unknown_name(message.split()[0], registry[1])
+    if isinstance(error, ImportError):
+        return _missing_module(error) if source in _IMPORTERS else None
+    if source == _CONFIG and isinstance(error, _REFUSALS):
+        return f'{_text(error)}; check the config and --cfg-options'
     if isinstance(error, TypeError):
-        return _wrong_setting(error)
-    if source == _CONFIG and isinstance(error, ImportError):
-        return _missing_module(error)
-    return None
+        return _wrong_setting(error, source) or _refused_settings(error)
+    return _refused_settings(error)
 
 
 def _raised_in(error: BaseException) -> str:
@@ -84,7 +89,27 @@ def _raised_in(error: BaseException) -> str:
     return frames[-1][0].f_globals.get('__name__', '')
 
 
-def _wrong_setting(error: TypeError) -> str | None:
+def _text(error: BaseException) -> str:
+    """Returns the message of an error in one line."""
+    message = error.args[0] if isinstance(error, KeyError) else error
+    return ' '.join(str(message).split())
+
+
+def _refused_settings(error: BaseException) -> str | None:
+    """Says what a class of the config has against its settings.
+
+    It has, if its constructor raised the error itself, and no part of it.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if len(frames) < 2 or frames[-1].f_code.co_name != '__init__':
+        return None
+    built, _ = _built_in(frames[-2])
+    if built is None or not isinstance(error, _REFUSALS) or not _text(error):
+        return None
+    return f'{built.__name__}: {_text(error)}; check it in the config'
+
+
+def _wrong_setting(error: TypeError, source: str) -> str | None:
     """Says which setting of the config is unknown, if that is the error.
 
     A class may hand on what it does not know itself, so that another one
@@ -96,7 +121,7 @@ def _wrong_setting(error: TypeError) -> str | None:
         built, settings = _built_in(frame)
         if unknown and unknown[1] in settings:
             return unknown_setting(built, unknown[1])
-    if _raised_in(error) == _BUILDER:
+    if source == _BUILDER or (unknown and source.startswith('mmengine.')):
         return f'{error}; check the setting of that name in the config'
     return None
 
@@ -161,19 +186,11 @@ def unknown_name(name: str, registry: str) -> str:
 
     Args:
         name: The name.
-        registry: Of what, such as ``'hook'``.
+        registry: Of what, such as ``'hook'`` or ``'mmdet::hook'``.
     """
-    # Seconds of start-up, for an error that only comes when they are loaded.
-    from detnas_mm.registry import CHOICE_BLOCKS, HOOKS, LOOPS, MODELS
-
-    known = [
-        f'detnas_mm.{one}'
-        for registry in (MODELS, HOOKS, LOOPS, CHOICE_BLOCKS)
-        for one in registry.module_dict
-    ]
     hint = suggestion(
         name,
-        known,
+        _names_in(registry.rpartition('::')[2]),
         'is it spelled right, and is its module in `custom_imports`?',
         most=2,
         cutoff=0.75,
@@ -196,6 +213,23 @@ def unknown_setting(built: Callable, name: str) -> str:
     known = sorted(known)
     hint = suggestion(name, known, f'it has {", ".join(known)}')
     return f'{built.__name__} has no setting {name!r}; {hint}'
+
+
+def _names_in(registry: str) -> list[str]:
+    """Returns the names in the registries of a name, ours with the scope."""
+    # Seconds of start-up, for an error that only comes when it is loaded.
+    from mmengine import registry as roots
+
+    from detnas_mm.registry import CHOICE_BLOCKS
+
+    names = []
+    for one in (*vars(roots).values(), CHOICE_BLOCKS):
+        if isinstance(one, roots.Registry) and one.name == registry:
+            for part in (one, *one.children.values()):
+                is_ours = part.scope == 'detnas_mm'
+                scope = 'detnas_mm.' if is_ours else ''
+                names += [f'{scope}{name}' for name in part.module_dict]
+    return names
 
 
 def suggestion(

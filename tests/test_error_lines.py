@@ -1,16 +1,18 @@
 """One line for the mistakes that users make first."""
 
 import errno
+import importlib
 import os
 
 import pytest
 from kit.configs import read_config
 from mmengine.config import Config
-from mmengine.registry import MODELS, Registry
+from mmengine.registry import METRICS, MODELS, Registry
 from mmengine.runner import Runner
 
 import detnas_mm.models  # noqa: F401  (the search spaces' own blocks)
-from detnas_mm.error_lines import error_line
+from detnas_mm.compat import setup_compat
+from detnas_mm.error_lines import error_line, unknown_name
 from detnas_mm.models import build_model
 
 
@@ -97,6 +99,26 @@ def test_setting_of_a_data_loader():
     assert line == (
         "DataLoader has no setting 'batchsize'; did you mean batch_size?"
     )
+
+
+@pytest.mark.parametrize(
+    ('name', 'registry', 'meant'),
+    [
+        ('RetinaHed', 'mmdet::model', 'RetinaHead'),
+        ('CheckpointHok', 'hook', 'CheckpointHook'),
+        ('detnas_mm.PathSamplingHook', 'mmdet::hook', 'detnas_mm.Single'),
+    ],
+)
+def test_names_of_all_libraries_are_suggested(name, registry, meant):
+    setup_compat()
+    importlib.import_module('mmdet.models')
+    assert f'did you mean {meant}' in unknown_name(name, registry)
+
+
+def test_what_a_class_has_against_its_settings():
+    settings = dict(type='mmdet.CocoMetric', metric='bboxx')
+    line = line_of(METRICS.build, settings)
+    assert line.startswith("CocoMetric: metric should be one of 'bbox'")
 
 
 def test_module_that_python_does_not_find(tmp_path):

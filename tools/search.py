@@ -154,14 +154,13 @@ def check_inputs(config: Config) -> None:
         find_supernet(model).search_space.parse(path)
 
 
-def check_work_dir(config: Config) -> None:
+def check_record(config: Config) -> None:
     """Checks whether the search may begin, or go on, where it should."""
     record = Path(config.work_dir) / RECORD
     loop = config.val_cfg
     if record.exists():
         logger = logging.getLogger(__name__)
         require_new_record(record, loop.resume, loop.overwrite, logger)
-    require_writable(config.work_dir)
 
 
 def search(config: Config, rank: int) -> None:
@@ -190,10 +189,12 @@ def main() -> None:
     if alone:
         # Else rank 0 does it later: it has told the others then, and may
         # have begun the record before they look.
-        check_work_dir(config)
+        check_record(config)
     check_inputs(config)
-    if alone and args.resume:
-        require_same_config(Path(config.work_dir) / RECORD, config)
+    if alone:
+        if args.resume:
+            require_same_config(Path(config.work_dir) / RECORD, config)
+        require_writable(config.work_dir)
     rank = job_rank(args.launcher)
     if rank:
         # Only rank 0 keeps the record; the others leave their logs.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, OPTIMIZERS
 from torch import nn
 
 from detnas_mm.error_lines import missing_file, unknown_name, unknown_setting
@@ -38,6 +38,7 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
     """
     _require_known_types(config)
     model = build_model(config)
+    _require_matching_channels(model, config)
     for part in parts:
         for key, dataset in _datasets(config, part):
             _require_files(dataset, key)
@@ -89,6 +90,11 @@ def require_pretrained(model: nn.Module, config: Config) -> None:
 def _require_known_types(config: Config) -> None:
     """Checks the names of ours that are built after the model."""
     hooks = config.get('custom_hooks') or ()
+    if not isinstance(hooks, list | tuple):
+        raise ValueError(
+            f'`custom_hooks` must be a list of hooks, got {dict(hooks)}; '
+            'options can change only hooks that the config has'
+        )
     loops = [config.get(f'{part}_cfg') for part in ('train', 'val', 'test')]
     for used, registry in ((hooks, HOOKS), (loops, LOOPS)):
         for settings in used:
@@ -99,13 +105,45 @@ def _require_known_types(config: Config) -> None:
             if found is None:
                 raise ValueError(unknown_name(name, registry.name))
             _require_known_settings(settings, found)
+    optimizer = (config.get('optim_wrapper') or {}).get('optimizer') or {}
+    _require_known_optimizer(optimizer.get('type'), config)
+
+
+def _require_known_optimizer(name: object, config: Config) -> None:
+    """MMEngine would call what it has not found."""
+    scope = config.get('default_scope')
+    with OPTIMIZERS.switch_scope_and_registry(scope) as registry:
+        if isinstance(name, str) and registry.get(name) is None:
+            raise ValueError(unknown_name(name, registry.name))
 
 
 def _require_known_settings(settings: Mapping, found: type) -> None:
     known = inspect.signature(found).parameters
-    for key in settings:
-        if key not in (*known, *_SETTINGS_OF_MMENGINE):
+    for key, value in settings.items():
+        if key in _SETTINGS_OF_MMENGINE:
+            continue
+        if key not in known:
             raise ValueError(unknown_setting(found, key))
+        if known[key].annotation is int and not isinstance(value, int):
+            raise ValueError(
+                f'`{key}` of {found.__name__} must be a whole number, got '
+                f'{value!r}'
+            )
+
+
+def _require_matching_channels(model: nn.Module, config: Config) -> None:
+    """Else the first batch stumbles over it."""
+    channels = getattr(getattr(model, 'backbone', None), 'out_channels', None)
+    neck = config.model.get('neck')
+    neck = neck[0] if isinstance(neck, Sequence) and neck else neck
+    given = neck.get('in_channels') if isinstance(neck, Mapping) else None
+    if not isinstance(given, Sequence) or not isinstance(channels, Sequence):
+        return
+    if list(given) != list(channels):
+        raise ValueError(
+            f'`model.neck.in_channels` is {list(given)}, but the backbone '
+            f'gives {list(channels)} channels: set it so'
+        )
 
 
 def _datasets(config: Config, part: str) -> Iterator[tuple[str, Mapping]]:

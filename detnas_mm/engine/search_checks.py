@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from detnas_mm.cost import COSTS
 from detnas_mm.error_lines import suggestion
 from detnas_mm.models import load_state_dict, require_matching_keys
 from detnas_mm.structures import SearchRecord
@@ -116,6 +117,8 @@ def require_coco_metrics(config: Config) -> None:
     for name in (loop.metric, *loop.get('maximise', ())):
         if name not in known:
             hint = suggestion(name, known, f'choose one of {", ".join(known)}')
+            if loop.get('minimise') or loop.get('maximise'):
+                hint += f'; costs are {", ".join(COSTS)}'
             raise ValueError(f'the evaluator gives no {name!r}; {hint}')
 
 

@@ -158,3 +158,34 @@ def test_setting_that_a_loop_or_hook_does_not_have(config):
         dict(type='detnas_mm.BNRecalibrationHook', colour=1, priority='LOW')
     ]
     assert "no setting 'colour'; it has " in line_of(config)
+
+
+def test_setting_that_is_no_number(config):
+    config.val_cfg = dict(
+        type='detnas_mm.EvolutionSearchLoop', metric='x', population='ten'
+    )
+    assert line_of(config) == (
+        "`population` of EvolutionSearchLoop must be a whole number, got 'ten'"
+    )
+
+
+def test_channels_that_the_backbone_does_not_give(config):
+    """The slip of one who changes the search space."""
+    config.model.neck.in_channels = [64, 160, 320, 640]
+    assert line_of(config) == (
+        '`model.neck.in_channels` is [64, 160, 320, 640], but the backbone '
+        'gives [32, 64, 128, 256] channels: set it so'
+    )
+    config.model.neck.in_channels = [64, 128, 256]
+    config.model.neck.num_outs = 4
+    config.model.backbone.out_indices = (1, 2, 3)
+    require_inputs(config, PARTS)
+
+
+def test_optimizer_that_is_not_there(config):
+    config.optim_wrapper.optimizer.type = 'SDG'
+    assert "'SDG' is not in the registry optimizer" in line_of(config)
+    # Of the library that the config is for.
+    config.default_scope = 'mmpretrain'
+    config.optim_wrapper.optimizer.type = 'Lamb'
+    require_inputs(config, PARTS)

@@ -47,6 +47,33 @@ def test_option_that_nothing_reads(error_line):
     line = error_line('train.py', FINAL, options=['val_cgf.generations=2'])
     assert 'val_cgf.generations` has no effect' in line
     assert line.endswith('did you mean val_cfg?')
+    line = error_line('train.py', FINAL, options=['batch_size=2'])
+    assert 'did you mean train_dataloader.batch_size or ' in line
+    with pytest.raises(SystemExit):
+        run_here('train.py', FINAL, '--cfg-options', 'batch_size')
+
+
+def test_module_that_an_option_imports(error_line):
+    options = ['custom_imports.imports=[not_there]']
+    assert "no module 'not_there'" in error_line(
+        'train.py', FINAL, options=options
+    )
+
+
+def test_option_of_a_hook_that_is_not_there(error_line):
+    line = error_line(
+        'train.py', SUPERNET, options=['custom_hooks.9.num_images=3']
+    )
+    assert 'Index 9 exceeds the length' in line
+    line = error_line(
+        'train.py', FINAL, options=['custom_hooks.9.num_images=3']
+    )
+    assert '`custom_hooks` must be a list' in line
+
+
+def test_config_that_is_none(error_line):
+    line = error_line('train.py', ROOT / 'README.md')
+    assert 'Only py/yml/yaml/json' in line
 
 
 def test_path_of_too_few_digits(error_line):
