@@ -19,9 +19,9 @@ LEAST_SIZE = 512
 
 
 class Inferencer(DetInferencer):
-    """mmdet's, which asks a registry that it does not have.
+    """mmdet's, which draws on small images as well, and says less.
 
-    And draws on small images as well.
+    It would warn that it looks for the collation in the registry of MMEngine.
     """
 
     def _init_collate(self, cfg: Config) -> Callable:
