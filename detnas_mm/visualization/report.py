@@ -227,7 +227,9 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(magnitude=magnitude, duration=duration)
+    environment.filters.update(
+        magnitude=magnitude, duration=duration, whole=_whole
+    )
     return environment.get_template('report.html').render(
         searches=searches,
         pictures=pictures,
@@ -241,6 +243,11 @@ def render_page(
         use_lines=use_lines,
         settings=settings_text,
     )
+
+
+def _whole(text: str) -> str:
+    """Keeps a number and its unit in one line."""
+    return text.replace(' ', '\N{NO-BREAK SPACE}')
 
 
 def settings_text(settings: Mapping) -> str:
