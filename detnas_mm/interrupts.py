@@ -4,8 +4,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -61,20 +62,37 @@ def stop_on_signals(hint: str = '', grace: float = 10.0) -> Iterator[None]:
             # What it wakes up is a thread of the parent.
             signal.set_wakeup_fd(-1)
             _set_handlers(before)
-        _unblock()
 
-    os.register_at_fork(
-        # A signal to the child waits until it has its own handlers.
-        before=_block,
-        after_in_parent=_unblock,
-        after_in_child=leave_to_the_parent,
-    )
+    _in_forked_children(leave_to_the_parent)
     with _end_after(grace, hint, ended):
         _set_handlers(dict.fromkeys(_SIGNALS, stop))
         try:
             yield
         finally:
             _set_handlers(before)
+
+
+def let_sigterm_end_children() -> None:
+    """Lets SIGTERM end any child process that is forked from now on.
+
+    For a process whose handler of it is not ours, such as a worker of Ray:
+    its children would have that handler, and pools end theirs by SIGTERM.
+    """
+    _in_forked_children(
+        partial(_set_handlers, {signal.SIGTERM: signal.SIG_DFL})
+    )
+
+
+def _in_forked_children(set_handlers: Callable[[], None]) -> None:
+    """Sets the handlers of children before any signal reaches them."""
+
+    def start_child() -> None:
+        set_handlers()
+        _unblock()
+
+    os.register_at_fork(
+        before=_block, after_in_parent=_unblock, after_in_child=start_child
+    )
 
 
 def _set_handlers(handlers: Mapping[signal.Signals, object]) -> None:

@@ -149,6 +149,30 @@ with stop_on_signals('go on by --resume', grace=0.5):
     assert done.returncode == 0
 
 
+def test_sigterm_ends_children_of_a_process_with_a_handler():
+    """Such as that of Ray, which its workers' children would inherit."""
+    program = """
+import os, signal, time
+from detnas_mm.interrupts import let_sigterm_end_children
+signal.signal(signal.SIGTERM, lambda *_: print('handled', flush=True))
+let_sigterm_end_children()
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+os.kill(child, signal.SIGTERM)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.stdout == '-15\nhandled\n'
+    assert done.returncode == 0
+
+
 def test_without_a_signal_nothing_happens():
     before = signal.getsignal(signal.SIGTERM)
     with stop_on_signals():

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+from detnas_mm.interrupts import let_sigterm_end_children
 from detnas_mm.structures import Path, Rungs
 
 from .errors import WrongSearchError, describe
@@ -16,6 +17,8 @@ class Scorer:
     """Evaluates paths; errors are values here."""
 
     def __init__(self) -> None:
+        # mmdet's evaluation on VOC has a pool.
+        let_sigterm_end_children()
         self._evaluator: LocalEvaluator | None = None
 
     def start(self) -> dict:

@@ -1,6 +1,7 @@
 """A Ray cluster for the tests that need one."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,12 @@ def starts_a_worker(ray):
 
 
 def start(ray, tries=3):
-    """Starts it; Ray gives up after half a minute, on a busy machine too."""
+    """Starts it; Ray gives up after half a minute, on a busy machine too.
+
+    Its handler of SIGTERM is not left behind: pools of later tests would
+    inherit it.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
     for last in [False] * (tries - 1) + [True]:
         try:
             ray.init(
@@ -54,6 +60,7 @@ def start(ray, tries=3):
                 logging_level='ERROR',
                 log_to_driver=False,
             )
+            signal.signal(signal.SIGTERM, handler)
             return
         except Exception:
             ray.shutdown()
