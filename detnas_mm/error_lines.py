@@ -16,6 +16,7 @@ _CONFIG = 'mmengine.config.config'
 _IMPORTERS = (_CONFIG, 'mmengine.utils.misc')
 _REFUSALS = (AssertionError, KeyError, OSError, TypeError, ValueError)
 _RUNNER = 'mmengine.runner.runner'
+_NO_SETTINGS = {'self', 'args', 'kwargs'}
 _UNKNOWN_SETTING = re.compile(r"unexpected keyword argument '(\w+)'")
 # What a tool makes: the end of the path of such a file, from the last folder
 # of its data root on, and the command. The other data sets have a root of
@@ -193,7 +194,7 @@ def unknown_name(name: str, registry: str) -> str:
         _names_in(registry.rpartition('::')[2]),
         'is it spelled right, and is its module in `custom_imports`?',
         most=2,
-        cutoff=0.75,
+        cutoff=0.65,
     )
     return f'{name!r} is not in the registry {registry}: {hint}'
 
@@ -205,14 +206,31 @@ def unknown_setting(built: Callable, name: str) -> str:
         built: The class, or a function that stands in its place.
         name: The setting.
     """
-    makers = [one.__init__ for one in getattr(built, '__mro__', ())] or [built]
-    known = {
-        key for one in makers for key in inspect.signature(one).parameters
-    }
-    known -= {'self', 'args', 'kwargs'}
-    known = sorted(known)
+    known = sorted(accepted_settings(built)[0])
     hint = suggestion(name, known, f'it has {", ".join(known)}')
     return f'{built.__name__} has no setting {name!r}; {hint}'
+
+
+def accepted_settings(built: Callable) -> tuple[set[str], bool]:
+    """Returns the settings that a class of the config has.
+
+    Args:
+        built: The class, or a function that stands in its place.
+
+    Returns:
+        Their names, and whether it may take others, too.
+    """
+    makers = [
+        vars(one).get('__init__') for one in getattr(built, '__mro__', ())
+    ]
+    names = set()
+    # A constructor may hand on what it does not know to that of a base.
+    for maker in filter(None, makers or [built]):
+        parameters = inspect.signature(maker).parameters.values()
+        names |= {one.name for one in parameters}
+        if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+            return names - _NO_SETTINGS, False
+    return names - _NO_SETTINGS, True
 
 
 def _names_in(registry: str) -> list[str]:

@@ -1,23 +1,20 @@
 """What is wrong with a config, said before MMEngine prints all of it."""
 
-import inspect
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, OPTIMIZERS
+from mmengine.registry import DATASETS
 from torch import nn
 
-from detnas_mm.error_lines import missing_file, unknown_name, unknown_setting
+from detnas_mm.error_lines import missing_file
 from detnas_mm.models import build_model
 from detnas_mm.models.checkpoint import require_matching_pretrained
-from detnas_mm.registry import HOOKS, LOOPS
 
-_OURS = 'detnas_mm.'
-# What MMEngine itself takes out of the settings of a hook or loop.
-_SETTINGS_OF_MMENGINE = ('type', 'priority', '_scope_')
+from .config_parts import datasets_of, evaluators_of, require_known_parts
+
 # Larger annotation files take seconds to read.
 _READ_BYTES = 50_000_000
 
@@ -36,11 +33,11 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
         ValueError: If a setting or a name is wrong.
         FileNotFoundError: If a file or folder is not there.
     """
-    _require_known_types(config)
+    require_known_parts(config, parts)
     model = build_model(config)
     _require_matching_channels(model, config)
     for part in parts:
-        for key, dataset in _datasets(config, part):
+        for key, dataset in datasets_of(config, part):
             _require_files(dataset, key)
             _require_classes(dataset, key)
         for evaluator in evaluators_of(config, part):
@@ -58,16 +55,10 @@ def annotation_files(config: Config, parts: Sequence[str]) -> list[str]:
     """
     named = []
     for part in parts:
-        named += [_annotations(one) for _, one in _datasets(config, part)]
+        named += [_annotations(one) for _, one in datasets_of(config, part)]
         named += [one.get('ann_file') for one in evaluators_of(config, part)]
     files = {one for one in named if isinstance(one, str)}
     return sorted(file for file in files if Path(file).is_file())
-
-
-def evaluators_of(config: Config, part: str) -> Sequence[Mapping]:
-    """Returns the settings of the evaluators of a part, such as ``'val'``."""
-    evaluators = config.get(f'{part}_evaluator') or []
-    return [evaluators] if isinstance(evaluators, Mapping) else evaluators
 
 
 def require_pretrained(model: nn.Module, config: Config) -> None:
@@ -82,53 +73,9 @@ def require_pretrained(model: nn.Module, config: Config) -> None:
         ValueError: If it does not fit.
     """
     backbone = config.model.get('backbone') or {}
-    if str(backbone.get('type')).startswith(_OURS):
+    if str(backbone.get('type')).startswith('detnas_mm.'):
         init_cfg = backbone.get('init_cfg')
         require_matching_pretrained(model.backbone, init_cfg)
-
-
-def _require_known_types(config: Config) -> None:
-    """Checks the names of ours that are built after the model."""
-    hooks = config.get('custom_hooks') or ()
-    if not isinstance(hooks, list | tuple):
-        raise ValueError(
-            f'`custom_hooks` must be a list of hooks, got {dict(hooks)}; '
-            'options can change only hooks that the config has'
-        )
-    loops = [config.get(f'{part}_cfg') for part in ('train', 'val', 'test')]
-    for used, registry in ((hooks, HOOKS), (loops, LOOPS)):
-        for settings in used:
-            name = str((settings or {}).get('type', ''))
-            if not name.startswith(_OURS):
-                continue
-            found = registry.module_dict.get(name[len(_OURS) :])
-            if found is None:
-                raise ValueError(unknown_name(name, registry.name))
-            _require_known_settings(settings, found)
-    optimizer = (config.get('optim_wrapper') or {}).get('optimizer') or {}
-    _require_known_optimizer(optimizer.get('type'), config)
-
-
-def _require_known_optimizer(name: object, config: Config) -> None:
-    """MMEngine would call what it has not found."""
-    scope = config.get('default_scope')
-    with OPTIMIZERS.switch_scope_and_registry(scope) as registry:
-        if isinstance(name, str) and registry.get(name) is None:
-            raise ValueError(unknown_name(name, registry.name))
-
-
-def _require_known_settings(settings: Mapping, found: type) -> None:
-    known = inspect.signature(found).parameters
-    for key, value in settings.items():
-        if key in _SETTINGS_OF_MMENGINE:
-            continue
-        if key not in known:
-            raise ValueError(unknown_setting(found, key))
-        if known[key].annotation is int and not isinstance(value, int):
-            raise ValueError(
-                f'`{key}` of {found.__name__} must be a whole number, got '
-                f'{value!r}'
-            )
 
 
 def _require_matching_channels(model: nn.Module, config: Config) -> None:
@@ -144,26 +91,6 @@ def _require_matching_channels(model: nn.Module, config: Config) -> None:
             f'`model.neck.in_channels` is {list(given)}, but the backbone '
             f'gives {list(channels)} channels: set it so'
         )
-
-
-def _datasets(config: Config, part: str) -> Iterator[tuple[str, Mapping]]:
-    """Yields key and settings of the data sets that read files."""
-    loader = config.get(f'{part}_dataloader') or {}
-    key = f'{part}_dataloader.dataset'
-    yield from _datasets_below(loader.get('dataset') or {}, key)
-
-
-def _datasets_below(
-    dataset: Mapping, key: str
-) -> Iterator[tuple[str, Mapping]]:
-    """Yields a data set, or those that are wrapped in it."""
-    if 'dataset' in dataset:
-        yield from _datasets_below(dataset['dataset'], f'{key}.dataset')
-    elif 'datasets' in dataset:
-        for index, one in enumerate(dataset['datasets']):
-            yield from _datasets_below(one, f'{key}.datasets.{index}')
-    else:
-        yield key, dataset
 
 
 def _require_files(dataset: Mapping, key: str) -> None:

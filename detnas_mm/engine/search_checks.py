@@ -16,7 +16,7 @@ from detnas_mm.models import load_state_dict, require_matching_keys
 from detnas_mm.structures import SearchRecord
 
 from .bn_recalibration_hook import BNRecalibrationHook
-from .input_checks import evaluators_of
+from .config_parts import evaluators_of
 from .unwrap import unwrap
 
 # What mmdet's CocoMetric gives of each of bbox and segm.

@@ -1,0 +1,175 @@
+"""The parts of a config beside the model: are they there as it says?"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from mmengine.config import Config
+from mmengine.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    EVALUATOR,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TRANSFORMS,
+    VISBACKENDS,
+    VISUALIZERS,
+    Registry,
+    init_default_scope,
+)
+
+from detnas_mm.error_lines import (
+    accepted_settings,
+    unknown_name,
+    unknown_setting,
+)
+
+# What MMEngine takes out of the settings itself.
+_TAKEN_OUT = {
+    'type',
+    '_scope_',
+    # Of a hook,
+    'priority',
+    # of a loop,
+    'by_epoch',
+    # and of a scheduler.
+    'convert_to_iter_based',
+}
+Part = tuple[Registry, Mapping]
+
+
+def require_known_parts(config: Config, parts: Sequence[str]) -> None:
+    """Checks the names in a config, and the names of their settings.
+
+    Those of the model are seen when it is built.
+
+    Args:
+        config: The config.
+        parts: What is needed of it, of ``'train'``, ``'val'``, ``'test'``.
+
+    Raises:
+        ValueError: If one is unknown.
+    """
+    scope = config.get('default_scope') or 'mmdet'
+    # Else only what is imported already would be found.
+    init_default_scope(scope)
+    for registry, settings in _built_parts(config, parts):
+        name = settings.get('type')
+        if not isinstance(name, str):
+            continue
+        with registry.switch_scope_and_registry(scope) as scoped:
+            # MMEngine would call what it has not found.
+            built = scoped.get(name)
+        if built is None:
+            raise ValueError(unknown_name(name, scoped.name))
+        _require_known_settings(built, settings)
+
+
+def evaluators_of(config: Config, part: str) -> Sequence[Mapping]:
+    """Returns the settings of the evaluators of a part, such as ``'val'``."""
+    evaluators = config.get(f'{part}_evaluator') or []
+    if _type_of(evaluators) in EVALUATOR.module_dict:
+        evaluators = evaluators.get('metrics') or []
+    return [evaluators] if isinstance(evaluators, Mapping) else evaluators
+
+
+def datasets_of(config: Config, part: str) -> Iterator[tuple[str, Mapping]]:
+    """Yields key and settings of the data sets that read files."""
+    loader = config.get(f'{part}_dataloader') or {}
+    key = f'{part}_dataloader.dataset'
+    yield from _datasets_below(loader.get('dataset') or {}, key)
+
+
+def _datasets_below(
+    dataset: Mapping, key: str
+) -> Iterator[tuple[str, Mapping]]:
+    """Yields a data set, or those that are wrapped in it."""
+    if 'dataset' in dataset:
+        yield from _datasets_below(dataset['dataset'], f'{key}.dataset')
+    elif 'datasets' in dataset:
+        for index, one in enumerate(dataset['datasets']):
+            yield from _datasets_below(one, f'{key}.datasets.{index}')
+    else:
+        yield key, dataset
+
+
+def _built_parts(config: Config, parts: Sequence[str]) -> Iterator[Part]:
+    yield from _each(HOOKS, _custom_hooks(config))
+    yield from _each(HOOKS, (config.get('default_hooks') or {}).values())
+    visualizer = config.get('visualizer') or {}
+    yield from _each(VISUALIZERS, visualizer)
+    yield from _each(VISBACKENDS, visualizer.get('vis_backends'))
+    for part in parts:
+        yield from _each(LOOPS, _loop(config, part))
+        yield from _each(METRICS, evaluators_of(config, part))
+        yield from _data_parts(config, part)
+    if 'train' in parts:
+        yield from _each(PARAM_SCHEDULERS, config.get('param_scheduler'))
+        wrapper = config.get('optim_wrapper') or {}
+        yield from _each(OPTIMIZERS, wrapper.get('optimizer'))
+
+
+def _data_parts(config: Config, part: str) -> Iterator[Part]:
+    loader = config.get(f'{part}_dataloader') or {}
+    yield from _each(DATA_SAMPLERS, loader.get('sampler'))
+    yield from _each(DATA_SAMPLERS, loader.get('batch_sampler'))
+    for _, dataset in datasets_of(config, part):
+        yield from _each(DATASETS, dataset)
+        yield from _each(TRANSFORMS, dataset.get('pipeline'))
+
+
+def _each(registry: Registry, settings: object) -> Iterator[Part]:
+    """Yields the settings of one part or of several, not what is built."""
+    each = [settings] if isinstance(settings, Mapping) else settings or ()
+    yield from ((registry, one) for one in each if isinstance(one, Mapping))
+
+
+def _custom_hooks(config: Config) -> Sequence:
+    hooks = config.get('custom_hooks') or ()
+    if not isinstance(hooks, list | tuple):
+        raise ValueError(
+            f'`custom_hooks` must be a list of hooks, got {dict(hooks)}; '
+            'options can change only hooks that the config has'
+        )
+    return hooks
+
+
+def _loop(config: Config, part: str) -> Mapping:
+    """Returns the settings of a loop with the type that MMEngine fills in."""
+    settings = config.get(f'{part}_cfg') or {}
+    by_epoch = settings.get('by_epoch', True)
+    default = dict(
+        train='EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop',
+        val='ValLoop',
+        test='TestLoop',
+    )
+    return dict(type=default[part]) | dict(settings)
+
+
+def _type_of(settings: object) -> object:
+    return settings.get('type') if isinstance(settings, Mapping) else None
+
+
+def _require_known_settings(built: Callable, settings: Mapping) -> None:
+    known, takes_others = accepted_settings(built)
+    for key, value in settings.items():
+        if key in _TAKEN_OUT:
+            continue
+        if key not in known and not takes_others:
+            raise ValueError(unknown_setting(built, key))
+        _require_whole_number(built, key, value)
+
+
+def _require_whole_number(built: Callable, key: str, value: object) -> None:
+    """Checks a setting of ours; others' annotations are not as strict."""
+    if not built.__module__.startswith('detnas_mm.'):
+        return
+    setting = inspect.signature(built).parameters.get(key)
+    expected = setting is not None and setting.annotation is int
+    if expected and not isinstance(value, int):
+        raise ValueError(
+            f'`{key}` of {built.__name__} must be a whole number, got '
+            f'{value!r}'
+        )
