@@ -26,6 +26,7 @@ from detnas_mm.engine.search_checks import (
     require_coco_metrics,
     require_new_record,
 )
+from detnas_mm.engine.search_constraint import build_constraint
 from detnas_mm.engine.search_header import require_same_config
 from detnas_mm.engine.search_loop import RECORD
 from detnas_mm.evaluation import job_rank
@@ -109,7 +110,9 @@ def read_objectives(names: Sequence[str]) -> dict:
             f'metric, such as coco/bbox_mAP macs, got {" ".join(names)}'
         )
     for name in metrics:
-        close = get_close_matches(name.lower(), COSTS, n=1, cutoff=0.7)
+        # What papers on networks call FLOPs are MACs.
+        meant = name.lower().replace('flops', 'macs')
+        close = get_close_matches(meant, COSTS, n=1, cutoff=0.7)
         if close:
             raise ValueError(
                 f'`--objectives` has no cost {name!r}, did you mean '
@@ -150,8 +153,10 @@ def check_inputs(config: Config) -> None:
     model = require_inputs(config, ('train', 'val'))
     require_coco_metrics(config)
     read_supernet(model, config.load_from)
+    supernet = find_supernet(model)
+    build_constraint(supernet, config.val_cfg.get('constraint') or {})
     for path in config.val_cfg.get('paths', ()):
-        find_supernet(model).search_space.parse(path)
+        supernet.search_space.parse(path)
 
 
 def check_record(config: Config) -> None:

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 from mmengine.logging import print_log
 from torch import nn
 from torch.utils.data import DataLoader
 
 from detnas_mm.cost import Bounds, Constraint, LatencyTable
+from detnas_mm.error_lines import suggestion
 from detnas_mm.models import (
     DetNASSupernet,
     count_rest_of_detector,
@@ -16,6 +18,13 @@ from detnas_mm.models import (
 
 from .exact_costs import exact_cost_table
 from .unwrap import unwrap
+
+_OTHER_SETTINGS = (
+    'input_size',
+    'latency_table',
+    'latency_input_size',
+    'whole_detector',
+)
 
 
 def build_constraint(
@@ -31,26 +40,20 @@ def build_constraint(
             ``min_latency`` and ``max_latency`` in ms, with ``latency_table``,
             the file of a :class:`detnas_mm.cost.LatencyTable`; and
             ``latency_input_size``, the size at which it must have been
-            measured, by default any.
+            measured, by default any. ``whole_detector`` is left to
+            :func:`extend_to_detector`.
 
     Raises:
         FileNotFoundError: If there is no such table.
-        ValueError: If a setting is unknown or out of its range, or the table
-            is that of another supernet or size.
+        ValueError: If a setting is unknown, no number or out of its range, or
+            the table is that of another supernet or size.
     """
     settings = dict(settings)
     input_size = tuple(settings.pop('input_size', (224, 224)))
     latency_size = settings.pop('latency_input_size', None)
     latency_file = settings.pop('latency_table', None)
-    try:
-        bounds = Bounds(**settings)
-    except TypeError as error:
-        raise ValueError(
-            '`constraint` takes min_macs, max_macs, min_params, max_params, '
-            'min_latency, max_latency, input_size, latency_table, '
-            'latency_input_size and whole_detector, got '
-            f'{", ".join(settings)}'
-        ) from error
+    settings.pop('whole_detector', None)
+    bounds = _build_bounds(settings)
     space = supernet.search_space
     latency_table = None
     if latency_file is not None:
@@ -66,6 +69,25 @@ def build_constraint(
         table=exact_cost_table(space, input_size),
         latency_table=latency_table,
     )
+
+
+def _build_bounds(settings: Mapping) -> Bounds:
+    known = [one.name for one in fields(Bounds)]
+    for name, value in settings.items():
+        if name not in known:
+            hint = suggestion(
+                # So papers on networks call them.
+                name.replace('flops', 'macs'),
+                [*known, *_OTHER_SETTINGS],
+                f'it takes {", ".join([*known, *_OTHER_SETTINGS])}',
+            )
+            raise ValueError(f'`constraint` has no setting {name!r}; {hint}')
+        if not isinstance(value, int | float | None):
+            raise ValueError(
+                f'`{name}` of the constraint must be a number such as 300e6, '
+                f'got {value!r}'
+            )
+    return Bounds(**settings)
 
 
 def _require_same_blocks(

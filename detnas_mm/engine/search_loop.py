@@ -178,9 +178,8 @@ class EvolutionSearchLoop(BaseLoop):
             race=self.race,
         )
         load_supernet(runner)
-        settings = dict(constraint or {})
-        whole_detector = settings.pop('whole_detector', False)
-        self._set_constraint(build_constraint(self.supernet, settings))
+        constraint = constraint or {}
+        self._set_constraint(build_constraint(self.supernet, constraint))
 
         with no_empty_split('val_dataloader'):
             super().__init__(runner, dataloader)
@@ -196,7 +195,7 @@ class EvolutionSearchLoop(BaseLoop):
             fp16=fp16,
             cache_gb=cache_gb,
         )
-        if whole_detector:
+        if constraint.get('whole_detector', False):
             self._set_constraint(
                 extend_to_detector(
                     self.constraint, runner.model, self.dataloader

@@ -53,7 +53,9 @@ def test_whole_detector_bounds_that_no_path_keeps(base, tmp_path):
 @pytest.mark.parametrize(
     ('settings', 'named'),
     [
-        (dict(constraint=dict(max_flops=1)), 'max_macs'),
+        (dict(constraint=dict(max_flops=1)), 'did you mean max_macs?'),
+        (dict(constraint=dict(max_mac=1)), 'did you mean max_macs?'),
+        (dict(constraint=dict(max_macs='300M')), "such as 300e6, got '300M'"),
         (dict(constraint=dict(min_macs=2, max_macs=1)), '`min_macs`'),
         (dict(generations=0), '`generations`'),
         (dict(population=0), '`population`'),

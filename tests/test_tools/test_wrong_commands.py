@@ -96,6 +96,10 @@ def test_mistake_is_said_before_the_config_is_printed(
     assert 'digits.py --out /nowhere/digits' in line
     line = error_line('search.py', SEARCH, supernet, options=missing)
     assert 'digits.py --out /nowhere/digits' in line
+    options = loading_options(digits, 'train', 'val')
+    options.append('val_cfg.constraint.max_mac=30e6')
+    line = error_line('search.py', SEARCH, supernet, options=options)
+    assert 'did you mean max_macs?' in line
     options = [*PATH, *loading_options(digits, 'test')]
     options[-1] = 'test_evaluator.ann_file=/nowhere.json'
     line = error_line('test.py', FINAL, supernet, options=options)
