@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from .data import CostScores, Progress, Reference
 from .theme import DASHES, INK, MARKERS, MUTED, SERIES, Size, style
 from .timing import Timing
+from .units import duration, magnitude
 
 # Dark to bright, and never too dark to be seen on a dark page.
 GENERATIONS = ListedColormap(colormaps['cividis'](np.linspace(0.3, 1, 256)))
@@ -93,6 +94,7 @@ def draw_cost_scores(
     data: CostScores,
     references: Sequence[Reference],
     scores: Sequence[float | None],
+    bounds: Sequence[float],
     labels: tuple[str, str],
     size: Size,
 ) -> Figure:
@@ -103,6 +105,7 @@ def draw_cost_scores(
         references: Backbones to compare with.
         scores: The fitness of each, ``None`` where it was not evaluated: then
             only its MACs are marked.
+        bounds: The MACs that the search kept to.
         labels: Those of the two axes.
         size: For which width.
     """
@@ -130,9 +133,17 @@ def draw_cost_scores(
             zip(references, scores, strict=True)
         ):
             _draw_reference(axes, one, score, number)
+        for bound in bounds:
+            axes.axvline(
+                bound,
+                color=INK,
+                linestyle=DASHES[1],
+                linewidth=1.2,
+                label=f'bound of the search, {magnitude(bound)}',
+            )
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
-        axes.xaxis.set_major_formatter(FuncFormatter(_millions))
+        axes.xaxis.set_major_formatter(FuncFormatter(_macs_tick))
         axes.xaxis.set_major_locator(MaxNLocator(6 if size.blocks > 8 else 4))
         bar = figure.colorbar(dots, ax=axes, label='generation', pad=0.02)
         bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -141,8 +152,11 @@ def draw_cost_scores(
     return figure
 
 
-def _millions(macs: float, _: int) -> str:
-    return f'{macs / 1e6:,.4g}M'
+def _macs_tick(macs: float, _: int) -> str:
+    """Writes MACs as the tables do, but round numbers short."""
+    text = magnitude(macs)
+    number, letter = text.rstrip('kMG'), text[-1]
+    return f'{float(number):g}{letter}' if letter in 'kMG' else text
 
 
 def _draw_reference(
@@ -190,7 +204,7 @@ def draw_timing(data: Timing, size: Size) -> Figure:
             color=INK,
             linestyle=DASHES[1],
             linewidth=1.2,
-            label=f'median {data.median:.1f} s',
+            label=f'median {duration(data.median)}',
         )
         axes.set_ylim(0, 1.08 * max(data.seconds, default=1) or 1)
         axes.set_xlabel('candidate, in the order of the record')

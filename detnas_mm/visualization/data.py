@@ -116,6 +116,18 @@ class Search:
         return ' x '.join(map(str, size)) + ' px' if size else 'unknown size'
 
     @property
+    def macs_bounds(self) -> list[float]:
+        """The bounds on the MACs of the backbone, the lower one first.
+
+        Where the whole detector was bounded, that is what is left for the
+        backbone.
+        """
+        settings = self.header.constraint
+        bounds = (settings.get('min_macs'), settings.get('max_macs'))
+        rest = settings.get('rest_macs') or 0
+        return [bound - rest for bound in bounds if bound is not None]
+
+    @property
     def score_label(self) -> str:
         """Name and unit of the metric."""
         unit = '%' if self.header.metric.startswith(_PERCENT) else '0 to 1'

@@ -180,6 +180,7 @@ def _draw_cost(search: Search, size: Size) -> Figure:
         cost_scores(search.candidates),
         search.references,
         scores,
+        search.macs_bounds,
         labels,
         size,
     )

@@ -258,6 +258,13 @@ def test_published_networks_are_drawn_and_marked(tmp_path):
     assert tmp_path / 'report' / 'reference1.svg' in files
 
 
+def test_bounds_of_the_search_are_drawn(tmp_path):
+    bounds = dict(min_macs=None, max_macs=130_000, rest_macs=10_000)
+    html, _ = report(tmp_path, synthetic_search(constraint=bounds))
+    # What is left for the backbone, whose MACs the chart shows.
+    assert 'bound of the search, 120k' in html
+
+
 def test_two_searches_are_compared_in_one_chart(tmp_path):
     random = synthetic_search(
         'random', synthetic_candidates(seed=1), algorithm={'type': 'random'}
