@@ -25,6 +25,7 @@ from detnas_mm.models import DetNASNet
 
 PAGE = ROOT / 'docs' / 'own_data.md'
 EXAMPLE = ROOT / 'docs' / 'examples' / 'own_data'
+DRY_RUN = Path('docs/examples/own_data/dry_run.sh')
 SUPERNET = 'retinanet_detnas-supernet-small_fpn_mine'
 SEARCH = 'retinanet_detnas-search-small_fpn_mine'
 NET = 'retinanet_detnas-small_fpn_mine'
@@ -56,7 +57,8 @@ def documented_commands(iterations=3000):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return [shlex.split(line) for line in done.stdout.splitlines()]
+    commands = [shlex.split(line) for line in done.stdout.splitlines()]
+    return [one for one in commands if one[0] != str(DRY_RUN)]
 
 
 def documented_command(tool):
@@ -124,6 +126,31 @@ def test_each_command_finds_what_it_starts_from(workplace, imagenet):
             assert Path(config.work_dir).name not in {
                 name.partition('/')[2] for name in NAMES
             }
+
+
+def test_dry_run_is_short_and_goes_from_step_to_step(workplace):
+    documented_commands()
+    assert f'bash {DRY_RUN}\n' in PAGE.read_text()
+    stub = f'python() {{ echo "$@"; }}; . {DRY_RUN}'
+    printed = subprocess.check_output(['bash', '-c', stub], text=True)
+    made = set()
+    for line in printed.splitlines():
+        tool, *arguments = shlex.split(line)
+        config, needed = read_command(arguments)
+        assert config.val_dataloader.dataset.indices == 16
+        if 'search' in tool:
+            loop = config.val_cfg
+            assert loop.generations * loop.population == 8
+            assert config.custom_hooks[1].num_images == 16
+            made.add(f'{config.work_dir}/best.json')
+        else:
+            assert config.train_cfg.max_iters == 10
+            assert config.model.backbone.init_cfg is None
+            needed = [str(config.model.backbone.get('path', ''))]
+            made |= {f'{config.work_dir}/iter_10.pth', ''}
+        assert set(needed) <= made
+        # Its results are taken for none of the real ones.
+        assert '/mine_dry_run/' in config.work_dir
 
 
 def test_baseline_is_another_net_from_its_own_weights(workplace):
