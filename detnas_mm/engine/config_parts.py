@@ -7,7 +7,6 @@ from mmengine.config import Config
 from mmengine.registry import (
     DATA_SAMPLERS,
     DATASETS,
-    EVALUATOR,
     HOOKS,
     LOOPS,
     METRICS,
@@ -67,12 +66,16 @@ def require_known_parts(config: Config, parts: Sequence[str]) -> None:
         _require_known_settings(built, settings)
 
 
-def evaluators_of(config: Config, part: str) -> Sequence[Mapping]:
-    """Returns the settings of the evaluators of a part, such as ``'val'``."""
-    evaluators = config.get(f'{part}_evaluator') or []
-    if _type_of(evaluators) in EVALUATOR.module_dict:
-        evaluators = evaluators.get('metrics') or []
-    return [evaluators] if isinstance(evaluators, Mapping) else evaluators
+def evaluators_of(config: Config, part: str) -> list[Mapping]:
+    """Returns the settings of the evaluators of a part, such as ``'val'``.
+
+    One that holds others, such as mmdet's ``MultiDatasetsEvaluator``, is
+    replaced by what it holds.
+    """
+    evaluators = _settings_in(config.get(f'{part}_evaluator'))
+    if len(evaluators) == 1:
+        return _settings_in(evaluators[0].get('metrics')) or evaluators
+    return evaluators
 
 
 def datasets_of(config: Config, part: str) -> Iterator[tuple[str, Mapping]]:
@@ -97,7 +100,8 @@ def _datasets_below(
 
 def _built_parts(config: Config, parts: Sequence[str]) -> Iterator[Part]:
     yield from _each(HOOKS, _custom_hooks(config))
-    yield from _each(HOOKS, (config.get('default_hooks') or {}).values())
+    default_hooks = config.get('default_hooks') or {}
+    yield from _each(HOOKS, [*default_hooks.values()])
     visualizer = config.get('visualizer') or {}
     yield from _each(VISUALIZERS, visualizer)
     yield from _each(VISBACKENDS, visualizer.get('vis_backends'))
@@ -121,9 +125,16 @@ def _data_parts(config: Config, part: str) -> Iterator[Part]:
 
 
 def _each(registry: Registry, settings: object) -> Iterator[Part]:
-    """Yields the settings of one part or of several, not what is built."""
-    each = [settings] if isinstance(settings, Mapping) else settings or ()
-    yield from ((registry, one) for one in each if isinstance(one, Mapping))
+    for one in _settings_in(settings):
+        yield registry, one
+
+
+def _settings_in(settings: object) -> list[Mapping]:
+    """Returns the settings of one part or of several, not what is built."""
+    each = [settings] if isinstance(settings, Mapping) else settings
+    if not isinstance(each, list | tuple):
+        return []
+    return [one for one in each if isinstance(one, Mapping)]
 
 
 def _custom_hooks(config: Config) -> Sequence:
@@ -146,10 +157,6 @@ def _loop(config: Config, part: str) -> Mapping:
         test='TestLoop',
     )
     return dict(type=default[part]) | dict(settings)
-
-
-def _type_of(settings: object) -> object:
-    return settings.get('type') if isinstance(settings, Mapping) else None
 
 
 def _require_known_settings(built: Callable, settings: Mapping) -> None:

@@ -155,5 +155,12 @@ def test_evaluators_may_stand_in_one(config):
     config.val_evaluator = dict(type='Evaluator', metrics=metrics)
     assert evaluators_of(config, 'val') == metrics
     assert "'CocoMetrics' is not in the registry" in line_of(config)
-    config.val_evaluator = [dict(type='CocoMetric')]
+    config.val_evaluator = dict(
+        type='MultiDatasetsEvaluator',
+        metrics=metrics[:1],
+        dataset_prefixes=['one'],
+    )
+    assert evaluators_of(config, 'val') == metrics[:1]
+    require_known_parts(config, PARTS)
+    config.val_evaluator = metrics[:1]
     require_known_parts(config, PARTS)
