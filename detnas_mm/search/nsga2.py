@@ -1,7 +1,9 @@
 """Search for a whole Pareto front (NSGA-II, Deb et al., 2002).
 
 Beside the paper's search for one backbone under a bound: for each cost the
-best backbone of that cost, in one search.
+best backbone of that cost, in one search. It is ours and not pymoo's, whose
+algorithm is resumed from its pickled state, while here the record is told
+anew, and which drops duplicates of a population, not of the whole history.
 """
 
 from collections.abc import Callable, Sequence
