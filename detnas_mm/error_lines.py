@@ -69,6 +69,8 @@ def error_line(error: BaseException) -> str | None:
     if source.partition('.')[0] in ('detnas_mm', '__main__'):
         expected = (ValueError, OSError, RuntimeError)
         return str(error) if isinstance(error, expected) else None
+    if _ends_loading(error):
+        return _wrong_config(error)
     if isinstance(error, FileNotFoundError) and error.filename:
         return missing_file(str(error.filename))
     if source == _BUILDER and isinstance(error, KeyError):
@@ -77,8 +79,6 @@ def error_line(error: BaseException) -> str | None:
         return unknown_name(message.split()[0], registry[1])
     if isinstance(error, ImportError):
         return _missing_module(error) if source in _IMPORTERS else None
-    if source == _CONFIG and isinstance(error, _REFUSALS):
-        return f'{_text(error)}; check the config and --cfg-options'
     if isinstance(error, TypeError):
         return _wrong_setting(error, source) or _refused_settings(error)
     return _refused_settings(error)
@@ -94,6 +94,26 @@ def _text(error: BaseException) -> str:
     """Returns the message of an error in one line."""
     message = error.args[0] if isinstance(error, KeyError) else error
     return ' '.join(str(message).split())
+
+
+def _ends_loading(error: BaseException) -> bool:
+    """Whether MMEngine refuses to load a config, or to merge options."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [frame.f_globals.get('__name__', '') for frame in frames]
+    refuses = isinstance(error, _REFUSALS) and _CONFIG in modules
+    return refuses and modules[-1].startswith('mmengine.')
+
+
+def _wrong_config(error: BaseException) -> str | None:
+    """Says what is wrong with a config, or with what it inherits from."""
+    if isinstance(error, FileNotFoundError):
+        file = error.filename or _text(error).split('"')[1]
+        return (
+            f'no such config: {file}; paths in `_base_` begin at the folder '
+            'of the config that they stand in, names such as '
+            'mmdet::fcos/fcos_r50_fpn_1x_coco.py are those of a package'
+        )
+    return f'{_text(error).rstrip(".")}; check the config and --cfg-options'
 
 
 def _refused_settings(error: BaseException) -> str | None:

@@ -1,5 +1,7 @@
 """Settings of all tests: the shared kit is importable as ``kit``."""
 
+import logging
+
 from hypothesis import Phase, settings
 
 # Not every machine is fast, and a failing build must fail again.
@@ -12,6 +14,8 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )
 settings.load_profile('detnas')
+# Loggers of earlier tests have the standard error of those, which is closed.
+logging.raiseExceptions = False
 
 
 def pytest_addoption(parser):

@@ -3,14 +3,17 @@
 import errno
 import importlib
 import os
+from pathlib import Path
 
 import pytest
 from kit.configs import read_config
 from mmengine.config import Config
 from mmengine.registry import METRICS, MODELS, Registry
 from mmengine.runner import Runner
+from mmengine.utils import get_installed_path
 
-import detnas_mm.models  # noqa: F401  (the search spaces' own blocks)
+import detnas_mm.engine
+import detnas_mm.models  # noqa: F401  (what is registered)
 from detnas_mm.compat import setup_compat
 from detnas_mm.error_lines import error_line, unknown_name
 from detnas_mm.models import build_model
@@ -119,6 +122,26 @@ def test_what_a_class_has_against_its_settings():
     settings = dict(type='mmdet.CocoMetric', metric='bboxx')
     line = line_of(METRICS.build, settings)
     assert line.startswith("CocoMetric: metric should be one of 'bbox'")
+
+
+@pytest.mark.parametrize(
+    ('base', 'start'),
+    [
+        ('nowhere.py', 'no such config: {folder}/nowhere.py; '),
+        (
+            'mmdet::fcos/fcos_r50.py',
+            'no such config: {mmdet}/fcos/fcos_r50.py',
+        ),
+        ('mmdett::fcos/fcos_r50.py', 'mmengine does not support to load mmde'),
+    ],
+)
+def test_base_of_a_config_that_is_not_there(tmp_path, base, start):
+    file = tmp_path / 'config.py'
+    file.write_text(f'_base_ = [{base!r}]')
+    line = line_of(Config.fromfile, file)
+    package = Path(get_installed_path('mmdet')) / '.mim' / 'configs'
+    assert line.startswith(start.format(folder=tmp_path, mmdet=package))
+    assert 'data_root' not in line
 
 
 def test_module_that_python_does_not_find(tmp_path):
