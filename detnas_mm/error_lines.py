@@ -195,6 +195,12 @@ def missing_file(
         if re.fullmatch(pattern, f'{Path(root).name}/{inside}'):
             command = command.format(root=root)
             return f'no such file or folder: {file}; make it by `{command}`'
+    if re.fullmatch(r'detnas_\w+\.json', Path(file).name):
+        return (
+            f'no such file or folder: {file}; make it by '
+            f'`{_TOOLS}/coco_search_split.py DATA_ROOT --name NAME ...`, see '
+            'docs/own_data.md'
+        )
     return (
         f'no such file or folder: {file}; set {key} in the config, or by '
         f'--cfg-options {key}=..., to where your data are'

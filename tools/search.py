@@ -26,9 +26,8 @@ from detnas_mm.engine.search_checks import (
     require_coco_metrics,
     require_new_record,
 )
-from detnas_mm.engine.search_constraint import build_constraint
 from detnas_mm.engine.search_header import require_same_config
-from detnas_mm.engine.search_loop import RECORD
+from detnas_mm.engine.search_loop import RECORD, require_search_settings
 from detnas_mm.evaluation import job_rank
 from detnas_mm.interrupts import Interrupted, stop_on_signals
 from detnas_mm.models import find_supernet
@@ -153,10 +152,7 @@ def check_inputs(config: Config) -> None:
     model = require_inputs(config, ('train', 'val'))
     require_coco_metrics(config)
     read_supernet(model, config.load_from)
-    supernet = find_supernet(model)
-    build_constraint(supernet, config.val_cfg.get('constraint') or {})
-    for path in config.val_cfg.get('paths', ()):
-        supernet.search_space.parse(path)
+    require_search_settings(config.val_cfg, find_supernet(model))
 
 
 def check_record(config: Config) -> None:

@@ -59,8 +59,8 @@ def build_calibration_loader(
     if not 1 <= num_images <= len(dataset):
         raise ValueError(
             f'`num_images` of BNRecalibrationHook in `custom_hooks` must be 1 '
-            f'to the {len(dataset)} images of the training set, got '
-            f'{num_images}'
+            f'to the {len(dataset)} images of the training set that are not '
+            f'filtered out, as those without boxes are; got {num_images}'
         )
     rng = np.random.default_rng((seed, num_images))
     chosen = rng.choice(len(dataset), size=num_images, replace=False)

@@ -2,6 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import get_args, get_origin
 
 from mmengine.config import Config
 from mmengine.registry import (
@@ -35,6 +37,17 @@ _TAKEN_OUT = {
     'by_epoch',
     # and of a scheduler.
     'convert_to_iter_based',
+}
+# What is said of a value that a setting is annotated to have, and the types
+# that fit; a bool is no number.
+_KINDS = {
+    bool: ('True or False', bool),
+    int: ('a whole number', int),
+    float: ('a number', int | float),
+    str: ('text', str),
+    Mapping: ('a dict', Mapping),
+    Sequence: ('a list', list | tuple),
+    NoneType: ('None', NoneType),
 }
 Part = tuple[Registry, Mapping]
 
@@ -166,17 +179,27 @@ def _require_known_settings(built: Callable, settings: Mapping) -> None:
             continue
         if key not in known and not takes_others:
             raise ValueError(unknown_setting(built, key))
-        _require_whole_number(built, key, value)
+        # The annotations of others are not as strict as ours.
+        if built.__module__.startswith('detnas_mm.'):
+            _require_fitting_value(built, key, value)
 
 
-def _require_whole_number(built: Callable, key: str, value: object) -> None:
-    """Checks a setting of ours; others' annotations are not as strict."""
-    if not built.__module__.startswith('detnas_mm.'):
+def _require_fitting_value(built: Callable, key: str, value: object) -> None:
+    """Checks a value by the annotation of its setting."""
+    setting = inspect.signature(built).parameters[key]
+    is_union = isinstance(setting.annotation, UnionType)
+    kinds = get_args(setting.annotation) if is_union else [setting.annotation]
+    kinds = [get_origin(kind) or kind for kind in kinds]
+    if not set(kinds) <= set(_KINDS):
         return
-    setting = inspect.signature(built).parameters.get(key)
-    expected = setting is not None and setting.annotation is int
-    if expected and not isinstance(value, int):
+    if not any(_fits(value, kind) for kind in kinds):
+        expected = ' or '.join(_KINDS[kind][0] for kind in kinds)
         raise ValueError(
-            f'`{key}` of {built.__name__} must be a whole number, got '
-            f'{value!r}'
+            f'`{key}` of {built.__name__} must be {expected}, got {value!r}'
         )
+
+
+def _fits(value: object, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, _KINDS[kind][1])

@@ -43,6 +43,7 @@ def build_search_header(
     algorithm: Mapping,
     metric: str,
     seed: int,
+    planned: int = 0,
 ) -> SearchHeader:
     """Builds the header of a search.
 
@@ -54,6 +55,7 @@ def build_search_header(
         algorithm: Name and settings of the algorithm.
         metric: Key of the metric that is the fitness.
         seed: Seed of the search.
+        planned: How many candidates are to be evaluated.
     """
     text = scoring_text(config)
     return SearchHeader(
@@ -68,6 +70,7 @@ def build_search_header(
         seed=seed,
         shuffle=supernet.shuffle,
         imports=imported_modules(config),
+        planned=planned,
     )
 
 

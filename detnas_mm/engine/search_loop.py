@@ -1,5 +1,6 @@
 """The search as a loop of MMEngine's Runner (Section 3.4, Algorithm 2)."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 
@@ -8,7 +9,6 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch.utils.data import DataLoader
 
-from detnas_mm.cost import Constraint
 from detnas_mm.evaluation import (
     CandidateEvaluator,
     LocalEvaluator,
@@ -16,20 +16,20 @@ from detnas_mm.evaluation import (
     job_rank,
     serve,
 )
-from detnas_mm.models import find_supernet
+from detnas_mm.models import DetNASSupernet, find_supernet
 from detnas_mm.registry import LOOPS
 from detnas_mm.structures import Candidate, SearchHeader, SearchRecord
 
-from .search_algorithm import algorithm_settings, build_algorithm, build_race
 from .search_checks import (
     find_bn_recalibration,
     load_supernet,
     no_empty_split,
     require_new_record,
 )
-from .search_constraint import build_constraint, extend_to_detector
+from .search_constraint import extend_to_detector
 from .search_executors import executor_settings, open_executor
 from .search_header import build_search_header
+from .search_plan import plan_search
 from .search_progress import SearchProgress
 from .search_results import build_results
 from .search_run import SearchRun, drop_final_failures, open_journal
@@ -131,10 +131,6 @@ class EvolutionSearchLoop(BaseLoop):
         chunk: int = 1,
         cache_gb: float = 2.0,
     ) -> None:
-        if generations < 1:
-            raise ValueError(
-                f'`generations` must be at least 1, got {generations}'
-            )
         self.executor = executor_settings(executor, launcher, chunk)
         rank = job_rank(launcher)
         # First of all: should rank 0 refuse to search, the others notice.
@@ -154,33 +150,29 @@ class EvolutionSearchLoop(BaseLoop):
             minimise=minimise,
             maximise=maximise,
         )
-        self.generations = 1 if algorithm == 'given' else generations
-        self.population = len(paths) if algorithm == 'given' else population
-        self.total = self.generations * self.population
-        self.minimise, self.maximise = minimise, maximise
-        self.lookahead = lookahead
-        self.seed = seed
-        self.overwrite = overwrite
-        self.max_failures = max_failures
-        self.race = build_race(race, parents)
-        self.settings = algorithm_settings(
-            algorithm,
+        self.plan = plan_search(
+            self.supernet,
+            constraint=constraint,
+            algorithm=algorithm,
             paths=paths,
+            generations=generations,
             population=population,
-            lookahead=lookahead,
-            minimise=minimise,
-            maximise=maximise,
             parents=parents,
             mutation_prob=mutation_prob,
             num_mutation=num_mutation,
             num_crossover=num_crossover,
             num_random=num_random,
-            race=self.race,
+            minimise=minimise,
+            maximise=maximise,
+            lookahead=lookahead,
+            race=race,
+            seed=seed,
         )
+        self.maximise = maximise
+        self.lookahead = lookahead
+        self.overwrite = overwrite
+        self.max_failures = max_failures
         load_supernet(runner)
-        constraint = constraint or {}
-        self._set_constraint(build_constraint(self.supernet, constraint))
-
         with no_empty_split('val_dataloader'):
             super().__init__(runner, dataloader)
         self.chunk = chunk
@@ -190,17 +182,17 @@ class EvolutionSearchLoop(BaseLoop):
             evaluator,
             recalibration,
             metric=metric,
-            race=self.race,
+            race=self.plan.race,
             seed=seed,
             fp16=fp16,
             cache_gb=cache_gb,
         )
-        if constraint.get('whole_detector', False):
-            self._set_constraint(
-                extend_to_detector(
-                    self.constraint, runner.model, self.dataloader
-                )
+        self.constraint = self.plan.constraint
+        if self.plan.whole_detector:
+            self.constraint = extend_to_detector(
+                self.constraint, runner.model, self.dataloader
             )
+        self.algorithm = self.plan.build_algorithm(self.constraint)
 
     def run(self) -> dict:
         """Runs the search, and writes its results.
@@ -225,9 +217,10 @@ class EvolutionSearchLoop(BaseLoop):
             checkpoint=self.runner.cfg.load_from,
             supernet=self.supernet,
             constraint=self.constraint,
-            algorithm=self.settings,
+            algorithm=self.plan.algorithm,
             metric=self.metric,
-            seed=self.seed,
+            seed=self.plan.seed,
+            planned=self.plan.total,
         )
 
     def local_evaluator(self) -> LocalEvaluator:
@@ -248,7 +241,7 @@ class EvolutionSearchLoop(BaseLoop):
             if self.overwrite:
                 self.results.remove()
             drop_final_failures(
-                record, self.max_failures, self.total, self.runner.logger
+                record, self.max_failures, self.plan.total, self.runner.logger
             )
             with open_executor(
                 self.executor,
@@ -268,7 +261,7 @@ class EvolutionSearchLoop(BaseLoop):
             self.runner.logger,
             self.runner.visualizer,
             self.supernet.search_space,
-            total=self.total,
+            total=self.plan.total,
             metric=self.metric,
             done=len(record.candidates),
             work_dir=self.runner.work_dir,
@@ -282,18 +275,36 @@ class EvolutionSearchLoop(BaseLoop):
             on_best=self.results.write_best,
             on_generation=self.results.write_front,
             maximise=self.maximise,
-            generations=self.generations,
+            generations=self.plan.generations,
             lookahead=self.lookahead,
             max_failures=self.max_failures,
-            race=self.race,
+            race=self.plan.race,
         ).run()
 
-    def _set_constraint(self, constraint: Constraint) -> None:
-        self.constraint = constraint
-        self.algorithm = build_algorithm(
-            self.settings,
-            self.supernet.search_space,
-            constraint=constraint,
-            seed=self.seed,
-            total=self.total,
+
+def require_search_settings(
+    settings: Mapping, supernet: DetNASSupernet
+) -> None:
+    """Checks the settings of a search as its loop will, without a Runner.
+
+    Args:
+        settings: The config of the loop.
+        supernet: The supernet.
+
+    Raises:
+        FileNotFoundError: If they name a file that is not there.
+        ValueError: If a setting is missing, out of its range, or some do not
+            go together.
+    """
+    if 'metric' not in settings:
+        raise ValueError(
+            '`val_cfg` needs `metric`, the key of the metric that is the '
+            "fitness, such as 'coco/bbox_mAP'"
         )
+    parameters = inspect.signature(EvolutionSearchLoop).parameters.values()
+    values = {one.name: one.default for one in parameters} | dict(settings)
+    executor_settings(values['executor'], values['launcher'], values['chunk'])
+    planned = inspect.signature(plan_search).parameters.keys() - {'supernet'}
+    plan = plan_search(supernet, **{name: values[name] for name in planned})
+    if not plan.whole_detector:
+        plan.build_algorithm(plan.constraint)

@@ -17,7 +17,7 @@ from .json_lines import append_line, parse_line, whole_lines
 VERSION = 2
 # The digests say whether checkpoint and config are the same, and the search
 # space names its blocks; where a file lies does not matter.
-_ONLY_FOR_READERS = ('config', 'checkpoint', 'imports')
+_ONLY_FOR_READERS = ('config', 'checkpoint', 'imports', 'planned')
 # How many differences between two searches are told.
 _SHOWN = 3
 
@@ -41,6 +41,8 @@ class SearchHeader:
         shuffle: Channel shuffle of the supernet.
         imports: Modules that register the choice blocks of an own space;
             only for the reader.
+        planned: How many candidates were to be evaluated when the search
+            began, 0 if unknown; only for the reader.
         version: Version of the format.
     """
 
@@ -55,6 +57,7 @@ class SearchHeader:
     seed: int
     shuffle: str = 'grouped'
     imports: Sequence[str] = field(default_factory=list)
+    planned: int = 0
     version: int = VERSION
 
     @property

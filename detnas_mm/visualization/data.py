@@ -75,6 +75,11 @@ class Search:
         return [c for c in self.candidates if c.status is Status.DROPPED]
 
     @property
+    def is_unfinished(self) -> bool:
+        """Whether candidates are still to be evaluated."""
+        return len(self.candidates) < self.header.planned
+
+    @property
     def best(self) -> Candidate | None:
         """The fittest candidate."""
         return best_candidate(list(self.candidates))

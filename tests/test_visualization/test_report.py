@@ -291,6 +291,13 @@ def test_search_that_just_started(tmp_path):
     assert len(files) == 1
 
 
+def test_search_that_has_not_ended_says_so(tmp_path):
+    html, _ = report(tmp_path, synthetic_search(planned=30))
+    assert '12 of 30</b> unfinished, so far in 3 gen' in ' '.join(html.split())
+    html, _ = report(tmp_path, synthetic_search(planned=12))
+    assert 'unfinished' not in html
+
+
 def test_search_whose_candidates_all_failed(tmp_path):
     failed = synthetic_candidates(failed=range(12))
     html, _ = report(tmp_path, synthetic_search(candidates=failed))
