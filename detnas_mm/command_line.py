@@ -22,6 +22,8 @@ _OTHER_SETTINGS = {
     'find_unused_parameters',
     'model_wrapper_cfg',
     'runner_type',
+    # Of MMEngine's FlexibleRunner.
+    'strategy',
     'sync_bn',
     'tta_model',
     'tta_pipeline',
@@ -107,7 +109,8 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def is_search(loop: Mapping | None) -> bool:
     """Whether the config of a loop is that of the search."""
-    name = str((loop or {}).get('type', ''))
+    kind = (loop or {}).get('type', '')
+    name = getattr(kind, '__name__', str(kind))
     return name.rpartition('.')[2] == 'EvolutionSearchLoop'
 
 

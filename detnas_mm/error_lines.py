@@ -8,12 +8,15 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 # Where MMEngine builds what a config describes.
 _BUILDER = 'mmengine.registry.build_functions'
 _CONFIG = 'mmengine.config.config'
 # What imports the modules of ``custom_imports``.
 _IMPORTERS = (_CONFIG, 'mmengine.utils.misc')
+# What reads a config; its own code has no name.
+_READERS = ('', 'ast', 'codecs', 'json', 'mmengine')
 _REFUSALS = (AssertionError, KeyError, OSError, TypeError, ValueError)
 _RUNNER = 'mmengine.runner.runner'
 _NO_SETTINGS = {'self', 'args', 'kwargs'}
@@ -69,7 +72,7 @@ def error_line(error: BaseException) -> str | None:
     if source.partition('.')[0] in ('detnas_mm', '__main__'):
         expected = (ValueError, OSError, RuntimeError)
         return str(error) if isinstance(error, expected) else None
-    if _ends_loading(error):
+    if _is_of_config(error):
         return _wrong_config(error)
     if isinstance(error, FileNotFoundError) and error.filename:
         return missing_file(str(error.filename))
@@ -96,22 +99,35 @@ def _text(error: BaseException) -> str:
     return ' '.join(str(message).split())
 
 
-def _ends_loading(error: BaseException) -> bool:
-    """Whether MMEngine refuses to load a config, or to merge options."""
+def _is_of_config(error: BaseException) -> bool:
+    """Whether a config cannot be read, or MMEngine refuses to merge options.
+
+    Not where a module that the config imports fails.
+    """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     modules = [frame.f_globals.get('__name__', '') for frame in frames]
-    refuses = isinstance(error, _REFUSALS) and _CONFIG in modules
-    return refuses and modules[-1].startswith('mmengine.')
+    if isinstance(error, ImportError) or _CONFIG not in modules:
+        return False
+    last = modules[-1].partition('.')[0]
+    if 'fromfile' in [frame.f_code.co_name for frame in frames]:
+        return last in _READERS
+    return last == 'mmengine' and isinstance(error, _REFUSALS)
 
 
 def _wrong_config(error: BaseException) -> str | None:
     """Says what is wrong with a config, or with what it inherits from."""
     if isinstance(error, FileNotFoundError):
-        file = error.filename or _text(error).split('"')[1]
+        quoted = re.search('"(.+?)"', _text(error))
+        file = error.filename or (quoted[1] if quoted else _text(error))
         return (
             f'no such config: {file}; paths in `_base_` begin at the folder '
             'of the config that they stand in, names such as '
             'mmdet::fcos/fcos_r50_fpn_1x_coco.py are those of a package'
+        )
+    if isinstance(error, SyntaxError):
+        line = (error.text or '').strip()
+        return (
+            f'a config is no Python: {error.msg}, line {error.lineno}: {line}'
         )
     return f'{_text(error).rstrip(".")}; check the config and --cfg-options'
 
@@ -215,13 +231,21 @@ def unknown_name(name: str, registry: str) -> str:
         name: The name.
         registry: Of what, such as ``'hook'`` or ``'mmdet::hook'``.
     """
+    parts = _parts_of(registry.rpartition('::')[2])
+    scopes = [part.scope for part in parts if name in part.module_dict]
     hint = suggestion(
         name,
-        _names_in(registry.rpartition('::')[2]),
+        [
+            f'detnas_mm.{one}' if part.scope == 'detnas_mm' else one
+            for part in parts
+            for one in part.module_dict
+        ],
         'is it spelled right, and is its module in `custom_imports`?',
         most=2,
         cutoff=0.65,
     )
+    if scopes:
+        hint = f'did you mean {scopes[0]}.{name}?'
     return f'{name!r} is not in the registry {registry}: {hint}'
 
 
@@ -259,21 +283,19 @@ def accepted_settings(built: Callable) -> tuple[set[str], bool]:
     return names - _NO_SETTINGS, True
 
 
-def _names_in(registry: str) -> list[str]:
-    """Returns the names in the registries of a name, ours with the scope."""
+def _parts_of(registry: str) -> list[Any]:
+    """Returns the registries of a name: the root's, and all libraries'."""
     # Seconds of start-up, for an error that only comes when it is loaded.
     from mmengine import registry as roots
 
     from detnas_mm.registry import CHOICE_BLOCKS
 
-    names = []
-    for one in (*vars(roots).values(), CHOICE_BLOCKS):
-        if isinstance(one, roots.Registry) and one.name == registry:
-            for part in (one, *one.children.values()):
-                is_ours = part.scope == 'detnas_mm'
-                scope = 'detnas_mm.' if is_ours else ''
-                names += [f'{scope}{name}' for name in part.module_dict]
-    return names
+    return [
+        part
+        for one in (*vars(roots).values(), CHOICE_BLOCKS)
+        if isinstance(one, roots.Registry) and one.name == registry
+        for part in (one, *one.children.values())
+    ]
 
 
 def suggestion(

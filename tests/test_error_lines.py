@@ -109,6 +109,7 @@ def test_setting_of_a_data_loader():
     [
         ('RetinaHed', 'mmdet::model', 'RetinaHead'),
         ('CheckpointHok', 'hook', 'CheckpointHook'),
+        ('DetNASNet', 'mmdet::model', 'detnas_mm.DetNASNet?'),
         ('detnas_mm.PathSamplingHook', 'mmdet::hook', 'detnas_mm.Single'),
     ],
 )
@@ -142,6 +143,22 @@ def test_base_of_a_config_that_is_not_there(tmp_path, base, start):
     package = Path(get_installed_path('mmdet')) / '.mim' / 'configs'
     assert line.startswith(start.format(folder=tmp_path, mmdet=package))
     assert 'data_root' not in line
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'start'),
+    [
+        ('one.py', 'a = 1\nb = (', "a config is no Python: '(' was never cl"),
+        ('one.py', 'a = b', "name 'b' is not defined; check the config"),
+        ('one.json', '{"a": ', 'Expecting value: line 1'),
+        ('one.py', b'\xff\xfe', "'utf-8' codec can't decode"),
+    ],
+)
+def test_config_that_cannot_be_read(tmp_path, name, content, start):
+    file = tmp_path / name
+    content = content.encode() if isinstance(content, str) else content
+    file.write_bytes(content)
+    assert line_of(Config.fromfile, file).startswith(start)
 
 
 def test_module_that_python_does_not_find(tmp_path):

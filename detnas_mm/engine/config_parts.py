@@ -12,6 +12,7 @@ from mmengine.registry import (
     HOOKS,
     LOOPS,
     METRICS,
+    OPTIM_WRAPPERS,
     OPTIMIZERS,
     PARAM_SCHEDULERS,
     TRANSFORMS,
@@ -20,6 +21,7 @@ from mmengine.registry import (
     Registry,
     init_default_scope,
 )
+from torch.utils.data import DataLoader
 
 from detnas_mm.error_lines import (
     accepted_settings,
@@ -35,8 +37,12 @@ _TAKEN_OUT = {
     'priority',
     # of a loop,
     'by_epoch',
-    # and of a scheduler.
+    # of a scheduler,
     'convert_to_iter_based',
+    # of a data loader,
+    'num_batch_per_epoch',
+    # and of an optimizer wrapper.
+    'paramwise_cfg',
 }
 # What is said of a value that a setting is annotated to have, and the types
 # that fit; a bool is no number.
@@ -64,19 +70,40 @@ def require_known_parts(config: Config, parts: Sequence[str]) -> None:
     Raises:
         ValueError: If one is unknown.
     """
-    scope = config.get('default_scope') or 'mmdet'
     # Else only what is imported already would be found.
-    init_default_scope(scope)
+    init_default_scope(config.get('default_scope') or 'mmdet')
     for registry, settings in _built_parts(config, parts):
-        name = settings.get('type')
-        if not isinstance(name, str):
-            continue
-        with registry.switch_scope_and_registry(scope) as scoped:
-            # MMEngine would call what it has not found.
-            built = scoped.get(name)
-        if built is None:
-            raise ValueError(unknown_name(name, scoped.name))
-        _require_known_settings(built, settings)
+        built = built_type(registry, settings)
+        if built is not None:
+            _require_known_settings(built, settings)
+    for part in parts:
+        loader = config.get(f'{part}_dataloader') or {}
+        _require_known_settings(DataLoader, loader)
+
+
+def built_type(registry: Registry, settings: Mapping) -> Callable | None:
+    """Returns the class that MMEngine builds from settings.
+
+    Args:
+        registry: Where their type is looked up, in the default scope.
+        settings: The settings.
+
+    Returns:
+        The class or function; ``None`` if they have no type.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    name = settings.get('type')
+    if not isinstance(name, str):
+        return name
+    scope = settings.get('_scope_')
+    with registry.switch_scope_and_registry(scope) as scoped:
+        # MMEngine would call what it has not found.
+        built = scoped.get(name)
+    if built is None:
+        raise ValueError(unknown_name(name, scoped.name))
+    return built
 
 
 def evaluators_of(config: Config, part: str) -> list[Mapping]:
@@ -102,6 +129,8 @@ def _datasets_below(
     dataset: Mapping, key: str
 ) -> Iterator[tuple[str, Mapping]]:
     """Yields a data set, or those that are wrapped in it."""
+    if not isinstance(dataset, Mapping):
+        raise ValueError(f'`{key}` must be a dict, got {dataset!r}')
     if 'dataset' in dataset:
         yield from _datasets_below(dataset['dataset'], f'{key}.dataset')
     elif 'datasets' in dataset:
@@ -124,8 +153,15 @@ def _built_parts(config: Config, parts: Sequence[str]) -> Iterator[Part]:
         yield from _data_parts(config, part)
     if 'train' in parts:
         yield from _each(PARAM_SCHEDULERS, config.get('param_scheduler'))
-        wrapper = config.get('optim_wrapper') or {}
-        yield from _each(OPTIMIZERS, wrapper.get('optimizer'))
+        yield from _optimizer_parts(config)
+
+
+def _optimizer_parts(config: Config) -> Iterator[Part]:
+    wrapper = dict(config.get('optim_wrapper') or {})
+    yield OPTIMIZERS, wrapper.get('optimizer') or {}
+    # A constructor may have any settings.
+    if 'constructor' not in wrapper:
+        yield OPTIM_WRAPPERS, dict(type='OptimWrapper') | wrapper
 
 
 def _data_parts(config: Config, part: str) -> Iterator[Part]:
@@ -152,10 +188,10 @@ def _settings_in(settings: object) -> list[Mapping]:
 
 def _custom_hooks(config: Config) -> Sequence:
     hooks = config.get('custom_hooks') or ()
-    if not isinstance(hooks, list | tuple):
+    if not isinstance(hooks, list | tuple) or str in map(type, hooks):
         raise ValueError(
-            f'`custom_hooks` must be a list of hooks, got {dict(hooks)}; '
-            'options can change only hooks that the config has'
+            f'`custom_hooks` must be a list of hooks, got {hooks}; options '
+            'can change only hooks that the config has'
         )
     return hooks
 

@@ -10,10 +10,15 @@ from mmengine.registry import DATASETS
 from torch import nn
 
 from detnas_mm.error_lines import missing_file
-from detnas_mm.models import build_model
+from detnas_mm.models import DetNASNet, DetNASSupernet, build_model
 from detnas_mm.models.checkpoint import require_matching_pretrained
 
-from .config_parts import datasets_of, evaluators_of, require_known_parts
+from .config_parts import (
+    built_type,
+    datasets_of,
+    evaluators_of,
+    require_known_parts,
+)
 
 # Larger annotation files take seconds to read.
 _READ_BYTES = 50_000_000
@@ -30,19 +35,28 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
         The model, with random weights.
 
     Raises:
-        ValueError: If a setting or a name is wrong.
+        ValueError: If there is no model, or a setting or a name is wrong.
         FileNotFoundError: If a file or folder is not there.
     """
+    if 'model' not in config:
+        raise ValueError(
+            'the config has no `model`; one that is inherited from, such as '
+            'best_backbone.py, is no config of its own'
+        )
     require_known_parts(config, parts)
     model = build_model(config)
     _require_matching_channels(model, config)
     for part in parts:
         for key, dataset in datasets_of(config, part):
             _require_files(dataset, key)
-            _require_classes(dataset, key)
+            _require_classes(dataset, key, model)
         for evaluator in evaluators_of(config, part):
-            key = f'{part}_evaluator.ann_file'
-            _require_path(evaluator.get('ann_file'), key)
+            if not _is_elsewhere(evaluator):
+                key = f'{part}_evaluator.ann_file'
+                _require_path(evaluator.get('ann_file'), key)
+    weights = config.get('load_from')
+    if _is_missing(weights):
+        raise FileNotFoundError(f'no checkpoint at {weights}, the `load_from`')
     return model
 
 
@@ -72,10 +86,10 @@ def require_pretrained(model: nn.Module, config: Config) -> None:
         FileNotFoundError: If there is none.
         ValueError: If it does not fit.
     """
-    backbone = config.model.get('backbone') or {}
-    if str(backbone.get('type')).startswith('detnas_mm.'):
-        init_cfg = backbone.get('init_cfg')
-        require_matching_pretrained(model.backbone, init_cfg)
+    backbone = getattr(model, 'backbone', None)
+    if isinstance(backbone, DetNASSupernet | DetNASNet):
+        init_cfg = config.model.backbone.get('init_cfg')
+        require_matching_pretrained(backbone, init_cfg)
 
 
 def _require_matching_channels(model: nn.Module, config: Config) -> None:
@@ -94,15 +108,28 @@ def _require_matching_channels(model: nn.Module, config: Config) -> None:
 
 
 def _require_files(dataset: Mapping, key: str) -> None:
+    if _is_elsewhere(dataset):
+        return
     root = dataset.get('data_root') or ''
     # What a tool makes comes first: it is named with the tool.
-    for file in (_annotations(dataset), root):
-        _require_path(file, f'{key}.data_root')
+    _require_path(_annotations(dataset), f'{key}.{_setting_of(root)}')
+    _require_path(root, f'{key}.data_root')
     prefix = dataset.get('data_prefix') or {}
-    folders = prefix.values() if isinstance(prefix, Mapping) else [prefix]
-    for folder in folders:
+    prefix = prefix if isinstance(prefix, Mapping) else {'img_path': prefix}
+    for name, folder in prefix.items():
         folder = folder and os.path.join(root, str(folder))
-        _require_path(folder, f'{key}.data_root')
+        _require_path(folder, f'{key}.data_prefix.{name}')
+
+
+def _is_elsewhere(settings: Mapping) -> bool:
+    """Whether files are read from another place than a disk."""
+    backend = (settings.get('backend_args') or {}).get('backend', 'local')
+    return backend != 'local'
+
+
+def _setting_of(root: str) -> str:
+    """Names the setting to mend where annotations are not found."""
+    return 'ann_file' if Path(root).is_dir() else 'data_root'
 
 
 def _annotations(dataset: Mapping) -> str:
@@ -117,25 +144,59 @@ def _require_path(file: object, key: str) -> None:
         file: What the config names.
         key: The setting that it is made of.
     """
-    is_local = isinstance(file, str | Path) and '://' not in str(file)
-    if is_local and str(file) and not Path(file).exists():
+    if _is_missing(file):
         raise FileNotFoundError(missing_file(str(file), key))
 
 
-def _require_classes(dataset: Mapping, key: str) -> None:
-    """MMDetection drops boxes of other classes, and shifts the labels."""
-    file = _annotations(dataset)
-    if dataset.get('type') != 'CocoDataset' or not file:
-        return
-    if not Path(file).is_file() or Path(file).stat().st_size > _READ_BYTES:
-        return
+def _is_missing(file: object) -> bool:
+    is_local = isinstance(file, str | Path) and '://' not in str(file)
+    return is_local and str(file) != '' and not Path(file).exists()
+
+
+def _require_classes(dataset: Mapping, key: str, model: nn.Module) -> None:
+    """Compares the classes of a data set with its file and the heads."""
+    built = built_type(DATASETS, dataset)
     classes = (dataset.get('metainfo') or {}).get('classes')
     if classes is None:
-        classes = DATASETS.get('mmdet.CocoDataset').METAINFO['classes']
-    content = json.loads(Path(file).read_text())
-    names = [one['name'] for one in content.get('categories', ())]
+        classes = getattr(built, 'METAINFO', {}).get('classes')
+    # The name of a file is allowed, too.
+    if not classes or isinstance(classes, str):
+        return
+    file = _annotations(dataset)
+    if getattr(built, '__name__', '') == 'CocoDataset' and file:
+        _require_categories(file, classes, key)
+    _require_enough_outputs(model, len(classes), key)
+
+
+def _require_enough_outputs(
+    model: nn.Module, num_classes: int, key: str
+) -> None:
+    """Else the loss of the first batch has no output for a class."""
+    heads = [getattr(model, 'bbox_head', None)]
+    heads.append(getattr(getattr(model, 'roi_head', None), 'bbox_head', None))
+    for head in heads:
+        outputs = getattr(head, 'num_classes', None)
+        if isinstance(outputs, int) and outputs < num_classes:
+            raise ValueError(
+                f'`{key}` has {num_classes} classes, but the bbox_head of the '
+                f'model has num_classes={outputs}: set it to {num_classes}'
+            )
+
+
+def _require_categories(file: str, classes: Sequence[str], key: str) -> None:
+    """MMDetection drops boxes of other classes, and shifts the labels."""
+    if not Path(file).is_file() or Path(file).stat().st_size > _READ_BYTES:
+        return
+    try:
+        content = json.loads(Path(file).read_text())
+        names = [one['name'] for one in content.get('categories', ())]
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{file}, which `{key}` reads, is no annotation file in the '
+            f'format of COCO: {error!r}'
+        ) from error
     missing = [name for name in classes if name not in names]
-    if missing and not isinstance(classes, str):
+    if missing:
         raise ValueError(
             f'`classes` in the `metainfo` of `{key}` are not those of '
             f'{file}: {missing[0]!r} is not among its categories, '

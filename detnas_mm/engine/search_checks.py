@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.registry import METRICS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -16,7 +17,7 @@ from detnas_mm.models import load_state_dict, require_matching_keys
 from detnas_mm.structures import SearchRecord
 
 from .bn_recalibration_hook import BNRecalibrationHook
-from .config_parts import evaluators_of
+from .config_parts import built_type, evaluators_of
 from .unwrap import unwrap
 
 # What mmdet's CocoMetric gives of each of bbox and segm.
@@ -105,15 +106,17 @@ def require_coco_metrics(config: Config) -> None:
     for evaluator in evaluators_of(config, 'val'):
         kinds = evaluator.get('metric', 'bbox')
         kinds = [kinds] if isinstance(kinds, str) else kinds
-        is_coco = str(evaluator.get('type')).endswith('CocoMetric')
-        if not is_coco or 'proposal' in kinds or evaluator.get('classwise'):
+        built = built_type(METRICS, evaluator)
+        is_coco = getattr(built, '__name__', '') == 'CocoMetric'
+        others = {'proposal', 'proposal_fast'} & set(kinds)
+        if not is_coco or others or evaluator.get('classwise'):
             return
-        prefix = evaluator.get('prefix', 'coco')
+        prefix = evaluator.get('prefix') or 'coco'
         scores = evaluator.get('metric_items') or _COCO_SCORES
         known += [f'{prefix}/{kind}_{one}' for kind in kinds for one in scores]
-    if not known:
-        return
     loop = config.val_cfg
+    if not known or 'metric' not in loop:
+        return
     for name in (loop.metric, *loop.get('maximise', ())):
         if name not in known:
             hint = suggestion(name, known, f'choose one of {", ".join(known)}')

@@ -49,7 +49,7 @@ def build_constraint(
             the table is that of another supernet or size.
     """
     settings = dict(settings)
-    input_size = tuple(settings.pop('input_size', (224, 224)))
+    input_size = _read_size(settings.pop('input_size', (224, 224)))
     latency_size = settings.pop('latency_input_size', None)
     latency_file = settings.pop('latency_table', None)
     settings.pop('whole_detector', None)
@@ -71,6 +71,16 @@ def build_constraint(
     )
 
 
+def _read_size(size: object) -> tuple[int, int]:
+    is_pair = isinstance(size, Sequence) and len(size) == 2
+    if not is_pair or not all(isinstance(one, int) for one in size):
+        raise ValueError(
+            '`input_size` of the constraint must be height and width such as '
+            f'(224, 224), got {size!r}'
+        )
+    return tuple(size)
+
+
 def _build_bounds(settings: Mapping) -> Bounds:
     known = [one.name for one in fields(Bounds)]
     for name, value in settings.items():
@@ -82,7 +92,7 @@ def _build_bounds(settings: Mapping) -> Bounds:
                 f'it takes {", ".join([*known, *_OTHER_SETTINGS])}',
             )
             raise ValueError(f'`constraint` has no setting {name!r}; {hint}')
-        if not isinstance(value, int | float | None):
+        if not isinstance(value, int | float | None) or value != value:
             raise ValueError(
                 f'`{name}` of the constraint must be a number such as 300e6, '
                 f'got {value!r}'

@@ -52,6 +52,8 @@ def executor_settings(
         ValueError: If a setting is unknown or out of its range, or Ray is
             not installed.
     """
+    if chunk < 1:
+        raise ValueError(f'`chunk` must be at least 1, got {chunk}')
     alone = launcher == 'none'
     default = 'local' if alone else 'distributed'
     settings = {'type': default, **(executor or {})}

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 
+from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
@@ -14,6 +15,7 @@ from detnas_mm.evaluation import (
     LocalEvaluator,
     connect,
     job_rank,
+    require_precision,
     serve,
 )
 from detnas_mm.models import DetNASSupernet, find_supernet
@@ -304,6 +306,7 @@ def require_search_settings(
     parameters = inspect.signature(EvolutionSearchLoop).parameters.values()
     values = {one.name: one.default for one in parameters} | dict(settings)
     executor_settings(values['executor'], values['launcher'], values['chunk'])
+    require_precision(values['fp16'], get_device())
     planned = inspect.signature(plan_search).parameters.keys() - {'supernet'}
     plan = plan_search(supernet, **{name: values[name] for name in planned})
     if not plan.whole_detector:

@@ -96,6 +96,33 @@ def test_nothing_is_said_of_the_configs_of_this_repository(name):
             0.9,
             "SGD has no setting 'momentun'; did you mean momentum?",
         ),
+        (
+            'optim_wrapper.type',
+            'AmpOptimWraper',
+            "'AmpOptimWraper' is not in the registry optim_wrapper: did you "
+            'mean AmpOptimWrapper',
+        ),
+        (
+            'optim_wrapper.clip_gradd',
+            1,
+            "OptimWrapper has no setting 'clip_gradd'; did you mean "
+            'clip_grad?',
+        ),
+        (
+            'train_dataloader.batchsize',
+            8,
+            "DataLoader has no setting 'batchsize'; did you mean batch_size?",
+        ),
+        (
+            'custom_hooks',
+            ["dict(type='EMAHook')"],
+            '`custom_hooks` must be a list of hooks, got ',
+        ),
+        (
+            'train_dataloader.dataset',
+            ['one'],
+            "`train_dataloader.dataset` must be a dict, got ['one']",
+        ),
     ],
 )
 def test_slip(config, key, value, line):
@@ -148,6 +175,39 @@ def test_names_are_those_of_the_library_that_the_config_is_for(config):
     require_known_parts(for_classifiers, ('train',))
     config.optim_wrapper.optimizer = dict(type='Lamb')
     assert "'Lamb' is not in the registry optimizer" in line_of(config)
+
+
+def test_a_part_may_have_a_scope_of_its_own(config):
+    jitter = dict(type='ColorJitter', _scope_='mmpretrain')
+    config.train_dataloader.dataset.pipeline.insert(1, jitter)
+    config.custom_hooks = [
+        dict(type='ClassNumCheckHook', _scope_='mmpretrain'),
+        dict(type='mmpretrain.ClassNumCheckHook'),
+    ]
+    require_known_parts(config, PARTS)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'expected'),
+    [
+        (dict(mutation_prob='abc'), 'a number'),
+        (dict(generations=True), 'a whole number'),
+        (dict(num_mutation='x'), 'a whole number or None'),
+        (dict(race=7), 'True or False or a dict'),
+        (dict(metric=5), 'text'),
+        (dict(minimise='macs'), 'a list'),
+        (dict(paths=12), 'a list'),
+        (dict(constraint=5), 'a dict or None'),
+        (dict(resume=1), 'True or False'),
+    ],
+)
+def test_values_of_another_kind(config, settings, expected):
+    loop = dict(type='detnas_mm.EvolutionSearchLoop', metric='x')
+    config.val_cfg = loop | settings
+    ((key, value),) = settings.items()
+    assert line_of(config) == (
+        f'`{key}` of EvolutionSearchLoop must be {expected}, got {value!r}'
+    )
 
 
 def test_evaluators_may_stand_in_one(config):

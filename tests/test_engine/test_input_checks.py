@@ -4,10 +4,12 @@ import json
 
 import pytest
 from kit.configs import read_config
+from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
 from detnas_mm.engine.input_checks import require_inputs, require_pretrained
 from detnas_mm.error_lines import error_line
+from detnas_mm.models import DetNASNet
 
 NET = 'digits/retinanet_detnas-tiny_fpn_digits'
 PARTS = ('train', 'val')
@@ -102,21 +104,76 @@ def test_missing_data_are_named_with_the_setting_that_leads_there(
     config, tmp_path, part
 ):
     key = f'{part}_dataloader.dataset'
-    config.merge_from_dict({f'{key}.ann_file': 'boxes.json'})
+    dataset = config[f'{part}_dataloader'].dataset
     root = tmp_path / 'digits'
-    assert f'{root}/boxes.json; set {key}.data_root ' in line_of(config)
-    loader = config[f'{part}_dataloader']
-    loader.dataset = dict(
+    dataset.data_prefix.img = 'photos/'
+    assert f'{root}/photos/; set {key}.data_prefix.img ' in line_of(config)
+    dataset.ann_file = 'boxes.json'
+    assert f'{root}/boxes.json; set {key}.ann_file ' in line_of(config)
+    dataset.data_root = f'{root}_elsewhere/'
+    config[f'{part}_dataloader'].dataset = dict(
         type='ConcatDataset',
-        datasets=[dict(type='RepeatDataset', times=1, dataset=loader.dataset)],
+        datasets=[dict(type='RepeatDataset', times=1, dataset=dataset)],
     )
     key = f'{key}.datasets.0.dataset.data_root'
     line = line_of(config)
     assert f'set {key} ' in line
     # The key is one that the command line takes.
-    (tmp_path / 'boxes.json').write_text('{}')
     config.merge_from_dict({key: str(tmp_path)})
     assert line_of(config) != line
+
+
+def test_data_of_a_server_are_not_looked_for_on_the_disk(config):
+    config.train_dataloader.dataset.update(
+        data_root='data/coco/',
+        backend_args=dict(
+            backend='petrel', path_mapping={'data/': 's3://bucket/'}
+        ),
+    )
+    require_inputs(config, PARTS)
+
+
+def test_checkpoint_to_start_from_is_not_there(config):
+    config.load_from = 'work_dirs/nothing.pth'
+    assert 'no checkpoint at work_dirs/nothing.pth' in line_of(config)
+    config.load_from = 'https://example.org/net.pth'
+    require_inputs(config, PARTS)
+
+
+def test_config_without_a_model(config):
+    config.pop('model')
+    assert 'best_backbone.py' in line_of(config)
+
+
+@pytest.mark.parametrize('content', ['boxes', '[]', '{"categories": [1]}'])
+def test_annotations_in_another_format(config, tmp_path, content):
+    file = tmp_path / 'digits/annotations/instances_test.json'
+    file.write_text(content)
+    assert f'{file}, which `val_dataloader.dataset` ' in line_of(config)
+
+
+def test_head_with_fewer_outputs_than_classes(config):
+    config.model.bbox_head.num_classes = 3
+    assert line_of(config) == (
+        '`train_dataloader.dataset` has 10 classes, but the bbox_head of the '
+        'model has num_classes=3: set it to 10'
+    )
+    # As in a head that was trained for more.
+    config.model.bbox_head.num_classes = 80
+    require_inputs(config, PARTS)
+
+
+def test_types_may_be_classes(config):
+    """As in MMEngine's configs of Python's own syntax."""
+    config.model.backbone.type = DetNASNet
+    config.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='x')
+    assert 'at x' in line_of(config)
+    config.model.backbone.init_cfg = None
+    dataset = config.train_dataloader.dataset
+    dataset.type = CocoDataset
+    require_inputs(config, PARTS)
+    dataset.metainfo = dict(classes=('cat',))
+    assert "'cat' is not among" in line_of(config)
 
 
 def test_missing_file_of_an_evaluator_is_named_with_its_setting(config):
