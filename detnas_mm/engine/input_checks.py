@@ -49,7 +49,7 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
     for part in parts:
         for key, dataset in datasets_of(config, part):
             _require_files(dataset, key)
-            _require_classes(dataset, key, model)
+            _require_classes(dataset, key, config.model)
         for evaluator in evaluators_of(config, part):
             if not _is_elsewhere(evaluator):
                 key = f'{part}_evaluator.ann_file'
@@ -153,34 +153,41 @@ def _is_missing(file: object) -> bool:
     return is_local and str(file) != '' and not Path(file).exists()
 
 
-def _require_classes(dataset: Mapping, key: str, model: nn.Module) -> None:
+def _require_classes(dataset: Mapping, key: str, model: Mapping) -> None:
     """Compares the classes of a data set with its file and the heads."""
     built = built_type(DATASETS, dataset)
+    # Those of others, such as panoptic ones, are not all for a bbox_head.
+    if getattr(built, '__name__', '') not in ('CocoDataset', 'VOCDataset'):
+        return
     classes = (dataset.get('metainfo') or {}).get('classes')
-    if classes is None:
-        classes = getattr(built, 'METAINFO', {}).get('classes')
+    classes = built.METAINFO['classes'] if classes is None else classes
     # The name of a file is allowed, too.
-    if not classes or isinstance(classes, str):
+    if isinstance(classes, str):
         return
     file = _annotations(dataset)
-    if getattr(built, '__name__', '') == 'CocoDataset' and file:
+    if built.__name__ == 'CocoDataset' and file:
         _require_categories(file, classes, key)
     _require_enough_outputs(model, len(classes), key)
 
 
 def _require_enough_outputs(
-    model: nn.Module, num_classes: int, key: str
+    model: Mapping, num_classes: int, key: str
 ) -> None:
     """Else the loss of the first batch has no output for a class."""
-    heads = [getattr(model, 'bbox_head', None)]
-    heads.append(getattr(getattr(model, 'roi_head', None), 'bbox_head', None))
+    heads = [
+        model.get('bbox_head'),
+        (model.get('roi_head') or {}).get('bbox_head'),
+    ]
     for head in heads:
-        outputs = getattr(head, 'num_classes', None)
-        if isinstance(outputs, int) and outputs < num_classes:
-            raise ValueError(
-                f'`{key}` has {num_classes} classes, but the bbox_head of the '
-                f'model has num_classes={outputs}: set it to {num_classes}'
-            )
+        # Cascade R-CNN has one for each of its stages.
+        for one in [head] if isinstance(head, Mapping) else head or ():
+            outputs = one.get('num_classes')
+            if isinstance(outputs, int) and outputs < num_classes:
+                raise ValueError(
+                    f'`{key}` has {num_classes} classes, but a bbox_head of '
+                    f'the model has num_classes={outputs}: set it to '
+                    f'{num_classes}'
+                )
 
 
 def _require_categories(file: str, classes: Sequence[str], key: str) -> None:

@@ -155,7 +155,7 @@ def test_annotations_in_another_format(config, tmp_path, content):
 def test_head_with_fewer_outputs_than_classes(config):
     config.model.bbox_head.num_classes = 3
     assert line_of(config) == (
-        '`train_dataloader.dataset` has 10 classes, but the bbox_head of the '
+        '`train_dataloader.dataset` has 10 classes, but a bbox_head of the '
         'model has num_classes=3: set it to 10'
     )
     # As in a head that was trained for more.
