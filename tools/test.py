@@ -1,10 +1,10 @@
 """Tests a trained detector or classifier on the test split."""
 
 import argparse
+from pathlib import Path
 
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from torch import nn
 
 from detnas_mm.command_line import (
     add_common_arguments,
@@ -14,43 +14,39 @@ from detnas_mm.command_line import (
 )
 from detnas_mm.compat import init_distributed, setup_compat
 from detnas_mm.engine.input_checks import require_inputs
-from detnas_mm.models import (
-    DetNASSupernet,
-    load_state_dict,
-    require_matching_keys,
-)
+from detnas_mm.models import load_state_dict, require_trained_network
+from detnas_mm.structures.files import require_writable
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of the test')
     parser.add_argument('checkpoint', help='checkpoint of the model')
-    parser.add_argument('--out', help='pickle file (.pkl) for the predictions')
+    parser.add_argument(
+        '--out', type=Path, help='pickle file (.pkl) for the predictions'
+    )
     add_common_arguments(parser)
     return parser.parse_args()
 
 
-def add_prediction_dump(runner: Runner, file: str) -> None:
-    if not file.endswith(('.pkl', '.pickle')):
-        raise ValueError(f'--out must be a .pkl or .pickle file, got {file!r}')
+def require_pickle(file: Path) -> None:
+    """Checks where predictions are to go, before they are made."""
+    if file.suffix not in ('.pkl', '.pickle'):
+        raise ValueError(f"--out must be a .pkl or .pickle file, got '{file}'")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f'no folder {file.parent} to write --out to')
+
+
+def add_prediction_dump(runner: Runner, file: Path) -> None:
     from mmengine.evaluator import DumpResults
 
-    runner.test_evaluator.metrics.append(DumpResults(out_file_path=file))
-
-
-def require_fitting(model: nn.Module, weights: dict, checkpoint: str) -> None:
-    """MMEngine would load what fits, and test a half-random model."""
-    require_matching_keys(model, weights, checkpoint)
-    if any(isinstance(part, DetNASSupernet) for part in model.modules()):
-        raise ValueError(
-            'the config is that of a supernet, which has no score of its own: '
-            'score its paths by tools/search.py ... --paths, or take one out '
-            'by tools/model_converters/supernet_to_subnet.py'
-        )
+    runner.test_evaluator.metrics.append(DumpResults(str(file)))
 
 
 def main() -> None:
     args = parse_args()
+    if args.out is not None:
+        require_pickle(args.out)
     setup_compat()
     config = load_config(args)
     refuse_search_config(config)
@@ -59,7 +55,8 @@ def main() -> None:
     init_distributed(args.launcher, config)
     # Before MMEngine prints the whole config.
     model = require_inputs(config, ('test',))
-    require_fitting(model, weights, args.checkpoint)
+    require_trained_network(model, weights, args.checkpoint)
+    require_writable(config.work_dir)
     if 'runner_type' in config:
         runner = RUNNERS.build(config)
     else:

@@ -15,6 +15,7 @@ from detnas_mm.command_line import (
 )
 from detnas_mm.compat import init_distributed, setup_compat
 from detnas_mm.engine.input_checks import require_inputs, require_pretrained
+from detnas_mm.structures.files import require_writable
 
 
 def parse_args() -> argparse.Namespace:
@@ -69,6 +70,7 @@ def main() -> None:
     # Before MMEngine prints the whole config.
     model = require_inputs(config, ('train', 'val'))
     require_pretrained(model, config)
+    require_writable(config.work_dir)
     if 'runner_type' in config:
         runner = RUNNERS.build(config)
     else:

@@ -9,7 +9,11 @@ from .bn_recalibration import (
     restore_bn_statistics,
     save_bn_statistics,
 )
-from .building import build_model
+from .building import (
+    build_model,
+    require_detector,
+    require_trained_network,
+)
 from .checkpoint import (
     load_state_dict,
     read_checkpoint,
@@ -62,7 +66,9 @@ __all__ = [
     'preserved_bn_statistics',
     'read_checkpoint',
     'recalibrate_bn',
+    'require_detector',
     'require_matching_keys',
+    'require_trained_network',
     'resolve_architecture',
     'restore_bn_statistics',
     'save_bn_statistics',

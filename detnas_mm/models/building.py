@@ -5,7 +5,10 @@ from collections.abc import Mapping
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from torch import nn
+from torch import Tensor, nn
+
+from .checkpoint import require_matching_keys
+from .supernet import DetNASSupernet
 
 # Settings of a backbone that stay when another one takes its place.
 _KEPT = ('norm_cfg', 'out_indices')
@@ -26,3 +29,44 @@ def build_model(config: Config, backbone: Mapping | None = None) -> nn.Module:
         kept = {k: model.backbone[k] for k in _KEPT if k in model.backbone}
         model.backbone = kept | dict(backbone)
     return MODELS.build(model)
+
+
+def require_detector(model: nn.Module) -> None:
+    """Makes sure that a model is a detector.
+
+    Raises:
+        ValueError: If it is a classifier, say.
+    """
+    # Only after detnas_mm can mmdet's models be imported without mmcv's ops.
+    from mmdet.models.detectors import BaseDetector
+
+    if not isinstance(model, BaseDetector):
+        raise ValueError(
+            f'the config is that of a {type(model).__name__}, expected that '
+            'of a detector'
+        )
+
+
+def require_trained_network(
+    model: nn.Module, state_dict: Mapping[str, Tensor], source: str
+) -> None:
+    """Makes sure that a model has an output of its own with some weights.
+
+    MMEngine would load what fits, and run a half-random model.
+
+    Args:
+        model: The model.
+        state_dict: The weights that are about to be loaded.
+        source: Where they come from, for the message.
+
+    Raises:
+        ValueError: If the weights are not those of the model, or it is a
+            supernet.
+    """
+    require_matching_keys(model, state_dict, source)
+    if any(isinstance(part, DetNASSupernet) for part in model.modules()):
+        raise ValueError(
+            'the config is that of a supernet, which has no score of its own: '
+            'score its paths by tools/search.py ... --paths, or take one out '
+            'by tools/model_converters/supernet_to_subnet.py'
+        )

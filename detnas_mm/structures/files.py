@@ -72,8 +72,14 @@ def flush_folder(folder: str | os.PathLike) -> None:
         os.close(handle)
 
 
-def require_writable(folder: str | os.PathLike) -> None:
+def require_writable(
+    folder: str | os.PathLike, option: str = '--work-dir'
+) -> None:
     """Makes a folder where there is none, and tries to write into it.
+
+    Args:
+        folder: The folder.
+        option: What names another one on the command line.
 
     Raises:
         OSError: If that fails, with the reason.
@@ -86,7 +92,7 @@ def require_writable(folder: str | os.PathLike) -> None:
             file.flush()
     except OSError as error:
         reason = f'cannot write to {folder}: {error.strerror}'
-        raise OSError(f'{reason}; use another --work-dir') from error
+        raise OSError(f'{reason}; use another {option}') from error
 
 
 def text_digest(text: str) -> str:

@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+import torch
 from command_lines import (
     RECALIBRATION,
     TRAINING,
@@ -11,7 +12,10 @@ from command_lines import (
     run_here,
 )
 from kit.digits_runs import ROOT
+from mmengine.config import Config
 from mmengine.runner import Runner
+
+from detnas_mm.models import build_model
 
 SUPERNET = config_file('retinanet_detnas-supernet-tiny_fpn_digits')
 SEARCH = config_file('retinanet_detnas-search-tiny_fpn_digits')
@@ -27,7 +31,7 @@ def error_line(capsys, tmp_path):
         capsys.readouterr()
         options = ['--cfg-options', *options] if options else []
         with pytest.raises(SystemExit) as caught:
-            run_here(tool, *args, '--work-dir', tmp_path, *options)
+            run_here(tool, '--work-dir', tmp_path, *args, *options)
         assert caught.value.code == 2
         (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
         assert line.startswith('error: ')
@@ -155,3 +159,36 @@ def test_scripts_say_how_they_are_used(how, what):
     done = subprocess.run(['bash', script], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith('Usage: ')
+
+
+@pytest.mark.parametrize(
+    ('out', 'expected'),
+    [
+        ('x.txt', "must be a .pkl or .pickle file, got 'x.txt'"),
+        ('/nowhere/x.pkl', 'no folder /nowhere'),
+    ],
+)
+def test_predictions_that_cannot_be_written(error_line, out, expected):
+    """Said before even the config is read."""
+    line = error_line('test.py', 'nope.py', 'nope.pth', '--out', out)
+    assert expected in line
+
+
+def test_work_dir_that_is_a_file(
+    error_line, digits, supernet, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Runner, 'from_cfg', None)
+    file = tmp_path / 'file'
+    file.write_text('')
+    options = [*loading_options(digits, 'train', 'val', 'test'), *PATH]
+    line = error_line('train.py', FINAL, '--work-dir', file, options=options)
+    assert f'cannot write to {file}' in line
+    config = Config.fromfile(FINAL)
+    config.merge_from_dict({'model.backbone.path': '0' * 10})
+    model = build_model(config)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'net.pth')
+    line = error_line(
+        'test.py', FINAL, tmp_path / 'net.pth', '--work-dir', file,
+        options=options,
+    )  # fmt: skip
+    assert f'cannot write to {file}' in line
