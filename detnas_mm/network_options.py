@@ -3,9 +3,21 @@
 import argparse
 import math
 
+import torch
 from mmengine.config import Config
 
 from detnas_mm.models import resolve_architecture
+from detnas_mm.models.latency import usable_device
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--device``."""
+    parser.add_argument(
+        '--device',
+        type=usable_device,
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='such as cuda:0 or cpu; by default a GPU, if torch finds one',
+    )
 
 
 def add_shape_option(

@@ -58,6 +58,34 @@ def device_name(device: torch.device) -> str:
     return platform.processor() or platform.machine()
 
 
+def usable_device(name: str) -> str:
+    """Returns the name of a device, if torch can use it here.
+
+    It is the type of an option of the command line.
+
+    Args:
+        name: Such as ``'cuda:0'`` or ``'cpu'``.
+
+    Raises:
+        RuntimeError: If torch does not know it, or does not find it; of a
+            ``ValueError`` argparse would leave out the reason.
+    """
+    try:
+        device = torch.device(name)
+        count = torch.get_device_module(device).device_count()
+    except RuntimeError:
+        raise RuntimeError(
+            f'--device must be such as cuda:0 or cpu, got {name!r}'
+        ) from None
+    if (device.index or 0) < count:
+        return name
+    kind = 'GPU' if device.type == 'cuda' else device.type
+    found = f'{count} {kind}, counted from 0' if count else f'no {kind}'
+    raise RuntimeError(
+        f'--device {name}: torch finds {found}; use --device cpu'
+    )
+
+
 @dataclass(frozen=True)
 class MeasuredLatencies:
     """Medians in ms, for a whole batch.

@@ -14,6 +14,7 @@ from detnas_mm.models.latency import (
     device_name,
     measure_latencies,
     measure_parts,
+    usable_device,
 )
 
 CPU = torch.device('cpu')
@@ -130,3 +131,27 @@ def test_stopwatch_measures_real_time():
 
 def test_device_has_a_name():
     assert device_name(CPU)
+
+
+@pytest.mark.parametrize(
+    ('count', 'name', 'found'),
+    [
+        (0, 'cuda', 'no GPU; use --device cpu'),
+        (0, 'cuda:0', 'no GPU; use --device cpu'),
+        (2, 'cuda:2', '2 GPU, counted from 0; use --device cpu'),
+    ],
+)
+def test_gpu_that_is_not_there(monkeypatch, count, name, found):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: count)
+    with pytest.raises(RuntimeError) as error:
+        usable_device(name)
+    assert str(error.value) == f'--device {name}: torch finds {found}'
+
+
+def test_devices_that_are_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    for name in ('cpu', 'cuda', 'cuda:0', 'cuda:1'):
+        assert usable_device(name) == name
+    for name in ('foo', 'gpu', '0:cuda', ''):
+        with pytest.raises(RuntimeError, match=f"cpu, got '{name}'"):
+            usable_device(name)

@@ -119,3 +119,15 @@ def test_bad_input_of_a_benchmark_is_named(capsys, arguments, expected):
     error = capsys.readouterr().err
     assert expected in error
     assert error.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    'tool', [MEASURE, BENCHMARK, 'benchmarks/training_step.py']
+)
+def test_device_that_is_not_there(tool, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_here(tool, SUPERNET, 'out.json', '--device', 'cuda:99')
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith('error: --device cuda:99: torch finds ')
+    assert error.count('\n') == 1

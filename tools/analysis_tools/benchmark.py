@@ -24,10 +24,12 @@ from detnas_mm.models import (
     DetNASNet,
     build_model,
     load_state_dict,
+    require_detector,
     require_matching_keys,
 )
 from detnas_mm.models.latency import device_name, measure_parts
 from detnas_mm.network_options import (
+    add_device_option,
     add_path_options,
     add_shape_option,
     chosen_backbone,
@@ -43,9 +45,7 @@ def parse_args() -> argparse.Namespace:
     add_shape_option(parser, PAPER_SIZE)
     add_path_options(parser)
     parser.add_argument('--batch-size', type=int, default=1)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
-    )
+    add_device_option(parser)
     parser.add_argument('--threads', type=int, help='threads of a CPU')
     parser.add_argument(
         '--amp', action='store_true', help='automatic mixed precision'
@@ -57,16 +57,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def build_detector(args: argparse.Namespace) -> BaseModel:
-    # Only after detnas_mm can mmdet's models be imported without mmcv's ops.
-    from mmdet.models.detectors import BaseDetector
-
     config = load_config(args)
     model = build_model(config, chosen_backbone(args, config))
-    if not isinstance(model, BaseDetector):
-        raise ValueError(
-            f'{args.config} is the config of a {type(model).__name__}, '
-            'expected that of a detector'
-        )
+    require_detector(model)
     model = revert_sync_batchnorm(model)
     if args.checkpoint:
         state_dict = load_state_dict(args.checkpoint)

@@ -22,7 +22,11 @@ from detnas_mm.engine.latency_measurement import (
     measure_latency_table,
 )
 from detnas_mm.models import build_model, find_supernet
-from detnas_mm.network_options import add_shape_option, image_size
+from detnas_mm.network_options import (
+    add_device_option,
+    add_shape_option,
+    image_size,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,9 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', type=Path, help='JSON file to write')
     add_shape_option(parser)
     parser.add_argument('--batch-size', type=int, default=1)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
-    )
+    add_device_option(parser)
     parser.add_argument('--threads', type=int, help='threads of a CPU')
     parser.add_argument('--precision', choices=PRECISIONS, default='fp32')
     parser.add_argument('--channels-last', action='store_true')

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from detnas_mm.models.latency import Stopwatch, device_name
+from detnas_mm.network_options import add_device_option
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,7 @@ def add_measuring_options(
     parser: argparse.ArgumentParser, rounds: int
 ) -> None:
     """Adds the options that every benchmark of times has."""
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
-    )
+    add_device_option(parser)
     parser.add_argument(
         '--threads', type=int, default=1, help='threads of a CPU'
     )
