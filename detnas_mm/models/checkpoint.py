@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,6 +18,11 @@ from detnas_mm.structures.files import write_atomically
 
 # How files of torch.save begin that are no zip archives (before torch 1.6).
 _TORCH_LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+_ARCHIVE = b'PK\x03\x04'
+# What torch and pickle say of files that are not whole.
+_DAMAGE = re.compile(
+    'PytorchStreamReader failed reading|unexpected EOF|truncated|Ran out of'
+)
 # Under which keys checkpoints keep their weights: OpenMMLab's and the
 # authors' ImageNet code, maskrcnn-benchmark, Detectron.
 _WEIGHTS_KEYS = ('state_dict', 'model', 'blobs')
@@ -166,10 +172,12 @@ def require_matching_pretrained(
 
 
 def _is_from_torch(path: str | os.PathLike) -> bool:
-    if zipfile.is_zipfile(path):
-        return True
     with open(path, 'rb') as file:
-        return file.read(len(_TORCH_LEGACY)) == _TORCH_LEGACY
+        beginning = file.read(len(_TORCH_LEGACY))
+    is_archive = beginning.startswith(_ARCHIVE)
+    if is_archive and not zipfile.is_zipfile(path):
+        raise EOFError('the archive has no end')
+    return is_archive or beginning == _TORCH_LEGACY
 
 
 def _as_tensor(value: object, key: str, path: str | os.PathLike) -> Tensor:
@@ -190,6 +198,9 @@ def _reason(error: Exception) -> str:
         return f'it refers to {refused[1]}, which could run code'
     if 'weights_only' in str(error):
         return 'it holds more than weights, which could run code'
+    is_short = isinstance(error, EOFError | IndexError | struct.error)
+    if is_short or _DAMAGE.search(str(error)):
+        return 'it is damaged or truncated; copy it again, or save it anew'
     lines = str(error).strip().splitlines() or ['unreadable']
     return lines[0]
 

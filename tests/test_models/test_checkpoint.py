@@ -286,3 +286,21 @@ def test_training_supernet_checkpoint_is_read(tmp_path):
         file,
     )
     assert not changed_keys(copies(net.state_dict()), load_state_dict(file))
+
+
+@pytest.mark.parametrize('kind', ['zip', 'legacy', 'pickle'])
+def test_truncated_file_is_called_so(tmp_path, kind):
+    state = searched(TWO_BLOCKS, '13').state_dict()
+    file = tmp_path / 'whole.pth'
+    if kind == 'pickle':
+        arrays = {name: value.numpy() for name, value in state.items()}
+        file.write_bytes(pickle.dumps(arrays))
+    else:
+        zipped = kind == 'zip'
+        torch.save(state, file, _use_new_zipfile_serialization=zipped)
+    content = file.read_bytes()
+    for length in (60, len(content) // 2, len(content) - 10):
+        (tmp_path / 'part.pth').write_bytes(content[:length])
+        with pytest.raises(ValueError, match='is damaged or trunc') as error:
+            load_state_dict(tmp_path / 'part.pth')
+        assert 'part.pth' in str(error.value)
