@@ -13,6 +13,14 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from detnas_mm.command_line import run_command
+from detnas_mm.models import (
+    build_model,
+    load_state_dict,
+    require_detector,
+    require_trained_network,
+)
+from detnas_mm.network_options import add_device_option
+from detnas_mm.structures.files import require_writable
 
 # Height or width, in pixels, that images are enlarged to.
 LEAST_SIZE = 512
@@ -58,10 +66,12 @@ class Inferencer(DetInferencer):
             )
 
 
-def load(
-    config_file: Path, checkpoint: Path, device: str | None
-) -> Inferencer:
+def load(config_file: Path, checkpoint: Path, device: str) -> Inferencer:
     config = Config.fromfile(config_file)
+    model = build_model(config)
+    require_detector(model)
+    weights = load_state_dict(checkpoint)
+    require_trained_network(model, weights, str(checkpoint))
     # The inferencer writes the image itself, into a folder of its own.
     config.visualizer.vis_backends = []
     return Inferencer(
@@ -87,8 +97,15 @@ def parse_args() -> argparse.Namespace:
         default=0.5,
         help='least score of a box that is drawn (default: 0.5)',
     )
-    parser.add_argument('--device', help='such as cuda:0 or cpu')
+    add_device_option(parser)
     return parser.parse_args()
+
+
+def require_image(file: Path) -> None:
+    # OpenCV gives nothing for most files that are none, and stumbles over an
+    # empty one.
+    if not file.stat().st_size or mmcv.imread(file) is None:
+        raise ValueError(f'{file} is no image that can be read')
 
 
 def main() -> None:
@@ -98,6 +115,8 @@ def main() -> None:
     for file in (args.image, args.config, args.checkpoint):
         if not file.is_file():
             raise FileNotFoundError(f'no file {file}')
+    require_image(args.image)
+    require_writable(args.out_dir, '--out-dir')
     inferencer = load(args.config, args.checkpoint, args.device)
     (found,) = inferencer(
         str(args.image),
