@@ -1,5 +1,7 @@
 """A searched backbone's checkpoint, taken out of that of a supernet."""
 
+from collections.abc import Mapping
+
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -12,6 +14,7 @@ from detnas_mm.models import (
 )
 
 from .bn_recalibration_hook import BNRecalibrationHook
+from .input_checks import require_inputs
 
 
 def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:
@@ -23,21 +26,26 @@ def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:
     Args:
         config: Config of the supernet's training or search.
         checkpoint: Checkpoint of the supernet.
-        path: Digits of the path, or the ``best.json`` of a search.
+        path: Digits of the path, its published name, or the ``best.json`` of
+            a search.
 
     Returns:
         A checkpoint of the same model with ``DetNASNet`` of that path.
 
     Raises:
+        FileNotFoundError: If the checkpoint or a file of the config is not
+            there.
         ValueError: If path, checkpoint and config do not fit together.
     """
-    runner = Runner.from_cfg(config)
-    model = runner.model
-    supernet = find_supernet(model)
-    space = supernet.search_space
+    # Before MMEngine prints the whole config.
+    model = require_inputs(config, ('train',) if _recomputes(config) else ())
+    space = find_supernet(model).search_space
     architecture = resolve_architecture(path, space)
     state_dict = load_state_dict(checkpoint)
     require_matching_keys(model, state_dict, checkpoint)
+    runner = Runner.from_cfg(config)
+    model = runner.model
+    supernet = find_supernet(model)
     model.load_state_dict(state_dict)
     hooks = [h for h in runner.hooks if isinstance(h, BNRecalibrationHook)]
     with supernet.activate(architecture.path):
@@ -54,3 +62,15 @@ def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:
         'meta': meta,
         'state_dict': extract_path(state_dict, architecture.path),
     }
+
+
+def _recomputes(config: Config) -> bool:
+    """Whether the training images of a config are needed."""
+    hooks = config.get('custom_hooks') or ()
+    return any(
+        str(hook.get('type')).endswith('BNRecalibrationHook')
+        and hook.get('num_images', 1)
+        and not hook.get('dataloader')
+        for hook in hooks
+        if isinstance(hook, Mapping)
+    )

@@ -1,5 +1,6 @@
 """The checkpoint of a path, out of that of a supernet."""
 
+import pytest
 import torch
 from kit import digits_runs
 from mmengine.registry import MODELS
@@ -44,3 +45,40 @@ def test_subnet_is_the_path_with_its_own_statistics(base, supernet, tmp_path):
     for one, another in zip(outputs, expected, strict=True):
         for tensor, same in zip(one, another, strict=True):
             torch.testing.assert_close(tensor, same)
+
+
+def test_mistake_is_said_before_the_config_is_printed(
+    base, supernet, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Runner, 'from_cfg', None)
+    digits = digits_runs.digits_folder(base)
+    config = digits_runs.load_config(
+        digits_runs.SUPERNET, digits, tmp_path / 'work'
+    )
+    config.model.backbone.init_cfg = None
+    with pytest.raises(ValueError, match='has 10 digits'):
+        extract_subnet(config, str(supernet), '012')
+    with pytest.raises(FileNotFoundError, match='no search result'):
+        extract_subnet(config, str(supernet), 'absent.json')
+    with pytest.raises(FileNotFoundError, match='no checkpoint at absent'):
+        extract_subnet(config, 'absent.pth', PATH)
+    torch.save(dict(state_dict={}), tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match='does not fit RetinaNet'):
+        extract_subnet(config, str(tmp_path / 'other.pth'), PATH)
+    config.train_dataloader.dataset.data_root = '/nowhere/digits/'
+    with pytest.raises(FileNotFoundError, match='/nowhere/digits'):
+        extract_subnet(config, str(supernet), PATH)
+
+
+def test_images_are_needed_only_for_statistics(base, supernet, tmp_path):
+    digits = digits_runs.digits_folder(base)
+    config = digits_runs.load_config(
+        digits_runs.SUPERNET, digits, tmp_path / 'work'
+    )
+    config.model.backbone.init_cfg = None
+    config.train_dataloader.dataset.data_root = '/nowhere/digits/'
+    for hook in config.custom_hooks:
+        if 'num_images' in hook:
+            hook.num_images = 0
+    checkpoint = extract_subnet(config, str(supernet), PATH)
+    assert not checkpoint['meta']['bn_recalibrated']
