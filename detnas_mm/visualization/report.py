@@ -80,7 +80,10 @@ def write_report(searches: Sequence[Search], file: FilePath) -> list[FilePath]:
 
     Raises:
         FileNotFoundError: If there is no folder to write the page to.
+        ValueError: If the page has no ending of its own.
     """
+    if file.suffix not in ('.html', '.htm'):
+        raise ValueError(f'the page must end in .html, got {file}')
     if not file.parent.is_dir():
         raise FileNotFoundError(f'no folder {file.parent} to write to')
     comparison = comparison_of(searches)

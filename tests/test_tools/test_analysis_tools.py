@@ -131,3 +131,9 @@ def test_report_of_a_folder_without_search(monkeypatch, capsys, tmp_path):
         run(monkeypatch, capsys, 'search_report.py', tmp_path)
     assert exit_info.value.code == 2
     assert 'tools/search.py' in capsys.readouterr().err
+
+
+def test_report_of_a_record(monkeypatch, capsys, search):
+    record = search / 'search_record.jsonl'
+    printed = run(monkeypatch, capsys, 'search_report.py', record)
+    assert f'{search / "report.html"}: open it' in printed

@@ -322,3 +322,9 @@ def test_folder_of_the_page_must_exist(tmp_path):
     file = tmp_path / 'absent' / 'report.html'
     with pytest.raises(FileNotFoundError, match='no folder'):
         write_report([synthetic_search()], file)
+
+
+def test_page_must_not_take_the_place_of_its_figures(tmp_path):
+    with pytest.raises(ValueError, match=r'must end in \.html, got .*page'):
+        write_report([synthetic_search()], tmp_path / 'page')
+    assert not list(tmp_path.iterdir())

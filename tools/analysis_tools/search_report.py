@@ -23,6 +23,8 @@ from detnas_mm.visualization import (
     write_report,
 )
 
+RECORD = 'search_record.jsonl'
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -31,7 +33,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         type=Path,
         metavar='WORK_DIR',
-        help='work dir of a search',
+        help=f'work dir of a search, or the {RECORD} in it',
     )
     parser.add_argument(
         '--out',
@@ -49,10 +51,10 @@ def read_searches(work_dirs: Sequence[Path]) -> list[Search]:
         names = [str(folder) for folder in work_dirs]
     searches = []
     for name, folder in zip(names, work_dirs, strict=True):
-        file = folder / 'search_record.jsonl'
+        file = folder / RECORD
         if not file.is_file():
             raise FileNotFoundError(
-                f'no search_record.jsonl in {folder}; give the work dir of '
+                f'no {RECORD} in {folder}; give the work dir of '
                 'tools/search.py'
             )
         record = SearchRecord.read(file)
@@ -77,8 +79,11 @@ def published_references(header: SearchHeader) -> list[Reference]:
 
 def main() -> None:
     args = parse_args()
-    searches = read_searches(args.work_dirs)
-    out = args.out or args.work_dirs[0] / 'report.html'
+    work_dirs = [
+        one.parent if one.name == RECORD else one for one in args.work_dirs
+    ]
+    searches = read_searches(work_dirs)
+    out = args.out or work_dirs[0] / 'report.html'
     page, *figures = write_report(searches, out)
     print(f'{page}: open it in a browser')
     if figures:
