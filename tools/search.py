@@ -82,7 +82,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--paths',
         nargs='+',
-        help='score these paths (digits) instead of searching',
+        help='score these paths (digits, published names, best.json of '
+        'searches) instead of searching',
     )
     add_common_arguments(parser)
     return parser.parse_args()
@@ -135,6 +136,11 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
     if args.amp:
         search.fp16 = True
     if args.paths is not None:
+        if args.algorithm is not None:
+            raise ValueError(
+                '`--paths` scores the paths given, and has no '
+                f'`--algorithm {args.algorithm}`: give one of the two'
+            )
         search.algorithm = 'given'
         search.paths = args.paths
     executor = dict(search.get('executor') or {})

@@ -58,7 +58,8 @@ class EvolutionSearchLoop(BaseLoop):
             :func:`detnas_mm.engine.search_constraint.build_constraint`.
         algorithm: ``'evolution'``, ``'random'`` for the paper's baseline, or
             ``'given'`` to score ``paths``.
-        paths: The paths to score, for the algorithm ``'given'``.
+        paths: The paths to score, for the algorithm ``'given'``: digits,
+            published names, or the ``best.json`` of searches.
         generations: Number of generations.
         population: Number of paths of a generation.
         parents: Number of the fittest paths that have children.

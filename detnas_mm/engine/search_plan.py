@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from detnas_mm.cost import Constraint
 from detnas_mm.evaluation import Race
-from detnas_mm.models import DetNASSupernet
+from detnas_mm.models import DetNASSupernet, resolve_architecture
 from detnas_mm.search import SearchAlgorithm
 
 from .search_algorithm import algorithm_settings, build_algorithm, build_race
@@ -95,6 +95,10 @@ def plan_search(
         )
     is_given = algorithm == 'given'
     race = build_race(race, parents)
+    if is_given:
+        space = supernet.search_space
+        known = [resolve_architecture(path, space) for path in paths]
+        paths = [space.format(one.path) for one in known]
     constraint = constraint or {}
     return SearchPlan(
         generations=1 if is_given else generations,

@@ -87,7 +87,7 @@ def resolve_architecture(
     if space is not None and space != own_space:
         raise ValueError(
             f'{path} is a path of {own_space}, but `search_space` is {space}; '
-            'leave `search_space` out'
+            'give a path of that, or leave `search_space` out'
         )
     if isinstance(digits, str):
         return Architecture(own_space, own_space.parse(digits), shuffle)

@@ -74,6 +74,25 @@ def test_given_paths_are_scored_whatever_the_constraint(search):
     assert {one['generation'] for one in candidates} == {0}
 
 
+def test_given_paths_are_those_of_searches(search, tmp_path, capsys):
+    best = tmp_path / 'best.json'
+    result = dict(search_space='tiny', path='3333333333', shuffle='grouped')
+    best.write_text(json.dumps(result))
+    (candidate,) = search('--paths', best)
+    assert candidate['path'] == '3333333333'
+    line = error_line(
+        search, capsys, '--paths', 'detnas_fpn_300m', name='other'
+    )
+    assert 'detnas_fpn_300m is a path of ' in line
+
+
+def test_given_paths_have_no_algorithm(search, capsys):
+    line = error_line(
+        search, capsys, '--algorithm', 'random', '--paths', '0123012301'
+    )
+    assert '`--algorithm random`' in line
+
+
 def test_seed_and_algorithm_are_options(search):
     random = search('--algorithm', 'random', options=LARGE, name='a')
     other = search(
