@@ -49,11 +49,12 @@ def build_trained_backbone(config: Config, checkpoint: str) -> DetNASNet:
 
 
 def export_backbone(
-    backbone: nn.Module, file: FilePath, image: Tensor
+    backbone: DetNASNet, file: FilePath, image: Tensor
 ) -> None:
     """Writes a backbone as a program without Python code of ours.
 
-    The number of images stays free; their height and width are fixed.
+    The number of images stays free; their height and width are fixed. The
+    outputs of ONNX are named by their stages, ``stage1`` and so on.
 
     Args:
         backbone: The backbone with its weights; it is set to eval mode.
@@ -72,7 +73,7 @@ def export_backbone(
     EXPORTERS[file.suffix](backbone.eval(), file, image)
 
 
-def _export_torch(backbone: nn.Module, file: FilePath, image: Tensor) -> None:
+def _export_torch(backbone: DetNASNet, file: FilePath, image: Tensor) -> None:
     with torch.no_grad():
         program = torch.export.export(
             backbone, (image,), dynamic_shapes=({0: BATCH},)
@@ -80,7 +81,7 @@ def _export_torch(backbone: nn.Module, file: FilePath, image: Tensor) -> None:
     torch.export.save(program, file)
 
 
-def _export_onnx(backbone: nn.Module, file: FilePath, image: Tensor) -> None:
+def _export_onnx(backbone: DetNASNet, file: FilePath, image: Tensor) -> None:
     try:
         import onnxscript  # noqa: F401  (the exporter asks for it too late)
     except ModuleNotFoundError as error:
@@ -91,12 +92,13 @@ def _export_onnx(backbone: nn.Module, file: FilePath, image: Tensor) -> None:
         dynamo=True,
         dynamic_shapes=({0: BATCH},),
         input_names=['images'],
+        output_names=[f'stage{index + 1}' for index in backbone.out_indices],
         verbose=False,
     )
     program.save(str(file))
 
 
-EXPORTERS: Mapping[str, Callable[[nn.Module, FilePath, Tensor], None]] = {
+EXPORTERS: Mapping[str, Callable[[DetNASNet, FilePath, Tensor], None]] = {
     '.pt2': _export_torch,
     '.onnx': _export_onnx,
 }

@@ -45,6 +45,19 @@ def test_outputs_are_the_same_for_any_number_of_images(
     assert largest_difference(other, file, images) > 1e-2
 
 
+@needs_onnx
+@pytest.mark.filterwarnings('ignore')
+def test_outputs_of_onnx_are_named_by_their_stages(tmp_path):
+    import onnxruntime
+
+    net = searched(DETECTOR_SPACE, PATH, out_indices=(1, 3)).eval()
+    file = tmp_path / 'backbone.onnx'
+    export_backbone(net, file, torch.randn(2, 3, 64, 64))
+    session = onnxruntime.InferenceSession(file)
+    names = [one.name for one in session.get_outputs()]
+    assert names == ['stage2', 'stage4']
+
+
 def test_other_formats_are_refused(tmp_path):
     net = searched(DETECTOR_SPACE, PATH)
     with pytest.raises(ValueError, match=r'\.pt2 or \.onnx'):
