@@ -1,11 +1,14 @@
 """Drawing of a path block by block, as in the paper's Figures 4 and 5."""
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.textpath import text_to_path
 
 from detnas_mm.structures import Path, SearchSpace
 
@@ -14,6 +17,14 @@ from .theme import INK, MUTED, Size, style
 _BLACK = '#111417'
 # Distance of the rows, where the highest block has a height of 1.
 _ROW = 1.55
+# A unit of height is an inch, and has so many points.
+_POINTS = 72
+# Font sizes of the labels in the blocks, the second of long names.
+_FONT, _SMALL_FONT = 9, 6.5
+# Height of the pattern in a block, with the space below it, and what a label
+# leaves free at each of its ends.
+_HATCHED = 0.2
+_MARGIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -45,11 +56,12 @@ _PAPER = {
         'Xception 3×3', '#0072b2', text='#ffffff', height=1.0
     ),
 }
+# Own choices are called by their names, which take more room than kernels.
 _OTHERS = (
-    ChoiceStyle('', '#009e73', hatch='\\\\'),
-    ChoiceStyle('', '#cc79a7', hatch='\\\\//'),
-    ChoiceStyle('', '#d55e00', hatch='--'),
-    ChoiceStyle('', '#b3b3b3', hatch='||--'),
+    ChoiceStyle('', '#009e73', hatch='\\\\', height=1.0),
+    ChoiceStyle('', '#cc79a7', hatch='\\\\//', height=1.0),
+    ChoiceStyle('', '#d55e00', hatch='--', height=1.0),
+    ChoiceStyle('', '#b3b3b3', hatch='||--', height=1.0),
 )
 
 
@@ -128,7 +140,16 @@ def draw_architecture(space: SearchSpace, path: Path, size: Size) -> Figure:
         axes.set_xlim(-1.05, columns - 1)
         axes.set_ylim(0.93 - height, 0.93)
         _draw_block(axes, -0.85, 0, ChoiceStyle('Conv 3×3', '#ffffff'), 0.7)
-        axes.text(-0.5, 0.66, 'Stem', ha='center', va='bottom', color=INK)
+        # Lower than the names of stages: beside that of one block is no room.
+        axes.text(
+            -0.52,
+            0.4,
+            'Stem',
+            ha='center',
+            va='bottom',
+            color=INK,
+            fontsize=_FONT,
+        )
         for number, row in enumerate(rows):
             _draw_row(axes, row, -_ROW * number, path, styles)
     return figure
@@ -199,21 +220,54 @@ def _draw_block(
             Rectangle(
                 (x + 0.05, y - look.height / 2 + 0.04),
                 width - 0.1,
-                0.16,
+                _HATCHED - 0.04,
                 facecolor='none',
                 edgecolor=_BLACK,
                 hatch=look.hatch,
                 linewidth=0,
             )
         )
-    label = look.label if len(look.label) <= 14 else look.label[:13] + '…'
+    below = _HATCHED if look.hatch else 0.0
+    label, font = fitted_label(look.label, look.height - below - 2 * _MARGIN)
     axes.text(
         x + width / 2,
-        y + (0.06 if look.hatch else 0),
+        y + below / 2,
         label,
         rotation=90,
         ha='center',
         va='center',
         color=look.text,
-        fontsize=9,
+        fontsize=font,
     )
+
+
+def fitted_label(label: str, length: float) -> tuple[str, float]:
+    """Makes a label fit: by a smaller font, then without its middle.
+
+    The ends are kept, where names such as those of two kernels differ.
+
+    Args:
+        label: The label.
+        length: Room for it, in inches.
+
+    Returns:
+        The label and its font size.
+    """
+    font = _FONT * length / max(_inches(label, _FONT), length)
+    if font >= _SMALL_FONT:
+        return label, font
+    cuts = [_without_middle(label, kept) for kept in range(len(label))]
+    fitting = bisect(cuts, length, key=lambda cut: _inches(cut, _SMALL_FONT))
+    return cuts[max(fitting - 1, 0)], _SMALL_FONT
+
+
+def _without_middle(label: str, kept: int) -> str:
+    tail = kept // 2
+    return f'{label[: kept - tail]}…{label[len(label) - tail :]}'
+
+
+def _inches(text: str, font: float) -> float:
+    width, _, _ = text_to_path.get_text_width_height_descent(
+        text, FontProperties(size=font), ismath=False
+    )
+    return width / _POINTS

@@ -1,5 +1,6 @@
 """Chart of how often each choice of each block was taken."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,10 +27,12 @@ def draw_choice_shares(
     """
     rows = layout(space, size.blocks)
     styles = choice_styles(space.choices)
+    columns = 4 if size.blocks > 8 else 2
+    if max(len(look.label) for look in styles) > 20:
+        columns //= 2
+    height = 1.5 * len(rows) + 0.25 + 0.18 * math.ceil(len(styles) / columns)
     with style():
-        figure = Figure(
-            figsize=(size.width, 1.5 * len(rows) + 0.6), layout='constrained'
-        )
+        figure = Figure(figsize=(size.width, height), layout='constrained')
         grid = figure.subplots(len(rows), squeeze=False)[:, 0]
         for axes, row in zip(grid, rows, strict=True):
             _draw_shares_row(axes, data, row, styles)
@@ -37,7 +40,7 @@ def draw_choice_shares(
         figure.legend(
             handles=[_bars([], 1, look) for look in styles],
             loc='outside upper left',
-            ncols=4 if size.blocks > 8 else 2,
+            ncols=columns,
             title='from bottom to top',
             alignment='left',
         )

@@ -1,8 +1,10 @@
 """The drawing of a path: every block, in its stage, with its label."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kit.spaces import DETECTOR_SPACE, spaces
+from matplotlib.patches import FancyBboxPatch
 
 from detnas_mm.structures import SEARCH_SPACES, SearchSpace
 from detnas_mm.visualization.architecture import (
@@ -65,6 +67,46 @@ def test_no_two_choices_look_alike_without_colour():
     assert styles[3].height > styles[0].height
 
 
-def test_long_name_of_an_own_block_is_cut():
-    space = SearchSpace(4, (8,), (1,), ('inverted_residual_with_attention',))
-    assert 'inverted_resi…' in texts(draw_architecture(space, (0,), NARROW))
+LONG = 'inverted_residual_with_attention'
+
+
+@pytest.mark.parametrize('size', [NARROW, WIDE])
+@pytest.mark.parametrize('kind', [0, 1, 2, 3])
+@pytest.mark.parametrize('name', ['a', 'inverted_5x5', 'W' * 14, LONG * 3])
+def test_name_of_an_own_block_stays_inside_it(name, kind, size):
+    """On the page, what sticks out could have the colour of the page."""
+    names = ('b', 'c', 'd', 'e')
+    space = SearchSpace(
+        4, (8,), (1,), (*names[:kind], name, *names[kind + 1 :])
+    )
+    axes = draw_architecture(space, (kind,), size).axes[0]
+    label = axes.texts[-1].get_window_extent()
+    block = [one for one in axes.patches if isinstance(one, FancyBboxPatch)][1]
+    box = block.get_window_extent()
+    hatched = axes.patches[-1]
+    assert hatched.get_hatch()
+    assert box.x0 < label.x0 < label.x1 < box.x1
+    assert hatched.get_window_extent().y1 < label.y0 < label.y1 < box.y1
+
+
+def test_long_name_of_an_own_block_keeps_its_ends():
+    space = SearchSpace(4, (8,), (1,), (f'{LONG}_3x3', f'{LONG}_5x5'))
+    first = texts(draw_architecture(space, (0,), NARROW))[-1]
+    assert first.startswith('invert')
+    assert first.endswith('_3x3')
+    assert '…' in first
+
+
+@pytest.mark.parametrize('blocks', [(1, 2, 3, 2), (1, 19)])
+@pytest.mark.parametrize('size', [NARROW, WIDE])
+def test_stem_and_stages_do_not_run_together(blocks, size):
+    widths = tuple(8 * 2**stage for stage in range(len(blocks)))
+    space = SearchSpace(4, widths, blocks, ('shuffle_3x3',))
+    axes = draw_architecture(space, (0,) * sum(blocks), size).axes[0]
+    titles = [
+        text.get_window_extent()
+        for text in axes.texts
+        if text.get_text().startswith(('Stem', 'Stage'))
+    ]
+    for number, one in enumerate(titles):
+        assert not any(one.overlaps(other) for other in titles[number + 1 :])
