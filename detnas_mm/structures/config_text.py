@@ -1,10 +1,15 @@
 """A searched backbone as lines of a config."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 from textwrap import indent
 
 from .search_space import Path, SearchSpace, space_name
+
+_COLUMNS = 79
+_INDENT = '    '
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +94,14 @@ def imports_text(modules: Sequence[str]) -> str:
     """Returns the lines that import modules; none if there are none."""
     if not modules:
         return ''
-    return (
-        f'custom_imports = dict(\n    imports={list(modules)!r}, '
-        'allow_failed_imports=False)\n'
-    )
+    settings = dict(imports=list(modules), allow_failed_imports=False)
+    text = _text(settings, _COLUMNS, len('custom_imports = '))
+    return f'custom_imports = {text}\n'
 
 
 def inputs_text(inputs: Mapping) -> str:
     """Returns the ``dict(...)`` that a detector's data preprocessor takes."""
-    return _dict_text([f'{name}={inputs[name]!r},' for name in inputs])
+    return _dict_text(_field(*one) for one in inputs.items())
 
 
 def backbone_text(supernet: SupernetSettings, path: Path) -> str:
@@ -109,18 +113,22 @@ def backbone_text(supernet: SupernetSettings, path: Path) -> str:
     """
     space = supernet.space
     settings = {
+        'type': 'detnas_mm.DetNASNet',
         'search_space': space_name(space) or space.to_dict(),
         'path': space.format_stages(path),
         'shuffle': supernet.shuffle,
     }
-    lines = [
-        '_delete_=True,  # replaces the backbone of the base config',
-        "type='detnas_mm.DetNASNet',",
-        *(f'{name}={value!r},' for name, value in settings.items()),
-    ]
     if supernet.norm_cfg is not None:
-        lines.append(f'norm_cfg={_short_dict_text(supernet.norm_cfg)},')
-    return _dict_text(lines)
+        norm_cfg = supernet.norm_cfg
+        # Settings of a record are sorted; a type is read first.
+        names = sorted(norm_cfg, key=lambda name: name != 'type')
+        settings['norm_cfg'] = {name: norm_cfg[name] for name in names}
+    return _dict_text(
+        [
+            '_delete_=True,  # replaces the backbone of the base config',
+            *(_field(*one) for one in settings.items()),
+        ]
+    )
 
 
 def model_text(supernet: SupernetSettings, path: Path) -> str:
@@ -137,18 +145,50 @@ def model_text(supernet: SupernetSettings, path: Path) -> str:
     channels = list(supernet.space.stage_channels)
     lines += [
         f'backbone={backbone_text(supernet, path)},',
-        f'neck=dict(in_channels={channels}),',
+        _field('neck', dict(in_channels=channels)),
     ]
     return f'{imports_text(supernet.imports)}model = {_dict_text(lines)}\n'
 
 
-def _dict_text(lines: list[str]) -> str:
-    return 'dict(\n' + indent('\n'.join(lines), '    ') + '\n)'
+def _dict_text(lines: Iterable[str]) -> str:
+    return 'dict(\n' + indent('\n'.join(lines), _INDENT) + '\n)'
 
 
-def _short_dict_text(settings: Mapping) -> str:
-    """Writes settings in one line, their type first."""
-    if not all(str(name).isidentifier() for name in settings):
-        return repr(dict(settings))
-    names = sorted(settings, key=lambda name: name != 'type')
-    return f'dict({", ".join(f"{n}={settings[n]!r}" for n in names)})'
+def _field(name: str, value: object) -> str:
+    # It may stand as deep as in the backbone of a model.
+    width = _COLUMNS - 2 * len(_INDENT)
+    return f'{name}={_text(value, width, len(name) + 2)},'
+
+
+def _text(value: object, width: float, taken: int = 0) -> str:
+    """Writes plain data as Python code, in one line if there is room.
+
+    Args:
+        value: Dicts, lists, and what ``repr`` writes.
+        width: Columns of a line, without its indentation.
+        taken: How many of the first line have something else in them.
+    """
+    if isinstance(value, Mapping) and all(map(_is_name, value)):
+        start, end = 'dict(', ')'
+        parts = [(f'{name}=', part) for name, part in value.items()]
+    elif isinstance(value, Mapping):
+        start, end = '{', '}'
+        parts = [(f'{name!r}: ', part) for name, part in value.items()]
+    elif isinstance(value, list):
+        start, end = '[', ']'
+        parts = [('', part) for part in value]
+    else:
+        return repr(value)
+    texts = [name + _text(part, math.inf) for name, part in parts]
+    line = start + ', '.join(texts) + end
+    if taken + len(line) <= width or not parts:
+        return line
+    width -= len(_INDENT)
+    lines = [
+        f'{name}{_text(part, width, len(name) + 1)},' for name, part in parts
+    ]
+    return start + '\n' + indent('\n'.join(lines), _INDENT) + '\n' + end
+
+
+def _is_name(key: object) -> bool:
+    return isinstance(key, str) and key.isidentifier() and not iskeyword(key)
