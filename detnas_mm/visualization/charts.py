@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from .data import CostScores, Progress, Reference
 from .theme import DASHES, INK, MARKERS, MUTED, SERIES, Size, style
 from .timing import Timing
-from .units import duration, magnitude
+from .units import duration, magnitude, time_unit
 
 # Dark to bright, and never too dark to be seen on a dark page.
 GENERATIONS = ListedColormap(colormaps['cividis'](np.linspace(0.3, 1, 256)))
@@ -185,14 +185,16 @@ def _draw_reference(
 
 def draw_timing(data: Timing, size: Size) -> Figure:
     """Draws what the evaluation of each candidate took."""
+    longest = max(data.seconds, default=0)
+    unit, unit_name = time_unit(longest)
     with style():
         figure, axes = _axes(size, 3.0)
         if data.by_part:
-            _draw_parts(axes, data)
+            _draw_parts(axes, data, unit)
         else:
             axes.plot(
                 data.index,
-                data.seconds,
+                np.divide(data.seconds, unit),
                 color=SERIES[0],
                 marker=MARKERS[0],
                 markersize=3,
@@ -200,31 +202,32 @@ def draw_timing(data: Timing, size: Size) -> Figure:
                 label='one candidate',
             )
         axes.axhline(
-            data.median,
+            data.median / unit,
             color=INK,
             linestyle=DASHES[1],
             linewidth=1.2,
             label=f'median {duration(data.median)}',
         )
-        axes.set_ylim(0, 1.08 * max(data.seconds, default=1) or 1)
+        axes.set_ylim(0, 1.08 * longest / unit or 1)
         axes.set_xlabel('candidate, in the order of the record')
-        axes.set_ylabel('evaluation (s)')
+        axes.set_ylabel(f'evaluation ({unit_name})')
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend_above(axes, 3 if size.blocks > 8 else 2)
     return figure
 
 
-def _draw_parts(axes: Axes, data: Timing) -> None:
+def _draw_parts(axes: Axes, data: Timing, unit: int) -> None:
     """Draws the parts of each candidate, one upon the other."""
     edges = np.arange(len(data.index) + 1) + data.index[0] - 0.5
     bottom = np.zeros(len(data.index))
     for number, (part, seconds) in enumerate(data.by_part.items()):
+        top = bottom + np.divide(seconds, unit)
         axes.stairs(
-            bottom + seconds,
+            top,
             edges,
             baseline=bottom,
             fill=True,
             color=PART_COLOURS[number % len(PART_COLOURS)],
             label=f'{part} {data.share(part):.0%}',
         )
-        bottom = bottom + seconds
+        bottom = top

@@ -17,6 +17,18 @@ def _three_digits(number: float) -> str:
     return f'{number:.{decimals}f}'
 
 
+def time_unit(seconds: float) -> tuple[int, str]:
+    """Returns the unit for an axis of durations, in seconds, and its name.
+
+    Args:
+        seconds: The longest duration.
+    """
+    for size, name in ((3600, 'h'), (60, 'min')):
+        if seconds >= 2 * size:
+            return size, name
+    return 1, 's'
+
+
 def duration(seconds: float) -> str:
     """Writes a duration with its units, such as ``3 min 20 s``."""
     if seconds < 60:

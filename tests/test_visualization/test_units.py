@@ -2,7 +2,7 @@
 
 import pytest
 
-from detnas_mm.visualization.units import duration, magnitude
+from detnas_mm.visualization.units import duration, magnitude, time_unit
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,16 @@ def test_magnitude_keeps_three_digits(number, text):
 )
 def test_duration_has_its_units(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ('longest', 'unit'),
+    [
+        (0, (1, 's')),
+        (119, (1, 's')),
+        (1700, (60, 'min')),
+        (7200, (3600, 'h')),
+    ],
+)
+def test_axis_of_durations_has_small_numbers(longest, unit):
+    assert time_unit(longest) == unit
