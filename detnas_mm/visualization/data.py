@@ -24,6 +24,8 @@ from detnas_mm.structures import (
 TOP = 50
 # Metrics that are percentages; those of COCO and VOC are from 0 to 1.
 _PERCENT = 'accuracy/'
+# A unit stays in one line.
+_SHARE = '0 to 1'.replace(' ', '\N{NO-BREAK SPACE}')
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Search:
     @property
     def score_label(self) -> str:
         """Name and unit of the metric."""
-        unit = '%' if self.header.metric.startswith(_PERCENT) else '0 to 1'
+        unit = '%' if self.header.metric.startswith(_PERCENT) else _SHARE
         return f'{self.header.metric} ({unit})'
 
 

@@ -33,6 +33,14 @@ from .timing import timing
 from .units import duration, magnitude
 
 ROWS = 20
+# What searches should have in common where their algorithms are compared.
+_COMPARED = {
+    'search_space': 'search space',
+    'shuffle': 'channel shuffle',
+    'constraint': 'bounds on the cost',
+    'checkpoint_digest': 'checkpoint',
+    'config_digest': 'config (data, model or evaluation)',
+}
 Draw = Callable[[Size], Figure]
 
 
@@ -141,7 +149,7 @@ def pictures_of(search: Search, prefix: str) -> dict[str, Picture]:
             ),
         ),
         'time': (
-            'Seconds that the evaluation of each candidate took'
+            'Time that the evaluation of each candidate took'
             f'{_by_part_of(candidates)}.',
             lambda size: draw_timing(timing(candidates), size),
         ),
@@ -155,7 +163,7 @@ def pictures_of(search: Search, prefix: str) -> dict[str, Picture]:
 def _by_part_of(candidates: Sequence[Candidate]) -> str:
     if not any(one.seconds_by_part for one in candidates):
         return ''
-    return ', by part, with the share of each in the time of all'
+    return ', by part, with the share of each part in the total time'
 
 
 def reference_pictures(search: Search) -> dict[str, Picture]:
@@ -206,8 +214,8 @@ def comparison_of(searches: Sequence[Search]) -> dict[str, Picture]:
         return {}
     picture = Picture(
         'comparison',
-        f'{started[0].score_label} of {len(started)} searches over the '
-        'candidates evaluated.',
+        f'{started[0].score_label} of {len(started)} searches against the '
+        'number of candidates evaluated.',
         lambda size: draw_comparison(
             [(one.name, progress(one.candidates, one.top)) for one in started],
             started[0].score_label,
@@ -215,6 +223,25 @@ def comparison_of(searches: Sequence[Search]) -> dict[str, Picture]:
         ),
     )
     return {'comparison': picture}
+
+
+def unlike(searches: Sequence[Search]) -> str:
+    """Names what differs between searches beside algorithm and seed.
+
+    Returns:
+        The names as they stand in a sentence; nothing if all is the same.
+    """
+    headers = [search.header for search in searches]
+    names = [
+        name
+        for field, name in _COMPARED.items()
+        if any(
+            getattr(one, field) != getattr(headers[0], field)
+            for one in headers
+        )
+    ]
+    *others, last = names or ['']
+    return ', '.join(others) + (' and ' if others else '') + last
 
 
 def render_page(
@@ -244,6 +271,7 @@ def render_page(
         rows=ROWS,
         fittest=fittest,
         timing=timing,
+        unlike=unlike,
         use_lines=use_lines,
         settings=settings_text,
     )

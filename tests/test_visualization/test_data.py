@@ -122,7 +122,7 @@ def test_fittest_come_first_the_earlier_among_equals():
 
 
 def test_score_has_its_unit():
-    assert synthetic_search().score_label == 'coco/bbox_mAP (0 to 1)'
+    assert synthetic_search().score_label == 'coco/bbox_mAP (0\xa0to\xa01)'
     accuracy = synthetic_search(metric='accuracy/top1')
     assert accuracy.score_label == 'accuracy/top1 (%)'
 

@@ -13,7 +13,7 @@ from searches import synthetic_candidates, synthetic_search
 
 from detnas_mm.structures import SearchSpace, pareto_front
 from detnas_mm.visualization import Reference, write_report
-from detnas_mm.visualization.report import settings_text, use_lines
+from detnas_mm.visualization.report import settings_text, unlike, use_lines
 
 HOSTILE = '<script>alert("1")</script>&\'$\\frac{$\x01'
 FIGURES = ('architecture', 'progress', 'cost', 'choices', 'time')
@@ -276,6 +276,42 @@ def test_two_searches_are_compared_in_one_chart(tmp_path):
     assert '>random<' in chart
     assert len(files) == 1 + 2 * (1 + 2 * len(FIGURES))
     assert html.index('side by side') < html.index('<h2>evolved')
+
+
+def test_what_differs_between_searches_is_said(tmp_path):
+    """But for algorithm and seed, which one compares."""
+    first = synthetic_search('first')
+    assert unlike([first]) == ''
+    assert unlike([first, synthetic_search(seed=9, algorithm={})]) == ''
+    weights = synthetic_search('weights', checkpoint_digest='another')
+    data = synthetic_search('data', config_digest='another', constraint={})
+    text = (
+        'bounds on the cost, checkpoint and config (data, model or evaluation)'
+    )
+    assert unlike([first, weights, data]) == text
+    html, _ = report(tmp_path, first, weights)
+    assert 'namely in checkpoint:' in ' '.join(html.split())
+    # One that is not in the chart is not spoken of.
+    waiting = synthetic_search('new', [], checkpoint_digest='another')
+    html, _ = report(tmp_path, first, first, waiting)
+    assert 'differ in more' not in html
+
+
+def test_short_paths_stay_in_one_line(html, tmp_path):
+    assert '<code class="short">' in html
+    space = SearchSpace(4, (8, 12), (8, 8), ('shuffle_3x3', 'mine'))
+    one = candidate(0, path='0' * 16)
+    shown, _ = report(tmp_path, synthetic_search('x', [one], space=space))
+    assert '<code>00000000 00000000</code>' in shown
+    assert '<code class="short">' not in shown
+
+
+def test_long_times_are_not_in_seconds(tmp_path):
+    slow = [replace(one, seconds=1700.0) for one in synthetic_candidates()]
+    report(tmp_path, synthetic_search(candidates=slow))
+    chart = (tmp_path / 'report' / 'search1-time.svg').read_text()
+    assert '>evaluation (min)<' in chart
+    assert '>median 28 min 20 s<' in chart
 
 
 def test_searches_for_different_metrics_are_not_compared(tmp_path):
