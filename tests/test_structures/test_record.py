@@ -225,7 +225,7 @@ CHANGES = dict(
     seed=1,
     shuffle='interleaved',
 )
-ONLY_FOR_READERS = ('config', 'checkpoint', 'imports')
+ONLY_FOR_READERS = ('config', 'checkpoint', 'imports', 'planned')
 
 
 def test_every_field_of_the_header_is_tried():
