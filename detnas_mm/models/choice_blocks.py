@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from detnas_mm.registry import CHOICE_BLOCKS
 
+from .own_blocks import build_own_block
+
 SHUFFLES = ('grouped', 'interleaved')
 
 # Channels that a main branch takes, works with and gives; kernel size of its
@@ -195,7 +197,8 @@ def build_choice_block(
     """Builds the choice block that is registered under a name.
 
     Raises:
-        ValueError: If the name or the shuffle is unknown.
+        ValueError: If the name or the shuffle is unknown, or the block is
+            one of the user's and does not do what one must.
     """
     build = CHOICE_BLOCKS.get(name)
     if build is None:
@@ -208,10 +211,13 @@ def build_choice_block(
         raise ValueError(
             f'`shuffle` must be one of {", ".join(SHUFFLES)}, got {shuffle!r}'
         )
-    return build(
+    settings = dict(
         in_channels=in_channels,
         out_channels=out_channels,
         stride=stride,
         shuffle=shuffle,
         norm_cfg=norm_cfg,
     )
+    if build.__module__.startswith('detnas_mm.'):
+        return build(**settings)
+    return build_own_block(name, build, **settings)

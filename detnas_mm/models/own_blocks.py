@@ -1,0 +1,112 @@
+"""What is checked of the choice blocks that a user registers."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+_SIZE = 8  # height and width of the features that a block is tried with
+_checked: set[tuple] = set()
+
+
+def build_own_block(
+    name: str,
+    build: Callable[..., nn.Module],
+    *,
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    **settings: object,
+) -> nn.Module:
+    """Builds a block that is not ours, and tries it before anything trains.
+
+    Each is tried once in a process with the same channels and stride.
+
+    Args:
+        name: The name that it is registered under.
+        build: What is registered.
+        in_channels: Channels of the input.
+        out_channels: Channels that the output must have.
+        stride: Stride that it must have.
+        settings: The other arguments.
+
+    Raises:
+        ValueError: If it cannot be built, or its output has another shape.
+    """
+    shape = dict(
+        in_channels=in_channels, out_channels=out_channels, stride=stride
+    )
+    try:
+        block = build(**shape, **settings)
+    except TypeError as error:
+        names = ', '.join(chain(shape, settings))
+        raise _wrong(
+            name, f'failed with "{error}" in the call by the names {names}'
+        ) from error
+    if not isinstance(block, nn.Module):
+        raise _wrong(name, f'returned {block!r}, expected a torch.nn.Module')
+    key = (build, *shape.values())
+    if key not in _checked and _check_output(name, block, **shape):
+        _checked.add(key)
+    return block
+
+
+def _wrong(name: str, what: str) -> ValueError:
+    return ValueError(
+        f'choice block {name!r} {what}; see "A new block" in '
+        'docs/own_search_space.md'
+    )
+
+
+def _check_output(
+    name: str,
+    block: nn.Module,
+    *,
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+) -> bool:
+    """Returns whether the block could be tried."""
+    tensor = next(chain(block.parameters(), block.buffers()), torch.empty(0))
+    if tensor.is_meta:
+        return False
+    given = (1, in_channels, _SIZE, _SIZE)
+    expected = (1, out_channels, _SIZE // stride, _SIZE // stride)
+    x = torch.zeros(given, device=tensor.device)
+    try:
+        output = _run(block, x)
+    except Exception as error:
+        got = f'failed with "{error}"'
+    else:
+        got = f'gave {output!r}'
+        if isinstance(output, Tensor):
+            got = f'gave {tuple(output.shape)}'
+            if output.shape == expected:
+                return True
+    raise _wrong(
+        name,
+        f'{got} for features of {given}, expected {expected}: in_channels='
+        f'{in_channels}, out_channels={out_channels}, stride={stride}',
+    )
+
+
+def _run(block: nn.Module, x: Tensor) -> object:
+    """Runs a block, and leaves it and the random state as they were."""
+    # What is written into buffers is written into copies.
+    buffers = {name: one.clone() for name, one in block.named_buffers()}
+    devices = [x.device] if x.is_cuda else []
+    with torch.no_grad(), torch.random.fork_rng(devices), _in_eval(block):
+        return torch.func.functional_call(block, buffers, (x,))
+
+
+@contextmanager
+def _in_eval(block: nn.Module) -> Iterator[None]:
+    training = {module: module.training for module in block.modules()}
+    block.eval()
+    try:
+        yield
+    finally:
+        for module, was in training.items():
+            module.training = was
