@@ -28,7 +28,8 @@ _BACKBONE_CONFIG = """\
 # Backbone found by a search: {metric} {fitness:.4f} on the search split,
 # {macs:.1f}M multiply-adds, {params:.2f}M parameters (backbone only).
 #
-# Use it in any mmdet config by adding this file to its bases:
+# Use it in an mmdet config by adding this file to its bases. Paths of bases
+# begin at the folder of the config that names them:
 #
 #   _base_ = ['mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
 #             'path/to/this_file.py']
@@ -36,6 +37,12 @@ _BACKBONE_CONFIG = """\
 #       data_preprocessor=_base_.searched_data_preprocessor,
 #       backbone=_base_.searched_backbone,
 #       neck=dict(in_channels=_base_.searched_out_channels))
+#
+# So for necks that take four feature maps, of strides 4 to 32, as any FPN. For
+# those that take three, of strides 8 to 32 (YOLOX, RTMDet, DINO), write
+#
+#       backbone=dict(**_base_.searched_backbone, out_indices=(1, 2, 3)),
+#       neck=dict(in_channels=_base_.searched_out_channels[1:]))
 {imports}searched_backbone = {backbone}
 searched_out_channels = {channels!r}
 """

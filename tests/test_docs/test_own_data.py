@@ -18,6 +18,7 @@ from kit.stand_in_runs import (
     write_weights,
 )
 from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
 from detnas_mm.command_line import add_common_arguments, load_config
@@ -141,14 +142,17 @@ def test_dry_run_is_short_and_goes_from_step_to_step(workplace):
         if 'search' in tool:
             loop = config.val_cfg
             assert loop.generations * loop.population == 8
-            assert config.custom_hooks[1].num_images == 16
             made.add(f'{config.work_dir}/best.json')
         else:
             assert config.train_cfg.max_iters == 10
+            # Each of the few iterations is seen.
+            assert config.default_hooks.logger.interval == 1
             assert config.model.backbone.init_cfg is None
             needed = [str(config.model.backbone.get('path', ''))]
             made |= {f'{config.work_dir}/iter_10.pth', ''}
         assert set(needed) <= made
+        if config.custom_hooks:
+            assert config.custom_hooks[1].num_images == 16
         # Its results are taken for none of the real ones.
         assert '/mine_dry_run/' in config.work_dir
 
@@ -219,6 +223,28 @@ def test_digits_take_the_whole_way(workplace, capsys, imagenet):
     runner.train()
     assert runner.model.backbone.path == tuple(map(int, best['path']))
     assert isfinite(runner.message_hub.get_scalar('train/loss').current())
+
+
+def test_faster_rcnn_is_one_word_in_one_config(workplace):
+    """All that the page says of it: the heads follow by themselves."""
+    documented_commands()
+    assert '`faster-rcnn` in place of `retinanet`' in PAGE.read_text()
+    file = Path(f'configs/mine/{SUPERNET}.py')
+    base = re.compile(r"('\.\./detnas/)retinanet(_\S+')")
+    text, changes = base.subn(r'\1faster-rcnn\2', file.read_text())
+    assert changes == 1
+    file.write_text(text)
+    for name in (SUPERNET, SEARCH, NET):
+        config = Config.fromfile(f'configs/mine/{name}.py')
+        assert 'bbox_head' not in config.model
+        assert config.model.roi_head.bbox_head.num_classes == 10
+        assert config.optim_wrapper.optimizer.lr == 0.02
+        config.model.backbone.init_cfg = None
+        if name == NET:
+            config.model.backbone.update(search_space='small', path='0' * 20)
+        init_default_scope('mmdet')
+        model = MODELS.build(config.model)
+        assert type(model).__name__ == 'FasterRCNN'
 
 
 def test_splits_of_the_example_are_distinct(workplace):

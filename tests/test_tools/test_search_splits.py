@@ -81,6 +81,21 @@ def test_coco_2017(split, tmp_path):
     assert 'train, search and test (4 images) share no image' in printed
 
 
+def test_images_without_boxes_are_counted(split, tmp_path):
+    """Data sets leave them out of training."""
+    root = make_coco(tmp_path / 'coco', dict(train2017=9, val2017=4))
+    file = root / 'annotations' / 'instances_train2017.json'
+    content = json.loads(file.read_text())
+    kept = {image['id'] for image in content['images'][:1]}
+    content['annotations'] = [
+        box for box in content['annotations'] if box['image_id'] in kept
+    ]
+    file.write_text(json.dumps(content))
+    printed = split('coco', root, '--search-images', 3)
+    assert '6 images (1 with boxes), 2 boxes' in printed
+    assert '3 images (0 with boxes), 0 boxes' in printed
+
+
 def test_coco_2014_is_the_same_images_in_two_folders(split, tmp_path):
     counts = dict(train2014=6, valminusminival2014=4, minival2014=3)
     root = make_coco(tmp_path / 'coco', counts, images=False)

@@ -1,5 +1,6 @@
 """Searched backbones in stock mmdet configs, by mmdet's own means."""
 
+import copy
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ from command_lines import run, run_here
 from kit.detectors import detection_batch
 from kit.results import write_best
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 
@@ -19,6 +21,12 @@ STOCK = {
     'ATSS': 'atss/atss_r50_fpn_1x_coco.py',
     'CascadeRCNN': 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
     'MaskRCNN': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+}
+THREE_LEVELS = {
+    'YOLOX': 'yolox/yolox_s_8xb8-300e_coco.py',
+    'RTMDet': 'rtmdet/rtmdet_s_8xb32-300e_coco.py',
+    'DINO': 'dino/dino-4scale_r50_8xb2-12e_coco.py',
+    'DeformableDETR': 'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
 }
 BY_NAME = """
 _base_ = 'mmdet::{stock}'
@@ -33,6 +41,13 @@ model = dict(
     data_preprocessor=_base_.searched_data_preprocessor,
     backbone=_base_.searched_backbone,
     neck=dict(in_channels=_base_.searched_out_channels))
+"""
+BY_SEARCH_OF_THREE = """
+_base_ = ['mmdet::{stock}', '{fragment}']
+model = dict(
+    data_preprocessor=_base_.searched_data_preprocessor,
+    backbone=dict(**_base_.searched_backbone, out_indices=(1, 2, 3)),
+    neck=dict(in_channels=_base_.searched_out_channels[{channels}]))
 """
 
 
@@ -76,6 +91,53 @@ def test_result_of_a_search_is_inherited(tmp_path, fragment, name):
         torch.isfinite(param.grad).all()
         for param in model.backbone.parameters()
     )
+
+
+def check_three_levels(config, name):
+    """A step of training and of prediction with all its own settings."""
+    # What batch augmentation asks for.
+    MessageHub.get_current_instance().update_info('iter', 0)
+    init_default_scope('mmdet')
+    model = revert_sync_batchnorm(MODELS.build(config.model))
+    model.init_weights()
+    assert type(model).__name__ == name
+    # So large that DINO finds its 900 queries.
+    batch = detection_batch(1, seed=0, size=(256, 256))
+    data = model.data_preprocessor(copy.deepcopy(batch), True)
+    features = model.backbone(data['inputs'])
+    assert [256 // one.shape[-1] for one in features] == [8, 16, 32]
+    losses, _ = model.parse_losses(model(**data, mode='loss'))
+    losses.backward()
+    assert all(
+        torch.isfinite(param.grad).all()
+        for param in model.backbone.parameters()
+    )
+    (result,) = model.eval().val_step(batch)
+    assert torch.isfinite(result.pred_instances.bboxes).all()
+
+
+@pytest.mark.parametrize('name', THREE_LEVELS)
+def test_detectors_of_three_levels(tmp_path, fragment, name):
+    stock = THREE_LEVELS[name]
+    _, config = load(
+        tmp_path,
+        BY_SEARCH_OF_THREE,
+        stock=stock,
+        fragment=fragment,
+        channels='1:',
+    )
+    check_three_levels(config, name)
+
+
+def test_yolov3_takes_its_levels_from_the_last(tmp_path, fragment):
+    _, config = load(
+        tmp_path,
+        BY_SEARCH_OF_THREE,
+        stock='yolo/yolov3_d53_8xb8-ms-608-273e_coco.py',
+        fragment=fragment,
+        channels=':0:-1',
+    )
+    check_three_levels(config, 'YOLOV3')
 
 
 def test_mmdet_trains_tests_and_infers(digits, tmp_path):

@@ -253,11 +253,17 @@ def main() -> None:
     for split, content in splits.items():
         file = folder / f'detnas_{split}{name}.json'
         write_split(file, json.dumps(content))
-        print(
-            f'{file}: {len(content["images"]):,} images, '
-            f'{len(content["annotations"]):,} boxes'
-        )
+        print(f'{file}: {describe(content)}')
     print(checked)
+
+
+def describe(annotations: dict) -> str:
+    """Counts images and boxes, and images with boxes if not all have some."""
+    count = len(annotations['images'])
+    boxes = annotations['annotations']
+    with_boxes = len({box['image_id'] for box in boxes})
+    some = f' ({with_boxes:,} with boxes)' if with_boxes < count else ''
+    return f'{count:,} images{some}, {len(boxes):,} boxes'
 
 
 if __name__ == '__main__':

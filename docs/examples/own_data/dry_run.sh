@@ -5,15 +5,17 @@
 set -euo pipefail
 OUT=work_dirs/mine_dry_run
 IMAGES="val_dataloader.dataset.indices=16 model.test_cfg.score_thr=0.0"
-TRAINING="train_cfg.max_iters=10 train_cfg.val_interval=10"
+BATCH_STATISTICS="custom_hooks.1.num_images=16"
+TRAINING="train_cfg.max_iters=10 train_cfg.val_interval=10 default_hooks.logger.interval=1"
 
 python tools/train.py \
     configs/mine/retinanet_detnas-supernet-small_fpn_mine.py \
     --work-dir $OUT/supernet \
-    --cfg-options $IMAGES $TRAINING model.backbone.init_cfg=None
+    --cfg-options $IMAGES $BATCH_STATISTICS $TRAINING \
+    model.backbone.init_cfg=None
 python tools/search.py configs/mine/retinanet_detnas-search-small_fpn_mine.py \
     $OUT/supernet/iter_10.pth --overwrite --work-dir $OUT/search \
-    --cfg-options $IMAGES custom_hooks.1.num_images=16 \
+    --cfg-options $IMAGES $BATCH_STATISTICS \
     val_cfg.generations=2 val_cfg.population=4 val_cfg.parents=2
 python tools/train.py configs/mine/retinanet_detnas-small_fpn_mine.py \
     --work-dir $OUT/net --cfg-options $IMAGES $TRAINING \

@@ -1,5 +1,6 @@
 # The supernet of the small space as detector of ten classes: what differs from
-# the paper's config for COCO.
+# the paper's config for COCO. For Faster R-CNN write `faster-rcnn` in place of
+# `retinanet` here; the configs of search and retraining inherit it.
 _base_ = (
     '../../../configs/detnas/retinanet_detnas-supernet-small_fpn_1x_coco.py'
 )
@@ -81,11 +82,13 @@ test_dataloader = dict(
 )
 test_evaluator = dict(ann_file=data_root + '/' + test_file)
 
+heads = dict(bbox_head=dict(num_classes=len(classes)))
 model = dict(
     backbone=dict(
         init_cfg=dict(checkpoint=pretrained) if pretrained else None
     ),
-    bbox_head=dict(num_classes=len(classes)),
+    # Two-stage detectors know the classes in their second stage.
+    **(dict(roi_head=heads) if 'roi_head' in _base_.model else heads),
 )
 
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
