@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from kit.configs import NAMES
 from kit.digits_runs import ROOT, read_candidates
+from kit.results import write_best
 from kit.stand_in_runs import (
     checkpoint,
     shrink,
@@ -25,6 +26,7 @@ from detnas_mm.command_line import add_common_arguments, load_config
 from detnas_mm.models import DetNASNet
 
 PAGE = ROOT / 'docs' / 'own_data.md'
+OTHERS = (ROOT / 'docs' / 'use_backbone.md').read_text()
 EXAMPLE = ROOT / 'docs' / 'examples' / 'own_data'
 DRY_RUN = Path('docs/examples/own_data/dry_run.sh')
 SUPERNET = 'retinanet_detnas-supernet-small_fpn_mine'
@@ -245,6 +247,68 @@ def test_faster_rcnn_is_one_word_in_one_config(workplace):
         init_default_scope('mmdet')
         model = MODELS.build(config.model)
         assert type(model).__name__ == 'FasterRCNN'
+
+
+def test_fcos_takes_the_found_backbone_on_the_same_data(workplace):
+    """The config of the other page trains and is scored as it stands."""
+    (text,) = (
+        block
+        for block in re.findall(r'```python\n(.*?)```', OTHERS, re.S)
+        if 'data/mine/' in block
+    )
+    config = Config.fromfile(save_beside_results(workplace, text))
+    config.train_cfg = dict(type='IterBasedTrainLoop')
+    config.default_hooks.checkpoint.by_epoch = False
+    config.log_processor.by_epoch = False
+    shrink(config, 'own_data/fcos')
+    config.model.test_cfg.score_thr = 0.0
+    assert config.test_dataloader == config.val_dataloader
+    assert config.test_evaluator.ann_file == 'data/mine/' + config.test_file
+    runner = Runner.from_cfg(config)
+    metrics = runner.train() and runner.val()
+    assert isfinite(metrics['coco/bbox_mAP'])
+    assert runner.model.backbone.path == (0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
+    for loader in (runner.train_dataloader, runner.val_dataloader):
+        assert loader.dataset.metainfo['classes'] == config.classes
+
+
+STOCK = {
+    'ATSS': 'atss/atss_r50_fpn_1x_coco.py',
+    'Faster R-CNN': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'Cascade R-CNN': 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
+    'Mask R-CNN': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+}
+
+
+@pytest.mark.parametrize('name', STOCK)
+def test_line_for_the_classes_of_other_detectors(workplace, name):
+    (line,) = re.findall(rf'^\| {name} \| `(.*?)`', OTHERS, re.M)
+    text = (
+        f"_base_ = ['mmdet::{STOCK[name]}',\n"
+        "          'work_dirs/my_search/best_backbone.py']\n"
+        f"classes = ('a', 'b', 'c')\nmodel = dict({line})\n"
+    )
+    config = Config.fromfile(save_beside_results(workplace, text))
+    init_default_scope('mmdet')
+    model = MODELS.build(config.model)
+    found = [
+        module.num_classes
+        for module in model.modules()
+        if hasattr(module, 'num_classes')
+        and type(module).__name__ != 'RPNHead'
+    ]
+    heads = {'Cascade R-CNN': 3, 'Mask R-CNN': 2}
+    assert found == [3] * heads.get(name, 1)
+
+
+def save_beside_results(workplace, text):
+    """Saves a config beside the work dirs, which have those of a search."""
+    folder = workplace / 'work_dirs' / 'my_search'
+    folder.mkdir(parents=True)
+    write_best(folder)
+    file = workplace / 'config.py'
+    file.write_text(text)
+    return file
 
 
 def test_splits_of_the_example_are_distinct(workplace):
