@@ -218,6 +218,6 @@ def build_choice_block(
         shuffle=shuffle,
         norm_cfg=norm_cfg,
     )
-    if build.__module__.startswith('detnas_mm.'):
+    if str(build.__module__).startswith('detnas_mm.'):
         return build(**settings)
     return build_own_block(name, build, **settings)

@@ -141,6 +141,9 @@ def test_dry_run_is_short_and_goes_from_step_to_step(workplace):
         tool, *arguments = shlex.split(line)
         config, needed = read_command(arguments)
         assert config.val_dataloader.dataset.indices == 16
+        # As one-stage and as two-stage detectors read it.
+        thresholds = config.model.test_cfg
+        assert thresholds.score_thr == thresholds.rcnn.score_thr == 0.0
         if 'search' in tool:
             loop = config.val_cfg
             assert loop.generations * loop.population == 8

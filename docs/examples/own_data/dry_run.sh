@@ -4,7 +4,10 @@
 # together; its scores mean nothing.
 set -euo pipefail
 OUT=work_dirs/mine_dry_run
-IMAGES="val_dataloader.dataset.indices=16 model.test_cfg.score_thr=0.0"
+IMAGES="val_dataloader.dataset.indices=16"
+# Random weights have low scores. RetinaNet reads the first, Faster R-CNN the
+# second; each leaves the other alone.
+IMAGES="$IMAGES model.test_cfg.score_thr=0.0 model.test_cfg.rcnn.score_thr=0.0"
 BATCH_STATISTICS="custom_hooks.1.num_images=16"
 TRAINING="train_cfg.max_iters=10 train_cfg.val_interval=10 default_hooks.logger.interval=1"
 
