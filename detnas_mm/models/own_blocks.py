@@ -43,10 +43,11 @@ def build_own_block(
     except TypeError as error:
         names = ', '.join(chain(shape, settings))
         raise _wrong(
-            name, f'failed with "{error}" in the call by the names {names}'
+            name, f'failed with "{error}": it is called with {names} by name'
         ) from error
     if not isinstance(block, nn.Module):
-        raise _wrong(name, f'returned {block!r}, expected a torch.nn.Module')
+        kind = type(block).__name__
+        raise _wrong(name, f'returned {kind}, expected a torch.nn.Module')
     key = (build, *shape.values())
     if key not in _checked and _check_output(name, block, **shape):
         _checked.add(key)
@@ -78,9 +79,9 @@ def _check_output(
     try:
         output = _run(block, x)
     except Exception as error:
-        got = f'failed with "{error}"'
+        got = f'failed with "{" ".join(str(error).split())}"'
     else:
-        got = f'gave {output!r}'
+        got = f'gave {type(output).__name__}'
         if isinstance(output, Tensor):
             got = f'gave {tuple(output.shape)}'
             if output.shape == expected:
