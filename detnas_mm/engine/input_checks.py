@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 
-from detnas_mm.error_lines import missing_file
+from detnas_mm.missing_data import missing_file
 from detnas_mm.models import DetNASNet, DetNASSupernet, build_model
 from detnas_mm.models.checkpoint import require_matching_pretrained
 

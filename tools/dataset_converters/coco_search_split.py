@@ -12,7 +12,7 @@ from detnas_mm.datasets.search_split import (
     require_disjoint,
     write_split,
 )
-from detnas_mm.error_lines import HOW_TO_GET_COCO
+from detnas_mm.missing_data import HOW_TO_GET_COCO
 from detnas_mm.structures.files import file_digest
 
 
