@@ -33,8 +33,6 @@ def require_pickle(file: Path) -> None:
     """Checks where predictions are to go, before they are made."""
     if file.suffix not in ('.pkl', '.pickle'):
         raise ValueError(f"--out must be a .pkl or .pickle file, got '{file}'")
-    if not file.parent.is_dir():
-        raise FileNotFoundError(f'no folder {file.parent} to write --out to')
 
 
 def add_prediction_dump(runner: Runner, file: Path) -> None:
@@ -57,6 +55,8 @@ def main() -> None:
     model = require_inputs(config, ('test',))
     require_trained_network(model, weights, args.checkpoint)
     require_writable(config.work_dir)
+    if args.out is not None:
+        require_writable(args.out.parent, '--out')
     if 'runner_type' in config:
         runner = RUNNERS.build(config)
     else:

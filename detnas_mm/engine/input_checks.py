@@ -100,7 +100,8 @@ def _require_matching_channels(model: nn.Module, config: Config) -> None:
     given = neck.get('in_channels') if isinstance(neck, Mapping) else None
     if not isinstance(given, Sequence) or not isinstance(channels, Sequence):
         return
-    if list(given) != list(channels):
+    # The neck of YOLOv3 lists them from the last to the first.
+    if list(given) not in (list(channels), list(channels)[::-1]):
         raise ValueError(
             f'`model.neck.in_channels` is {list(given)}, but the backbone '
             f'gives {list(channels)} channels: set it so'

@@ -200,6 +200,9 @@ def test_channels_that_the_backbone_does_not_give(config):
         '`model.neck.in_channels` is [64, 160, 320, 640], but the backbone '
         'gives [32, 64, 128, 256] channels: set it so'
     )
+    # The neck of YOLOv3 lists them so.
+    config.model.neck.in_channels = [256, 128, 64, 32]
+    require_inputs(config, PARTS)
     config.model.neck.in_channels = [64, 128, 256]
     config.model.neck.num_outs = 4
     config.model.backbone.out_indices = (1, 2, 3)

@@ -161,17 +161,25 @@ def test_scripts_say_how_they_are_used(how, what):
     assert done.stderr.startswith('Usage: ')
 
 
-@pytest.mark.parametrize(
-    ('out', 'expected'),
-    [
-        ('x.txt', "must be a .pkl or .pickle file, got 'x.txt'"),
-        ('/nowhere/x.pkl', 'no folder /nowhere'),
-    ],
-)
-def test_predictions_that_cannot_be_written(error_line, out, expected):
+def test_predictions_that_are_no_pickle(error_line):
     """Said before even the config is read."""
-    line = error_line('test.py', 'nope.py', 'nope.pth', '--out', out)
-    assert expected in line
+    line = error_line('test.py', 'nope.py', 'nope.pth', '--out', 'x.txt')
+    assert "must be a .pkl or .pickle file, got 'x.txt'" in line
+
+
+def test_predictions_that_cannot_be_written(
+    error_line, digits, tmp_path, monkeypatch
+):
+    config = Config.fromfile(FINAL)
+    config.model.backbone.update(path='0' * 10, init_cfg=None)
+    weights = tmp_path / 'net.pth'
+    torch.save(dict(state_dict=build_model(config).state_dict()), weights)
+    monkeypatch.setattr(Runner, 'from_cfg', None)
+    (tmp_path / 'file').write_text('')
+    out = tmp_path / 'file' / 'x.pkl'
+    options = [*PATH, *loading_options(digits, 'test')]
+    line = error_line('test.py', FINAL, weights, '--out', out, options=options)
+    assert line.endswith('use another --out')
 
 
 def test_work_dir_that_is_a_file(
