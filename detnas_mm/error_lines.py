@@ -16,6 +16,16 @@ _BUILDER = 'mmengine.registry.build_functions'
 _CONFIG = 'mmengine.config.config'
 # What imports the modules of ``custom_imports``.
 _IMPORTERS = (_CONFIG, 'mmengine.utils.misc')
+# What reads data, and whose classes take what their signatures say.
+_LIBRARIES = (
+    'detnas_mm',
+    'mmcv',
+    'mmdet',
+    'mmengine',
+    'mmpretrain',
+    'pycocotools',
+    'torch',
+)
 # What reads a config; its own code has no name.
 _READERS = ('', 'ast', 'codecs', 'json', 'mmengine')
 _REFUSALS = (AssertionError, KeyError, OSError, TypeError, ValueError)
@@ -46,7 +56,9 @@ def error_line(error: BaseException) -> str | None:
     if _is_of_config(error):
         return _wrong_config(error)
     if isinstance(error, FileNotFoundError) and error.filename:
-        return missing_file(str(error.filename))
+        # A file that the user's own code opens is the user's own.
+        is_data = source.partition('.')[0] in _LIBRARIES
+        return missing_file(str(error.filename)) if is_data else None
     if source == _BUILDER and isinstance(error, KeyError):
         message = str(error.args[0])
         registry = re.search(r'(\S+) registry', message)
@@ -213,16 +225,18 @@ def accepted_settings(built: Callable) -> tuple[set[str], bool]:
     Returns:
         Their names, and whether it may take others, too.
     """
-    makers = [
-        vars(one).get('__init__') for one in getattr(built, '__mro__', ())
-    ]
+    classes = getattr(built, '__mro__', ())
+    makers = [vars(one).get('__init__') for one in classes] or [built]
     names = set()
-    # A constructor may hand on what it does not know to that of a base.
-    for maker in filter(None, makers or [built]):
+    for maker in filter(None, makers):
         parameters = inspect.signature(maker).parameters.values()
         names |= {one.name for one in parameters}
-        if not any(one.kind is one.VAR_KEYWORD for one in parameters):
-            return names - _NO_SETTINGS, False
+        takes_others = any(one.kind is one.VAR_KEYWORD for one in parameters)
+        # A constructor hands on what it does not know to that of a base; that
+        # of a user may do anything with it.
+        library = getattr(maker, '__module__', '').partition('.')[0]
+        if not takes_others or library not in _LIBRARIES:
+            return names - _NO_SETTINGS, takes_others
     return names - _NO_SETTINGS, True
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from kit.configs import read_config
+from mmengine import fileio
 from mmengine.config import Config
 from mmengine.registry import METRICS, MODELS, Registry
 from mmengine.runner import Runner
@@ -223,7 +224,7 @@ def test_missing_data_are_named_with_what_makes_them(
 ):
     # Where the digits are built, one of these files is there.
     monkeypatch.chdir(tmp_path)
-    line = line_of(open, file)
+    line = line_of(fileio.get, file)
     assert f': {file}; ' in line
     assert hint in line
 
@@ -243,6 +244,10 @@ def test_a_disk_that_cannot_be_written_is_one_line(number):
     assert line.startswith(f'{reason}; ')
     line = line_of(unwritable, number, 'cannot write x; go on with --resume')
     assert line.endswith('cannot write x; go on with --resume')
+
+
+def test_a_file_of_the_users_own_code_keeps_its_traceback(tmp_path):
+    assert line_of(open, tmp_path / 'weights.csv') is None
 
 
 def test_other_errors_keep_their_traceback():

@@ -187,7 +187,8 @@ def _require_enough_outputs(
                 raise ValueError(
                     f'`{key}` has {num_classes} classes, but a bbox_head of '
                     f'the model has num_classes={outputs}: set it to '
-                    f'{num_classes}'
+                    f'{num_classes}, or `{key}.metainfo.classes` to those of '
+                    'your data'
                 )
 
 

@@ -1,5 +1,6 @@
 """What is checked of the choice blocks that a user registers."""
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -7,8 +8,9 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-_SIZE = 8  # height and width of the features that a block is tried with
-_checked: set[tuple] = set()
+# Height and width of the features that a block is tried with: large enough for
+# any kernel and padding.
+_SIZE = 32
 
 
 def build_own_block(
@@ -21,8 +23,6 @@ def build_own_block(
     **settings: object,
 ) -> nn.Module:
     """Builds a block that is not ours, and tries it before anything trains.
-
-    Each is tried once in a process with the same channels and stride.
 
     Args:
         name: The name that it is registered under.
@@ -42,16 +42,22 @@ def build_own_block(
         block = build(**shape, **settings)
     except TypeError as error:
         names = ', '.join(chain(shape, settings))
-        raise _wrong(
-            name, f'failed with "{error}": it is called with {names} by name'
-        ) from error
+        is_call = error.__traceback__.tb_next is None
+        hint = f': it is called with {names} by name' if is_call else ''
+        raise _wrong(name, f'{_failure(error)}{hint}') from error
     if not isinstance(block, nn.Module):
         kind = type(block).__name__
         raise _wrong(name, f'returned {kind}, expected a torch.nn.Module')
-    key = (build, *shape.values())
-    if key not in _checked and _check_output(name, block, **shape):
-        _checked.add(key)
+    _check_output(name, block, **shape)
     return block
+
+
+def _failure(error: Exception) -> str:
+    """Says what went wrong, and where in the code of the block."""
+    places = traceback.extract_tb(error.__traceback__)
+    own = [one for one in places if 'site-packages' not in one.filename]
+    text = ' '.join(str(error).split())
+    return f'failed with "{text}" at {own[-1].filename}:{own[-1].lineno}'
 
 
 def _wrong(name: str, what: str) -> ValueError:
@@ -68,24 +74,23 @@ def _check_output(
     in_channels: int,
     out_channels: int,
     stride: int,
-) -> bool:
-    """Returns whether the block could be tried."""
+) -> None:
     tensor = next(chain(block.parameters(), block.buffers()), torch.empty(0))
     if tensor.is_meta:
-        return False
+        return
     given = (1, in_channels, _SIZE, _SIZE)
     expected = (1, out_channels, _SIZE // stride, _SIZE // stride)
     x = torch.zeros(given, device=tensor.device)
     try:
         output = _run(block, x)
     except Exception as error:
-        got = f'failed with "{" ".join(str(error).split())}"'
+        got = _failure(error)
     else:
         got = f'gave {type(output).__name__}'
         if isinstance(output, Tensor):
             got = f'gave {tuple(output.shape)}'
             if output.shape == expected:
-                return True
+                return
     raise _wrong(
         name,
         f'{got} for features of {given}, expected {expected}: in_channels='

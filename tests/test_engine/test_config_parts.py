@@ -3,6 +3,8 @@
 import pytest
 from kit.configs import NAMES, read_config
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import METRICS
 
 from detnas_mm.engine.config_parts import evaluators_of, require_known_parts
 
@@ -208,6 +210,19 @@ def test_values_of_another_kind(config, settings, expected):
     assert line_of(config) == (
         f'`{key}` of EvolutionSearchLoop must be {expected}, got {value!r}'
     )
+
+
+def test_own_classes_may_do_anything_with_further_settings(config):
+    @METRICS.register_module()
+    class OwnMetric(BaseMetric):
+        def __init__(self, own=1, **kwargs):
+            self.coco = METRICS.build(dict(type='mmdet.CocoMetric', **kwargs))
+
+    try:
+        config.val_evaluator = dict(type='OwnMetric', ann_file='x', metric='y')
+        require_known_parts(config, PARTS)
+    finally:
+        METRICS.module_dict.pop('OwnMetric')
 
 
 def test_evaluators_may_stand_in_one(config):

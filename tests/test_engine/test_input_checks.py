@@ -156,7 +156,8 @@ def test_head_with_fewer_outputs_than_classes(config):
     config.model.bbox_head.num_classes = 3
     assert line_of(config) == (
         '`train_dataloader.dataset` has 10 classes, but a bbox_head of the '
-        'model has num_classes=3: set it to 10'
+        'model has num_classes=3: set it to 10, or `train_dataloader.dataset.'
+        'metainfo.classes` to those of your data'
     )
     # As in a head that was trained for more.
     config.model.bbox_head.num_classes = 80

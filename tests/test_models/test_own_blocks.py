@@ -1,6 +1,7 @@
 """Blocks that a user registers: those that do wrong are named at once."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ def register():
     """Registers a block for the duration of a test."""
 
     def add(build):
-        CHOICE_BLOCKS.register_module(name='mine', module=build)
+        CHOICE_BLOCKS.register_module(name='mine', module=build, force=True)
 
     yield add
     CHOICE_BLOCKS.module_dict.pop('mine', None)
@@ -66,9 +67,9 @@ def two_outputs(**settings):
 @pytest.mark.parametrize(
     ('wrong', 'what'),
     [
-        (unpadded, 'gave (1, 20, 3, 3)'),
-        (wider, 'gave (1, 22, 4, 4)'),
-        (always_stride_1, 'gave (1, 20, 8, 8)'),
+        (unpadded, 'gave (1, 20, 15, 15)'),
+        (wider, 'gave (1, 22, 16, 16)'),
+        (always_stride_1, 'gave (1, 20, 32, 32)'),
         (two_outputs, 'gave tuple'),
         (mismatched, 'failed with "Given groups=1'),
     ],
@@ -81,7 +82,7 @@ def test_wrong_output_is_named(register, wrong, what):
         message = str(raised.value)
         assert message.startswith("choice block 'mine' ")
         assert (
-            'for features of (1, 8, 8, 8), expected (1, 20, 4, 4): '
+            'for features of (1, 8, 32, 32), expected (1, 20, 16, 16): '
             'in_channels=8, out_channels=20, stride=2; see "A new block" in '
             'docs/own_search_space.md'
         ) in message
@@ -99,6 +100,40 @@ def test_wrong_signature_is_named(register):
         'in_channels, out_channels, stride, shuffle, norm_cfg by name; see',
     ):
         build()
+
+
+def test_place_of_an_error_in_a_block_is_named(register):
+    class Failing(nn.Module):
+        def __init__(self, **_):
+            super().__init__()
+            self.linear = nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.linear(x)
+
+    register(Failing)
+    line = Failing.forward.__code__.co_firstlineno + 1
+    with pytest.raises(ValueError, match=f'{Path(__file__).name}:{line} for'):
+        build()
+
+    def wrong_inside(**_):
+        return nn.Conv2d(1, 1, 3, pading=1)
+
+    register(wrong_inside)
+    line = wrong_inside.__code__.co_firstlineno + 1
+    with pytest.raises(ValueError, match=f'{Path(__file__).name}:{line}; see'):
+        build()
+
+
+def test_kernels_may_be_large(register):
+    def large(in_channels, out_channels, *, stride, **_):
+        return nn.Sequential(
+            nn.ReflectionPad2d(4),
+            nn.Conv2d(in_channels, out_channels, 9, stride=stride),
+        )
+
+    register(large)
+    build()
 
 
 def test_what_is_no_module_is_named(register):
@@ -148,10 +183,6 @@ def test_trying_a_block_leaves_no_trace(register):
     assert block.training
     assert not block.block.norm.training
     assert Noting.runs == 1
-    build()
-    assert Noting.runs == 1
-    build((20, 20), 1)
-    assert Noting.runs == 2
 
 
 @pytest.mark.parametrize('kind', ['BN', 'SyncBN', 'GN'])
@@ -183,5 +214,5 @@ def test_supernet_and_net_do_not_start_with_it(register, kind):
         stage_blocks=[1] * 4,
         choices=['mine'],
     )
-    with pytest.raises(ValueError, match=r"'mine' gave \(1, 8, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"'mine' gave \(1, 8, 15, 15\)"):
         kind(search_space=space)
