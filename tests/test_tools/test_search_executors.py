@@ -50,7 +50,7 @@ def start(digits, supernet, tmp_path):
     """Starts a search in a process that leads a group of its own."""
     started = []
 
-    def run(*args, launcher=(), checkpoint=supernet):
+    def run(*args, launcher=(), checkpoint=supernet, generations=2):
         process = subprocess.Popen(
             command(
                 'search.py',
@@ -64,7 +64,7 @@ def start(digits, supernet, tmp_path):
                 *loading_options(digits, 'train', 'val'),
                 *RECALIBRATION,
                 *ALL_BOXES,
-                'val_cfg.generations=2',
+                f'val_cfg.generations={generations}',
                 'val_cfg.population=3',
                 'val_cfg.parents=2',
                 'val_cfg.constraint.max_macs=41e6',
@@ -201,7 +201,8 @@ def processes_with(text):
 def test_head_of_ray_is_lost(start, cluster, tmp_path, expected):
     """Said before Ray ends the search, which goes on without the cluster."""
     address, folder = cluster
-    process = start(*RAY, '--address', address)
+    # So many that no machine is done before the head is.
+    process = start(*RAY, '--address', address, generations=100)
     wait_for(lambda: recorded(tmp_path / 'search') >= 1, process)
     for head in processes_with(f'gcs_server.*{folder}'):
         os.kill(head, signal.SIGKILL)
@@ -212,7 +213,8 @@ def test_head_of_ray_is_lost(start, cluster, tmp_path, expected):
     assert 'go on with --resume' in line
     assert recorded(tmp_path / 'search') >= 1
     finish(start())
-    assert without_seconds(read_candidates(tmp_path / 'search')) == expected
+    found = without_seconds(read_candidates(tmp_path / 'search'))
+    assert found[: len(expected)] == expected
 
 
 def test_killed_rank_ends_the_run_of_torchrun(start, tmp_path, expected):
