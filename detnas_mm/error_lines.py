@@ -72,8 +72,12 @@ def error_line(error: BaseException) -> str | None:
 
 def _raised_in(error: BaseException) -> str:
     """Returns the name of the module that raised an error."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    return frames[-1][0].f_globals.get('__name__', '')
+    return _frames(error)[-1].f_globals.get('__name__', '')
+
+
+def _frames(error: BaseException) -> list[FrameType]:
+    """Returns the calls that led to an error, the last of them last."""
+    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 
 def _text(error: BaseException) -> str:
@@ -87,7 +91,7 @@ def _is_of_config(error: BaseException) -> bool:
 
     Not where a module that the config imports fails.
     """
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames = _frames(error)
     modules = [frame.f_globals.get('__name__', '') for frame in frames]
     if isinstance(error, ImportError) or _CONFIG not in modules:
         return False
@@ -120,7 +124,7 @@ def _refused_settings(error: BaseException) -> str | None:
 
     It has, if its constructor raised the error itself, and no part of it.
     """
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames = _frames(error)
     if len(frames) < 2 or frames[-1].f_code.co_name != '__init__':
         return None
     built, _ = _built_in(frames[-2])
@@ -136,7 +140,7 @@ def _wrong_setting(error: TypeError, source: str) -> str | None:
     stumbles over it.
     """
     unknown = _UNKNOWN_SETTING.search(str(error))
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames = _frames(error)
     for frame in reversed(frames):
         built, settings = _built_in(frame)
         if unknown and unknown[1] in settings:

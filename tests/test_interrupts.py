@@ -23,6 +23,16 @@ def interruption(action):
     return caught.value
 
 
+def run(program):
+    """Runs code in a process of its own."""
+    return subprocess.run(
+        [sys.executable, '-c', program],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
 def wait():
     time.sleep(30)
 
@@ -114,12 +124,7 @@ with stop_on_signals('go on by --resume', grace=0.5):
     time.sleep(2)
 print('went on')
 """
-    done = subprocess.run(
-        [sys.executable, '-c', program],
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    done = run(program)
     assert done.stdout == '[1, 2]\nwent on\n'
     assert done.stderr == ''
     assert done.returncode == 0
@@ -138,12 +143,7 @@ with stop_on_signals('go on by --resume', grace=0.5):
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     time.sleep(2)
 """
-    done = subprocess.run(
-        [sys.executable, '-c', program],
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    done = run(program)
     assert done.stdout == '-15\n'
     assert done.stderr == ''
     assert done.returncode == 0
@@ -163,12 +163,7 @@ os.kill(child, signal.SIGTERM)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 os.kill(os.getpid(), signal.SIGTERM)
 """
-    done = subprocess.run(
-        [sys.executable, '-c', program],
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    done = run(program)
     assert done.stdout == '-15\nhandled\n'
     assert done.returncode == 0
 
