@@ -27,10 +27,11 @@ from detnas_mm.engine.search_checks import (
     require_new_record,
 )
 from detnas_mm.engine.search_header import require_same_config
-from detnas_mm.engine.search_loop import RECORD, require_search_settings
+from detnas_mm.engine.search_loop import require_search_settings
 from detnas_mm.evaluation import job_rank
 from detnas_mm.interrupts import Interrupted, stop_on_signals
 from detnas_mm.models import find_supernet
+from detnas_mm.structures import RECORD
 from detnas_mm.structures.files import require_writable
 
 

@@ -20,7 +20,12 @@ from detnas_mm.evaluation import (
 )
 from detnas_mm.models import DetNASSupernet, find_supernet
 from detnas_mm.registry import LOOPS
-from detnas_mm.structures import Candidate, SearchHeader, SearchRecord
+from detnas_mm.structures import (
+    RECORD,
+    Candidate,
+    SearchHeader,
+    SearchRecord,
+)
 
 from .search_checks import (
     find_bn_recalibration,
@@ -36,8 +41,6 @@ from .search_progress import SearchProgress
 from .search_results import build_results
 from .search_run import SearchRun, drop_final_failures, open_journal
 from .search_validation import build_validation
-
-RECORD = 'search_record.jsonl'
 
 
 @LOOPS.register_module()

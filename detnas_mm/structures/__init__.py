@@ -11,7 +11,7 @@ from .candidate import (
 from .cost_table import Cost, CostTable
 from .pareto import pareto_front, pareto_ranks
 from .published import PUBLISHED_PATHS
-from .record import SearchHeader, SearchRecord
+from .record import RECORD, SearchHeader, SearchRecord
 from .search_space import (
     SEARCH_SPACES,
     SHUFFLE_CHOICES,
@@ -24,6 +24,7 @@ from .search_space import (
 
 __all__ = [
     'PUBLISHED_PATHS',
+    'RECORD',
     'SEARCH_SPACES',
     'SHUFFLE_CHOICES',
     'BlockPosition',

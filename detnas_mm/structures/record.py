@@ -15,6 +15,8 @@ from .json_lines import append_line, parse_line, whole_lines
 
 # Of the format. Since 2 the contents of annotation files define a search.
 VERSION = 2
+# The file in the work dir of a search.
+RECORD = 'search_record.jsonl'
 # The digests say whether checkpoint and config are the same, and the search
 # space names its blocks; where a file lies does not matter.
 _ONLY_FOR_READERS = ('config', 'checkpoint', 'imports', 'planned')

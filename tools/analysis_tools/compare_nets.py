@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from detnas_mm.command_line import run_command
-from detnas_mm.structures import Candidate, SearchRecord, SearchSpace
+from detnas_mm.structures import RECORD, Candidate, SearchRecord, SearchSpace
 from detnas_mm.structures.net_results import read_test_metrics
 
 
@@ -46,10 +46,7 @@ def find_candidate(records: list[SearchRecord], path: str) -> Candidate:
 
 def main() -> None:
     args = parse_args()
-    records = [
-        SearchRecord.read(folder / 'search_record.jsonl')
-        for folder in args.search
-    ]
+    records = [SearchRecord.read(folder / RECORD) for folder in args.search]
     header = records[0].header
     space = SearchSpace(**header.search_space)
     table = Table(title='Backbones, retrained from nothing')

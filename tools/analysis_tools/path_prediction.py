@@ -17,6 +17,7 @@ from sklearn.linear_model import RidgeCV
 from detnas_mm.command_line import run_command
 from detnas_mm.evaluation.rank_correlation import kendall
 from detnas_mm.structures import (
+    RECORD,
     Candidate,
     SearchRecord,
     SearchSpace,
@@ -51,9 +52,7 @@ def read_candidates(
         ValueError: If the searches do not score alike.
     """
     read = [
-        SearchRecord.read(
-            path / 'search_record.jsonl' if path.is_dir() else path
-        )
+        SearchRecord.read(path / RECORD if path.is_dir() else path)
         for path in records
     ]
     first = read[0].header

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from detnas_mm.command_line import run_command
 from detnas_mm.structures import (
+    RECORD,
     Candidate,
     Origin,
     SearchRecord,
@@ -46,7 +47,7 @@ def pick(candidates: list[Candidate], which: str) -> Candidate:
 
 def main() -> None:
     args = parse_args()
-    record = SearchRecord.read(args.work_dir / 'search_record.jsonl')
+    record = SearchRecord.read(args.work_dir / RECORD)
     print(pick(record.candidates, args.which).path)
 
 

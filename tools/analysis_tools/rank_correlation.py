@@ -21,7 +21,7 @@ from detnas_mm.evaluation.rank_correlation import (
     kendall_difference,
     rank_agreement,
 )
-from detnas_mm.structures import Candidate, SearchRecord, Status
+from detnas_mm.structures import RECORD, Candidate, SearchRecord, Status
 from detnas_mm.structures.files import write_atomically
 from detnas_mm.structures.net_results import (
     read_results,
@@ -73,7 +73,7 @@ def read_candidates(files: list[str]) -> dict[str, Candidate]:
     for name in files:
         file = Path(name)
         if file.is_dir():
-            file = file / 'search_record.jsonl'
+            file = file / RECORD
         for candidate in SearchRecord.read(file).candidates:
             if candidate.status is Status.COMPLETE:
                 found.setdefault(candidate.path, candidate)
@@ -82,7 +82,7 @@ def read_candidates(files: list[str]) -> dict[str, Candidate]:
 
 def searched_metric(file: str) -> str:
     path = Path(file)
-    path = path / 'search_record.jsonl' if path.is_dir() else path
+    path = path / RECORD if path.is_dir() else path
     return SearchRecord.read(path).header.metric
 
 

@@ -12,6 +12,7 @@ from detnas_mm.command_line import run_command
 from detnas_mm.cost import backbone_macs
 from detnas_mm.structures import (
     PUBLISHED_PATHS,
+    RECORD,
     SearchHeader,
     SearchRecord,
     get_search_space,
@@ -22,8 +23,6 @@ from detnas_mm.visualization import (
     make_search,
     write_report,
 )
-
-RECORD = 'search_record.jsonl'
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,7 +13,12 @@ from pathlib import Path
 from measuring import add_json_option, report
 
 from detnas_mm.command_line import run_command
-from detnas_mm.structures import Candidate, SearchRecord, best_candidate
+from detnas_mm.structures import (
+    RECORD,
+    Candidate,
+    SearchRecord,
+    best_candidate,
+)
 
 ALGORITHMS = ('evolution', 'random')
 SEARCH = Path(__file__).parents[1] / 'search.py'
@@ -61,7 +66,7 @@ def run_search(
     command = [sys.executable, str(SEARCH), args.config, args.checkpoint]
     command += ['--work-dir', str(work_dir), '--resume', '--seed', str(seed)]
     subprocess.run([*command, *options], check=True)
-    record = SearchRecord.read(work_dir / 'search_record.jsonl')
+    record = SearchRecord.read(work_dir / RECORD)
     return list(record.candidates)
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from detnas_mm.command_line import run_command
-from detnas_mm.structures import SearchRecord
+from detnas_mm.structures import RECORD, SearchRecord
 
 SEARCH = Path(__file__).parents[1] / 'search.py'
 _PORT = 29741
@@ -119,7 +119,7 @@ def cpu_seconds(root: int) -> float:
 
 def run(command: list[str], work_dir: Path, workers: int) -> Throughput:
     """Runs a search; watches its record grow."""
-    record = work_dir / 'search_record.jsonl'
+    record = work_dir / RECORD
     record.unlink(missing_ok=True)
     seen: list[float] = []
     # CPU time when the clock starts and when the last one was recorded.
