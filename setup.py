@@ -1,7 +1,7 @@
 """Build steps that setup.cfg cannot express; everything else is there.
 
 * ``detnas_mm.pth`` beside the package, which arranges for mmcv's operators
-  at the start of the interpreter (see ``detnas_mm/startup.py``).
+  at the start of the interpreter (see ``detnas_mm/compat/startup.py``).
 * configs, tools and the model index inside the package, in
   ``detnas_mm/.mim``, where OpenMMLab's package manager looks for them.
 """
@@ -51,8 +51,10 @@ class BuildPackage(build_py):
 
     def write_startup(self) -> None:
         """Write the start-up code as the one line that Python runs."""
-        source = (ROOT / 'detnas_mm' / 'startup.py').read_text('utf-8')
-        names = {'__name__': 'detnas_mm.startup'}
+        source = (ROOT / 'detnas_mm' / 'compat' / 'startup.py').read_text(
+            'utf-8'
+        )
+        names = {'__name__': 'detnas_mm.compat.startup'}
         # An editable install takes nothing but the package from the build
         # folder; there, `install_lib` is the root of the wheel being made.
         base = self.build_lib

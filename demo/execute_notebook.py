@@ -11,7 +11,7 @@ from pathlib import Path
 import nbclient
 import nbformat
 
-from detnas_mm.structures.files import text_digest, write_atomically
+from detnas_mm.utils.files import text_digest, write_atomically
 
 NOTEBOOK = Path(__file__).resolve().with_name('digits_search.ipynb')
 # Where a notebook keeps of which sources its outputs are.

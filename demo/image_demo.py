@@ -12,15 +12,15 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from detnas_mm.command_line import run_command
+from detnas_mm.engine.network_options import add_device_option
 from detnas_mm.models import (
     build_model,
     load_state_dict,
     require_detector,
     require_trained_network,
 )
-from detnas_mm.network_options import add_device_option
-from detnas_mm.structures.files import require_writable
+from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.files import require_writable
 
 # Height or width, in pixels, that images are enlarged to.
 LEAST_SIZE = 512

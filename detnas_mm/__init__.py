@@ -1,13 +1,13 @@
 """DetNAS: backbone search for object detection in the MM* family.
 
 Importing the package loads neither torch nor any ``mm*`` package: it only
-installs the import hooks (:mod:`detnas_mm.import_hooks`), which act when
-those packages are imported. The public names are loaded on first use.
+installs the import hooks (:mod:`detnas_mm.compat.import_hooks`), which act
+when those packages are imported. The public names are loaded on first use.
 """
 
 from importlib import import_module
 
-from detnas_mm import import_hooks
+from detnas_mm.compat import import_hooks
 from detnas_mm.version import __version__
 
 _MODULE_OF_NAME = {

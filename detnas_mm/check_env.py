@@ -13,8 +13,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from detnas_mm import __version__, stack
-from detnas_mm.stack import Problem
+from detnas_mm import __version__
+from detnas_mm.compat import versions
+from detnas_mm.compat.versions import Problem
 
 # What is imported, in this order, so that the first failure is the cause.
 MODULES = (
@@ -38,7 +39,7 @@ PROBES = {
 
 def main() -> int:
     """Print the report; the exit code."""
-    problems = stack.find_problems()
+    problems = versions.find_problems()
     problems += import_problems(problems)
     if not any(problem.fatal for problem in problems):
         problems += operator_problems()
@@ -59,8 +60,8 @@ def describe() -> Iterator[tuple[str, str]]:
     yield 'detnas_mm', f'{__version__} ({Path(__file__).parent})'
     yield 'python', f'{platform.python_version()} ({sys.executable})'
     for name in MODULES:
-        yield name, stack.installed_version(name) or 'not installed'
-    yield 'family', ' and '.join(stack.families()) or 'none'
+        yield name, versions.installed_version(name) or 'not installed'
+    yield 'family', ' and '.join(versions.families()) or 'none'
     yield 'mmcv operators', operator_source()
     yield 'GPU', gpu_description()
     yield 'start-up file', startup_description()
@@ -69,7 +70,7 @@ def describe() -> Iterator[tuple[str, str]]:
 def import_problems(known: list[Problem]) -> list[Problem]:
     """Import everything; the first failure that is not explained already."""
     for name in MODULES:
-        if not stack.is_importable(name):
+        if not versions.is_importable(name):
             continue
         module = PROBES.get(name, name)
         try:
@@ -112,7 +113,7 @@ def operator_problems() -> list[Problem]:
     return [
         Problem(
             f'mmcv.ops.nms fails on {device}: {text}',
-            f'pip install --force-reinstall {stack.TORCH_PINS}',
+            f'pip install --force-reinstall {versions.TORCH_PINS}',
         )
     ]
 
@@ -125,7 +126,7 @@ def operator_source() -> str:
         return f'unknown ({type(error).__name__})'
     if spec is None or spec.origin is None:
         return 'none'
-    if spec.origin == 'detnas_mm.mmcv_ops':
+    if spec.origin == 'detnas_mm.compat.mmcv_ops':
         return 'torchvision (this mmcv was built without its own)'
     return f'compiled ({spec.origin})'
 
@@ -164,13 +165,13 @@ def startup_description() -> str:
 
 def _reinstall_command(name: str) -> str:
     if name in ('torch', 'torchvision'):
-        return f'pip install --force-reinstall {stack.TORCH_PINS}'
-    family = (stack.families() or ['openmmlab'])[0]
+        return f'pip install --force-reinstall {versions.TORCH_PINS}'
+    family = (versions.families() or ['openmmlab'])[0]
     if name == 'mmcv':  # operators built for another torch, most of the time
-        return stack.REINSTALL_MMCV[family]
-    if name in stack.DISTRIBUTIONS[family]:
-        return stack.INSTALL[family]
-    package = stack.OTHER_DISTRIBUTIONS.get(name, (name,))[0]
+        return versions.REINSTALL_MMCV[family]
+    if name in versions.DISTRIBUTIONS[family]:
+        return versions.INSTALL[family]
+    package = versions.OTHER_DISTRIBUTIONS.get(name, (name,))[0]
     return f'pip install --force-reinstall {package}'
 
 

@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from detnas_mm import check_env, stack
-from detnas_mm.stack import Problem
+from detnas_mm import check_env
+from detnas_mm.compat import versions
+from detnas_mm.compat.versions import Problem
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,7 +28,7 @@ def test_sound_stack_is_listed_and_exits_with_0(capsys):
     for name in check_env.MODULES:
         assert f'{name}:' in output
     assert 'ERROR' not in output
-    assert stack.installed_version('torch') in output
+    assert versions.installed_version('torch') in output
 
 
 def test_missing_stack_exits_with_1_and_says_what_to_install():
@@ -35,7 +36,7 @@ def test_missing_stack_exits_with_1_and_says_what_to_install():
     assert result.returncode == 1
     assert result.stderr == ''
     assert 'not installed: torch, torchvision' in result.stdout
-    assert f'run: pip install {stack.TORCH_PINS}' in result.stdout
+    assert f'run: pip install {versions.TORCH_PINS}' in result.stdout
     assert 'not installed: mmengine, mmcv, mmdet' in result.stdout
 
 

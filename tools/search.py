@@ -12,27 +12,27 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from detnas_mm.command_line import (
-    add_common_arguments,
-    is_search,
-    load_config,
-    run_command,
-)
 from detnas_mm.compat import setup_compat
 from detnas_mm.cost import COSTS
-from detnas_mm.engine.input_checks import require_inputs
+from detnas_mm.engine.checks import require_inputs
+from detnas_mm.engine.runner.search_loop import require_search_settings
+from detnas_mm.engine.search.header import require_same_config
 from detnas_mm.engine.search_checks import (
     read_supernet,
     require_coco_metrics,
     require_new_record,
 )
-from detnas_mm.engine.search_header import require_same_config
-from detnas_mm.engine.search_loop import require_search_settings
-from detnas_mm.evaluation import job_rank
-from detnas_mm.interrupts import Interrupted, stop_on_signals
+from detnas_mm.executors.job import job_rank
 from detnas_mm.models import find_supernet
 from detnas_mm.structures import RECORD
-from detnas_mm.structures.files import require_writable
+from detnas_mm.utils.cli import (
+    add_common_arguments,
+    is_search,
+    load_config,
+    run_command,
+)
+from detnas_mm.utils.files import require_writable
+from detnas_mm.utils.interrupts import Interrupted, stop_on_signals
 
 
 def parse_args() -> argparse.Namespace:

@@ -6,16 +6,16 @@ from pathlib import Path
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from detnas_mm.command_line import (
+from detnas_mm.compat import init_distributed, setup_compat
+from detnas_mm.engine.checks import require_inputs
+from detnas_mm.models import load_state_dict, require_trained_network
+from detnas_mm.utils.cli import (
     add_common_arguments,
     load_config,
     refuse_search_config,
     run_command,
 )
-from detnas_mm.compat import init_distributed, setup_compat
-from detnas_mm.engine.input_checks import require_inputs
-from detnas_mm.models import load_state_dict, require_trained_network
-from detnas_mm.structures.files import require_writable
+from detnas_mm.utils.files import require_writable
 
 
 def parse_args() -> argparse.Namespace:

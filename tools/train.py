@@ -7,15 +7,15 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from detnas_mm.command_line import (
+from detnas_mm.compat import init_distributed, setup_compat
+from detnas_mm.engine.checks import require_inputs, require_pretrained
+from detnas_mm.utils.cli import (
     add_common_arguments,
     load_config,
     refuse_search_config,
     run_command,
 )
-from detnas_mm.compat import init_distributed, setup_compat
-from detnas_mm.engine.input_checks import require_inputs, require_pretrained
-from detnas_mm.structures.files import require_writable
+from detnas_mm.utils.files import require_writable
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,7 +1,7 @@
 """What a path costs: look-ups in tables, no network is built."""
 
 from .constraint import COSTS, Bounds, Constraint
-from .latency import LatencyTable
+from .latency_table import LatencyTable
 from .mac_bins import MacBins
 from .macs import backbone_macs, backbone_params, cost_table
 

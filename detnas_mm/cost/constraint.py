@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from detnas_mm.structures import Cost, CostTable, Path, SearchSpace
-
-from .counting import Limit, count_paths
-from .latency import NANOSECONDS, LatencyTable
-from .macs import cost_table
+from detnas_mm.cost.counting import Limit, count_paths
+from detnas_mm.cost.latency_table import NANOSECONDS, LatencyTable
+from detnas_mm.cost.macs import cost_table
+from detnas_mm.structures import ArchPath, Cost, CostTable, SearchSpace
+from detnas_mm.utils.errors import InputError
 
 COSTS = ('macs', 'params', 'latency')
 
@@ -36,7 +36,7 @@ class Bounds:
         for cost in COSTS:
             low, high = self.range(cost)
             if low > high:
-                raise ValueError(
+                raise InputError(
                     f'`min_{cost}` must not be above `max_{cost}`, got '
                     f'{low:g} and {high:g}'
                 )
@@ -70,7 +70,7 @@ class Constraint:
         latency_table: Measured latencies of the blocks.
 
     Raises:
-        ValueError: If the latency is bounded without a table, or the table
+        InputError: If the latency is bounded without a table, or the table
             is one of another search space.
     """
 
@@ -95,21 +95,21 @@ class Constraint:
             cost: self._limit(cost) for cost in COSTS if bounds.has(cost)
         }
 
-    def macs(self, path: Path) -> int:
+    def macs(self, path: ArchPath) -> int:
         """Returns the MACs that the bounds are compared with."""
         return self.table.macs(path) + self.rest.macs
 
-    def params(self, path: Path) -> int:
+    def params(self, path: ArchPath) -> int:
         """Returns the parameters that the bounds are compared with."""
         return self.table.params(path) + self.rest.params
 
-    def latency(self, path: Path) -> float | None:
+    def latency(self, path: ArchPath) -> float | None:
         """Returns the predicted ms of the backbone, where there is a table."""
         if self.latency_table is None:
             return None
         return self.latency_table.latency(path)
 
-    def reason(self, path: Path) -> str | None:
+    def reason(self, path: ArchPath) -> str | None:
         """Returns why a path is refused, or ``None`` if it is legal."""
         for cost, limit in self._limits.items():
             if not limit.is_kept(path):
@@ -117,7 +117,7 @@ class Constraint:
                 return f'{value} {cost}, bounds are {self._bounds_text(cost)}'
         return None
 
-    def is_legal(self, path: Path) -> bool:
+    def is_legal(self, path: ArchPath) -> bool:
         """Whether a path keeps all bounds."""
         return all(limit.is_kept(path) for limit in self._limits.values())
 
@@ -125,14 +125,14 @@ class Constraint:
         """Makes sure that a search of ``needed`` paths is possible.
 
         Raises:
-            ValueError: If fewer paths keep the bounds.
+            InputError: If fewer paths keep the bounds.
         """
         count = self.count_legal_paths(needed)
         if count >= needed:
             return
         if count == 0:
-            raise ValueError(f'no path keeps the bounds: {self._ranges()}')
-        raise ValueError(
+            raise InputError(f'no path keeps the bounds: {self._ranges()}')
+        raise InputError(
             f'the search asks for {needed} paths, but only {count} keep the '
             f'bounds; search fewer, or widen the bounds: {self._ranges()}'
         )
@@ -207,12 +207,12 @@ def _require_latency_table(
 ) -> None:
     if table is None:
         if bounds.has('latency'):
-            raise ValueError(
+            raise InputError(
                 '`min_latency` and `max_latency` need a `latency_table`; '
                 'measure one by tools/analysis_tools/measure_latency.py'
             )
     elif table.search_space != space:
-        raise ValueError(
+        raise InputError(
             f'`latency_table` is that of {table.search_space}, but the search '
             f'space is {space}'
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detnas_mm.structures import Path
+from detnas_mm.structures import ArchPath
 
 # Pairs of half paths that are looked at to count legal paths.
 MAX_PAIRS = 200_000_000
@@ -32,12 +32,12 @@ class Limit:
     low: float
     high: float
 
-    def total(self, path: Path) -> int:
+    def total(self, path: ArchPath) -> int:
         """Returns the cost of a path."""
         chosen = zip(self.rows, path, strict=True)
         return self.fixed + sum(row[choice] for row, choice in chosen)
 
-    def is_kept(self, path: Path) -> bool:
+    def is_kept(self, path: ArchPath) -> bool:
         """Whether a path is within the bounds."""
         return self.low <= self.total(path) <= self.high
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detnas_mm.structures import Path, SearchSpace
-
-from .macs import cost_table
+from detnas_mm.cost.macs import cost_table
+from detnas_mm.structures import ArchPath, SearchSpace
+from detnas_mm.utils.errors import InputError
 
 # 1x1 convolution from 640 to 1024 channels at 7x7, and the classifier of
 # 1000 classes: the authors' bins count them.
@@ -39,12 +39,12 @@ class MacBins:
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.num_bins < 1 or self.max_draws < 1:
-            raise ValueError(
+            raise InputError(
                 '`width`, `num_bins` and `max_draws` must be positive, got '
                 f'{self.width}, {self.num_bins} and {self.max_draws}'
             )
 
-    def draw(self, space: SearchSpace, rng: np.random.Generator) -> Path:
+    def draw(self, space: SearchSpace, rng: np.random.Generator) -> ArchPath:
         """Draws a path of a space."""
         table = cost_table(space, tuple(self.input_size))
         low = self.low + self.width * int(rng.integers(self.num_bins))

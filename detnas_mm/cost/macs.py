@@ -10,12 +10,13 @@ included, its running statistics not.
 from functools import lru_cache
 
 from detnas_mm.structures import (
+    ArchPath,
     BlockPosition,
     Cost,
     CostTable,
-    Path,
     SearchSpace,
 )
+from detnas_mm.utils.errors import InputError
 
 ImageSize = tuple[int, int]
 
@@ -98,13 +99,13 @@ def choice_cost(
     """Counts one of the paper's choice blocks.
 
     Raises:
-        ValueError: If ``name`` is not one of them.
+        InputError: If ``name`` is not one of them.
     """
     if name == 'xception':
         return xception_block_cost(block, input_size)
     kernels = {'shuffle_3x3': 3, 'shuffle_5x5': 5, 'shuffle_7x7': 7}
     if name not in kernels:
-        raise ValueError(
+        raise InputError(
             f'no cost formula for the choice block {name!r}, known are '
             f'{", ".join([*kernels, "xception"])}; count it on the built '
             'network instead (detnas_mm.models.measured_cost_table)'
@@ -126,7 +127,7 @@ def cost_table(
     except (TypeError, ValueError):
         height = width = 0
     if height < 1 or width < 1:
-        raise ValueError(
+        raise InputError(
             '`input_size` must be a height and a width of at least 1, got '
             f'{input_size}'
         )
@@ -147,7 +148,7 @@ def _cost_table(space: SearchSpace, input_size: ImageSize) -> CostTable:
 
 
 def backbone_macs(
-    space: SearchSpace, path: Path, input_size: ImageSize = (224, 224)
+    space: SearchSpace, path: ArchPath, input_size: ImageSize = (224, 224)
 ) -> int:
     """Returns the multiply-adds of the backbone of a path, for one image.
 
@@ -157,12 +158,12 @@ def backbone_macs(
         input_size: Height and width of the image.
 
     Raises:
-        ValueError: If the path is not one of the space.
+        InputError: If the path is not one of the space.
     """
     table = cost_table(space, input_size)
     return table.macs(space.validate(path))
 
 
-def backbone_params(space: SearchSpace, path: Path) -> int:
+def backbone_params(space: SearchSpace, path: ArchPath) -> int:
     """Returns the number of parameters of the backbone of a path."""
     return cost_table(space).params(space.validate(path))

@@ -1,1 +1,1 @@
-"""Data sets: the embedded digits (``detnas_mm.datasets.digits``)."""
+"""Data sets: the embedded digits (``detnas_mm.datasets.digits.build``)."""

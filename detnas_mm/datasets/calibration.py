@@ -7,7 +7,8 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
 
-from detnas_mm.random_state import fixed_random_state
+from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.random_state import fixed_random_state
 
 
 class FixedSubset(Dataset):
@@ -50,14 +51,14 @@ def build_calibration_loader(
         seed: Seed of the choice of images and of their random transforms.
 
     Raises:
-        ValueError: If the training set has fewer images.
+        InputError: If the training set has fewer images.
     """
     loader = dict(train_dataloader)
     dataset = DATASETS.build(loader['dataset'])
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
     if not 1 <= num_images <= len(dataset):
-        raise ValueError(
+        raise InputError(
             f'`num_images` of BNRecalibrationHook in `custom_hooks` must be 1 '
             f'to the {len(dataset)} images of the training set that are not '
             f'filtered out, as those without boxes are; got {num_images}'

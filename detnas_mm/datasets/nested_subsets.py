@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch.utils.data import DataLoader
 
+from detnas_mm.utils.errors import InputError
+
 
 def shuffle_batches(loader: DataLoader, seed: int) -> DataLoader:
     """Gives the batches of a loader in another order, always the same one.
@@ -63,14 +65,14 @@ def nested_subsets(
         whole batches that have as many.
 
     Raises:
-        ValueError: If the batches are too few for that many parts.
+        InputError: If the batches are too few for that many parts.
     """
     sizes = [len(batch) for batch in loader.batch_sampler]
     images = np.cumsum(sizes)
     numbers = np.searchsorted(images, np.array(parts) * images[-1] - 1e-9) + 1
     counts = {int(n): int(images[n - 1]) for n in numbers}
     if len(counts) < len(parts) or max(counts) == len(sizes):
-        raise ValueError(
+        raise InputError(
             f'the {images[-1]} images of `val_dataloader` come in '
             f'{len(sizes)} batches, which have no parts of '
             f'{", ".join(f"{part:g}" for part in parts)}: use a smaller '

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from detnas_mm.structures.files import write_atomically
+from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import write_atomically
 
 Image = TypeVar('Image', bound=Hashable)
 
@@ -27,15 +28,15 @@ def hold_out(
         seed: Seed of the choice.
 
     Raises:
-        ValueError: If an image comes twice, or there are not more than
+        InputError: If an image comes twice, or there are not more than
             ``count``.
     """
     ordered = sorted(images)
     for before, after in zip(ordered, ordered[1:], strict=False):
         if before == after:
-            raise ValueError(f'training image {after} is listed twice')
+            raise InputError(f'training image {after} is listed twice')
     if not 0 < count < len(ordered):
-        raise ValueError(
+        raise InputError(
             f'the number of images held out must be 1 to {len(ordered) - 1}, '
             f'fewer than the {len(ordered):,} training images, got {count}'
         )
@@ -51,13 +52,13 @@ def require_disjoint(splits: Mapping[str, Iterable[Hashable]]) -> None:
         splits: Identifiers of the images of each split, by its name.
 
     Raises:
-        ValueError: If two of them do.
+        InputError: If two of them do.
     """
     sets = {name: set(images) for name, images in splits.items()}
     for (name, images), (other, others) in combinations(sets.items(), 2):
         shared = images & others
         if shared:
-            raise ValueError(
+            raise InputError(
                 f'{name} and {other} share {len(shared):,} images, such as '
                 f'{min(shared, key=str)}'
             )
@@ -70,10 +71,10 @@ def write_split(file: Path, text: str) -> None:
     images that it was trained on.
 
     Raises:
-        FileExistsError: If the file is there with another content.
+        InputError: If the file is there with another content.
     """
     if file.exists() and file.read_text() != text:
-        raise FileExistsError(
+        raise InputError(
             f'{file} holds another split; use its seed and number of images, '
             'or delete it and what was trained with it'
         )

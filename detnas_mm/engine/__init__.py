@@ -1,10 +1,10 @@
 """Hooks and loops: the only part that knows MMEngine's Runner."""
 
-from .bn_recalibration_hook import BNRecalibrationHook
-from .channels_last_hook import ChannelsLastHook
-from .parameter_groups import MergedGroupsConstructor
-from .path_sampling_hook import SinglePathSamplingHook
-from .search_loop import EvolutionSearchLoop
+from .hooks.bn_recalibration_hook import BNRecalibrationHook
+from .hooks.channels_last_hook import ChannelsLastHook
+from .hooks.path_sampling_hook import SinglePathSamplingHook
+from .optimizers.merged_groups_constructor import MergedGroupsConstructor
+from .runner.search_loop import EvolutionSearchLoop
 
 __all__ = [
     'BNRecalibrationHook',

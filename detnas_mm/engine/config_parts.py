@@ -23,11 +23,12 @@ from mmengine.registry import (
 )
 from torch.utils.data import DataLoader
 
-from detnas_mm.error_lines import (
+from detnas_mm.utils.error_lines import (
     accepted_settings,
     unknown_name,
     unknown_setting,
 )
+from detnas_mm.utils.errors import InputError
 
 # What MMEngine takes out of the settings itself.
 _TAKEN_OUT = {
@@ -68,7 +69,7 @@ def require_known_parts(config: Config, parts: Sequence[str]) -> None:
         parts: What is needed of it, of ``'train'``, ``'val'``, ``'test'``.
 
     Raises:
-        ValueError: If one is unknown.
+        InputError: If one is unknown.
     """
     # Else only what is imported already would be found.
     init_default_scope(config.get('default_scope') or 'mmdet')
@@ -92,7 +93,7 @@ def built_type(registry: Registry, settings: Mapping) -> Callable | None:
         The class or function; ``None`` if they have no type.
 
     Raises:
-        ValueError: If there is none of that name.
+        InputError: If there is none of that name.
     """
     name = settings.get('type')
     if not isinstance(name, str):
@@ -102,7 +103,7 @@ def built_type(registry: Registry, settings: Mapping) -> Callable | None:
         # MMEngine would call what it has not found.
         built = scoped.get(name)
     if built is None:
-        raise ValueError(unknown_name(name, scoped.name))
+        raise InputError(unknown_name(name, scoped.name))
     return built
 
 
@@ -130,7 +131,7 @@ def _datasets_below(
 ) -> Iterator[tuple[str, Mapping]]:
     """Yields a data set, or those that are wrapped in it."""
     if not isinstance(dataset, Mapping):
-        raise ValueError(f'`{key}` must be a dict, got {dataset!r}')
+        raise InputError(f'`{key}` must be a dict, got {dataset!r}')
     if 'dataset' in dataset:
         yield from _datasets_below(dataset['dataset'], f'{key}.dataset')
     elif 'datasets' in dataset:
@@ -189,7 +190,7 @@ def _settings_in(settings: object) -> list[Mapping]:
 def _custom_hooks(config: Config) -> Sequence:
     hooks = config.get('custom_hooks') or ()
     if not isinstance(hooks, list | tuple) or str in map(type, hooks):
-        raise ValueError(
+        raise InputError(
             f'`custom_hooks` must be a list of hooks, got {hooks}; options '
             'can change only hooks that the config has'
         )
@@ -214,7 +215,7 @@ def _require_known_settings(built: Callable, settings: Mapping) -> None:
         if key in _TAKEN_OUT:
             continue
         if key not in known and not takes_others:
-            raise ValueError(unknown_setting(built, key))
+            raise InputError(unknown_setting(built, key))
         # The annotations of others are not as strict as ours.
         if built.__module__.startswith('detnas_mm.'):
             _require_fitting_value(built, key, value)
@@ -230,7 +231,7 @@ def _require_fitting_value(built: Callable, key: str, value: object) -> None:
         return
     if not any(_fits(value, kind) for kind in kinds):
         expected = ' or '.join(_KINDS[kind][0] for kind in kinds)
-        raise ValueError(
+        raise InputError(
             f'`{key}` of {built.__name__} must be {expected}, got {value!r}'
         )
 

@@ -3,15 +3,15 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path as FilePath
+from pathlib import Path
 from textwrap import indent
 
 import yaml
 
+from detnas_mm.models.exact_costs import exact_cost_table
 from detnas_mm.structures import SearchSpace, space_name
-from detnas_mm.structures.files import write_atomically
-
-from .exact_costs import exact_cost_table
+from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import write_atomically
 
 _INPUT_SIZE = (224, 224)
 _COLLECTION = 'DetNAS'
@@ -28,7 +28,7 @@ class MetafileEntry:
         path: The path; ``None`` for a supernet.
         shuffle: Channel shuffle.
         collection: Name of the collection it belongs to.
-        config: Path of the config.
+        config: ArchPath of the config.
         task: Task of the metrics. Defaults to that of the entry's first
             results, else ``'Object Detection'``.
         dataset: Data set of the metrics. Defaults like the task, else
@@ -73,7 +73,7 @@ class MetafileEntry:
             return metadata
         table = exact_cost_table(space, _INPUT_SIZE)
         return metadata | {
-            'Path': space.format_stages(self.path),
+            'ArchPath': space.format_stages(self.path),
             'Backbone FLOPs': table.macs(self.path),
             'Backbone Parameters': table.params(self.path),
         }
@@ -103,9 +103,9 @@ def write_metafile_entry(
     Only the text of this model changes: comments beside it stay.
 
     Raises:
-        ValueError: If the file is no metafile, or has not the collection.
+        InputError: If the file is no metafile, or has not the collection.
     """
-    metafile = FilePath(metafile)
+    metafile = Path(metafile)
     if not metafile.exists():
         fields = entry.merged_into({})
         collection = {'Name': fields['In Collection']}
@@ -123,7 +123,7 @@ def write_metafile_entry(
         old.setdefault('In Collection', collections[0])
     fields = entry.merged_into(old)
     if collections and fields['In Collection'] not in collections:
-        raise ValueError(
+        raise InputError(
             f'{metafile} has no collection {fields["In Collection"]!r}, but '
             f'{", ".join(collections)}: give one of them as --collection'
         )
@@ -138,26 +138,24 @@ def write_metafile_entry(
     write_atomically(metafile, text[:start] + block + text[end:])
 
 
-def _read_models(
-    text: str, metafile: FilePath
-) -> tuple[yaml.SequenceNode, dict]:
+def _read_models(text: str, metafile: Path) -> tuple[yaml.SequenceNode, dict]:
     """Returns the node of the list of models, and all of the content."""
     try:
         content = yaml.safe_load(text)
         node = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         reason = ' '.join(str(error).split())
-        raise ValueError(f'{metafile} is no YAML: {reason}') from error
+        raise InputError(f'{metafile} is no YAML: {reason}') from error
     models = content.get('Models') if isinstance(content, dict) else None
     if not isinstance(models, list) or not all(
         isinstance(one, dict) for one in models or [None]
     ):
-        raise ValueError(
+        raise InputError(
             f'{metafile} is no metafile: expected a list of `Models` in it'
         )
     (found,) = (value for key, value in node.value if key.value == 'Models')
     if found.flow_style or any(one.flow_style for one in found.value):
-        raise ValueError(
+        raise InputError(
             f'the `Models` of {metafile} must be written in lines of '
             '`- Name: ...`, not in brackets'
         )

@@ -6,7 +6,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .bn_recalibration_hook import BNRecalibrationHook
+from detnas_mm.engine.hooks.bn_recalibration_hook import BNRecalibrationHook
+from detnas_mm.utils.errors import InputError
 
 
 def default_protocols(config: Config) -> list[dict[str, Any]]:
@@ -45,12 +46,12 @@ def find_hook(config: Config) -> dict:
         config: The config of a search.
 
     Raises:
-        ValueError: If it has none.
+        InputError: If it has none.
     """
     for hook in config.custom_hooks:
         if hook['type'].endswith('BNRecalibrationHook'):
             return hook
-    raise ValueError(
+    raise InputError(
         'the config has no BNRecalibrationHook among its `custom_hooks`'
     )
 
@@ -74,7 +75,7 @@ def protocol_config(config: Config, settings: Mapping[str, Any]) -> Config:
             and ``bn_images``, or ``scale`` of all images.
 
     Raises:
-        ValueError: If `scale` is to change and nothing resizes images.
+        InputError: If `scale` is to change and nothing resizes images.
     """
     changed = Config(config.to_dict())
     rest = dict(settings)
@@ -96,7 +97,7 @@ def _rescale(dataset: dict, scale: float) -> None:
         dataset = dataset['dataset']
     found = [step for step in dataset['pipeline'] if 'scale' in step]
     if not found:
-        raise ValueError(
+        raise InputError(
             '`scale` needs a step with a `scale`, such as Resize, in the '
             'pipelines of `train_dataloader` and `val_dataloader`'
         )

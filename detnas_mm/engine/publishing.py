@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from pathlib import Path as FilePath
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -19,7 +19,8 @@ from detnas_mm.models import (
 )
 from detnas_mm.registry import MODELS
 from detnas_mm.structures import get_search_space
-from detnas_mm.structures.files import write_atomically
+from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import write_atomically
 
 # What of a checkpoint's meta says what the weights are. The rest, such as the
 # text of the config, names the machine and its folders.
@@ -44,7 +45,7 @@ def publish(
     *,
     backbone: Mapping | None = None,
     config: Config | None = None,
-) -> FilePath:
+) -> Path:
     """Writes the weights of a checkpoint under a name with their hash.
 
     Optimizer, schedulers, logs and the text of the config are left out.
@@ -60,15 +61,15 @@ def publish(
         The file, ``{name}-{first 8 digits of its SHA-256}.pth``.
 
     Raises:
-        FileNotFoundError: If there is no such checkpoint or folder.
-        ValueError: If it holds no weights of a model, or those of another.
+        InputError: If there is no such checkpoint or folder.
+        InputError: If it holds no weights of a model, or those of another.
     """
-    out_dir = FilePath(out_dir)
+    out_dir = Path(out_dir)
     if not out_dir.is_dir():
-        raise FileNotFoundError(f'no folder {out_dir} to write to')
+        raise InputError(f'no folder {out_dir} to write to')
     content = read_checkpoint(checkpoint)
     if 'state_dict' not in content:
-        raise ValueError(
+        raise InputError(
             f"{checkpoint} has no 'state_dict', expected a checkpoint of a "
             'training or of a converter'
         )
@@ -96,12 +97,12 @@ def _require_fit(
     """Makes sure that weights are those of the model they are said to be of.
 
     Raises:
-        ValueError: If they are not.
+        InputError: If they are not.
     """
     weights = weights_below(_BACKBONE, state_dict)
     if not weights:
         keys = ', '.join(list(state_dict)[:3]) or 'no weights at all'
-        raise ValueError(
+        raise InputError(
             f'{source} holds no weights of a backbone: expected keys that '
             f'begin with {_BACKBONE!r}, got {keys}'
         )

@@ -12,13 +12,13 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from detnas_mm.cost import COSTS
-from detnas_mm.error_lines import suggestion
+from detnas_mm.engine.config_parts import built_type, evaluators_of
+from detnas_mm.engine.hooks.bn_recalibration_hook import BNRecalibrationHook
 from detnas_mm.models import load_state_dict, require_matching_keys
+from detnas_mm.models.unwrap import unwrap
 from detnas_mm.structures import SearchRecord
-
-from .bn_recalibration_hook import BNRecalibrationHook
-from .config_parts import built_type, evaluators_of
-from .unwrap import unwrap
+from detnas_mm.utils.error_lines import suggestion
+from detnas_mm.utils.errors import InputError
 
 # What mmdet's CocoMetric gives of each of bbox and segm.
 _COCO_SCORES = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
@@ -38,13 +38,13 @@ def require_new_record(
         logger: Told of a search that is not there.
 
     Raises:
-        FileExistsError: If there is a search, and neither is wanted.
-        ValueError: If both are.
+        InputError: If there is a search, and neither is wanted.
+        InputError: If both are.
     """
     if resume and overwrite:
-        raise ValueError('`resume` and `overwrite` exclude each other')
+        raise InputError('`resume` and `overwrite` exclude each other')
     if _holds_search(path) and not resume and not overwrite:
-        raise FileExistsError(
+        raise InputError(
             f'{path.parent} already holds a search; go on with it by '
             '--resume, drop it by --overwrite, or use another --work-dir'
         )
@@ -72,7 +72,7 @@ def no_empty_split(name: str) -> Iterator[None]:
         name: Its data loader in the config.
 
     Raises:
-        ValueError: If it is empty.
+        InputError: If it is empty.
     """
     try:
         yield
@@ -100,7 +100,7 @@ def require_coco_metrics(config: Config) -> None:
         config: The config of a search.
 
     Raises:
-        ValueError: If the evaluator does not give one of the metrics.
+        InputError: If the evaluator does not give one of the metrics.
     """
     known = []
     for evaluator in evaluators_of(config, 'val'):
@@ -122,19 +122,19 @@ def require_coco_metrics(config: Config) -> None:
             hint = suggestion(name, known, f'choose one of {", ".join(known)}')
             if loop.get('minimise') or loop.get('maximise'):
                 hint += f'; costs are {", ".join(COSTS)}'
-            raise ValueError(f'the evaluator gives no {name!r}; {hint}')
+            raise InputError(f'the evaluator gives no {name!r}; {hint}')
 
 
 def find_bn_recalibration(runner: Runner) -> BNRecalibrationHook:
     """Returns the hook that recomputes the BN statistics of a path.
 
     Raises:
-        ValueError: If there is none.
+        InputError: If there is none.
     """
     for hook in runner.hooks:
         if isinstance(hook, BNRecalibrationHook):
             return hook
-    raise ValueError(
+    raise InputError(
         'a search needs BNRecalibrationHook: the running statistics of a '
         'supernet fit none of its paths; add '
         "dict(type='detnas_mm.BNRecalibrationHook') to `custom_hooks`"
@@ -145,8 +145,8 @@ def load_supernet(runner: Runner) -> None:
     """Loads the checkpoint, which must have all of the weights.
 
     Raises:
-        FileNotFoundError: If there is no such checkpoint.
-        ValueError: If none is given, or it does not fit.
+        InputError: If there is no such checkpoint.
+        InputError: If none is given, or it does not fit.
     """
     model = unwrap(runner.model)
     model.load_state_dict(read_supernet(model, runner.cfg.get('load_from')))
@@ -162,11 +162,11 @@ def read_supernet(
         checkpoint: The file.
 
     Raises:
-        FileNotFoundError: If there is no such checkpoint.
-        ValueError: If none is given, or it does not fit.
+        InputError: If there is no such checkpoint.
+        InputError: If none is given, or it does not fit.
     """
     if not checkpoint:
-        raise ValueError(
+        raise InputError(
             'a search needs the checkpoint of a trained supernet: '
             'tools/search.py CONFIG CHECKPOINT, or `load_from`'
         )
@@ -175,7 +175,7 @@ def read_supernet(
         source = f'{checkpoint}{_what_it_holds(state_dict)}'
         require_matching_keys(model, state_dict, source)
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             'a search takes the checkpoint of stage 2, of this detector with '
             f'this supernet; {error}'
         ) from error

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from detnas_mm.engine.checks import require_inputs
+from detnas_mm.engine.hooks.bn_recalibration_hook import BNRecalibrationHook
 from detnas_mm.models import (
     extract_path,
     find_supernet,
@@ -12,9 +14,6 @@ from detnas_mm.models import (
     require_matching_keys,
     resolve_architecture,
 )
-
-from .bn_recalibration_hook import BNRecalibrationHook
-from .input_checks import require_inputs
 
 
 def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:

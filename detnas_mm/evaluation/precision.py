@@ -7,6 +7,8 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from detnas_mm.utils.errors import InputError
+
 _TYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
 _HALF = tuple(_TYPES.values())
 
@@ -19,11 +21,11 @@ def require_precision(fp16: bool | str, device: str) -> None:
         device: The type of the device.
 
     Raises:
-        ValueError: If there is no such type, or not on the device.
+        InputError: If there is no such type, or not on the device.
     """
     types = ['bfloat16'] if device == 'cpu' else list(_TYPES)
     if isinstance(fp16, str) and fp16 not in types:
-        raise ValueError(
+        raise InputError(
             f'mixed precision on {device} is one of {", ".join(types)}, got '
             f'{fp16!r}'
         )

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from detnas_mm.utils.errors import InputError
+
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -49,7 +51,7 @@ class Bootstrap:
         confidence: Share of the draws that an interval covers.
 
     Raises:
-        ValueError: If there are no draws.
+        InputError: If there are no draws.
     """
 
     resamples: int = 1000
@@ -58,7 +60,7 @@ class Bootstrap:
 
     def __post_init__(self) -> None:
         if self.resamples < 1:
-            raise ValueError(
+            raise InputError(
                 f'`resamples` must be at least 1, got {self.resamples}'
             )
 
@@ -124,7 +126,7 @@ def rank_agreement(
         bootstrap: How intervals are drawn.
 
     Raises:
-        ValueError: If there are fewer than three networks or no more than
+        InputError: If there are fewer than three networks or no more than
             ``k``, or all scores or all results are equal, or one is not
             finite.
     """
@@ -175,24 +177,24 @@ def _is_constant(values: np.ndarray) -> bool:
 
 def _require_ranks(scores: np.ndarray, results: np.ndarray, k: int) -> None:
     if scores.shape != results.shape or len(scores) < 3:
-        raise ValueError(
+        raise InputError(
             'a rank correlation needs the scores and results of at least 3 '
             f'networks, got {len(scores)} and {len(results)}'
         )
     if not 1 <= k < len(scores):
-        raise ValueError(
+        raise InputError(
             f'`k` must be 1 to {len(scores) - 1}, fewer than there are '
             f'networks, got {k}'
         )
     for name, values in (('scores', scores), ('results', results)):
         if not np.isfinite(values).all():
             index = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise ValueError(
+            raise InputError(
                 f'`{name}` must be finite, got {values[index]} for network '
                 f'{index}'
             )
         if _is_constant(values):
-            raise ValueError(
+            raise InputError(
                 f'all {name} are equal ({values[0]:g}): there is nothing to '
                 'rank'
             )

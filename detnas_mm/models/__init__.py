@@ -1,6 +1,15 @@
 """The supernet, searched backbones, and what is done with their weights."""
 
 from .aligned_init import AlignedInit
+from .backbones.choice_blocks import ShuffleBlock, build_choice_block
+from .backbones.detnas_net import (
+    PUBLISHED_PATHS,
+    Architecture,
+    DetNASNet,
+    resolve_architecture,
+)
+from .backbones.detnas_supernet import DetNASSupernet, find_supernet
+from .backbones.even_blocks import EVEN_CHOICES
 from .bn_recalibration import (
     BNRecalibration,
     BNStatistics,
@@ -22,7 +31,6 @@ from .checkpoint import (
     serialized,
     weights_below,
 )
-from .choice_blocks import ShuffleBlock, build_choice_block
 from .classification_neck import DetNASClsNeck
 from .complexity import (
     count_cost,
@@ -31,14 +39,6 @@ from .complexity import (
 )
 from .converters import ConvertedCheckpoint, convert_checkpoint
 from .detector_cost import count_parts
-from .even_blocks import EVEN_CHOICES
-from .searched import (
-    PUBLISHED_PATHS,
-    Architecture,
-    DetNASNet,
-    resolve_architecture,
-)
-from .supernet import DetNASSupernet, find_supernet
 from .weight_inheritance import extract_path
 
 __all__ = [

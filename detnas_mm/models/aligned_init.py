@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
+from detnas_mm.models.backbones.choice_blocks import ShuffleBlock
+from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
 from detnas_mm.registry import WEIGHT_INITIALIZERS
 from detnas_mm.structures import SHUFFLE_CHOICES
-
-from .choice_blocks import ShuffleBlock
-from .supernet import DetNASSupernet
+from detnas_mm.utils.errors import InputError
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -29,7 +29,7 @@ class AlignedInit:
         """Draws the weights of a supernet.
 
         Raises:
-            ValueError: If the module is no supernet of the paper's choices.
+            InputError: If the module is no supernet of the paper's choices.
         """
         choices = getattr(
             getattr(module, 'search_space', None), 'choices', None
@@ -37,7 +37,7 @@ class AlignedInit:
         if choices != SHUFFLE_CHOICES or not isinstance(
             module, DetNASSupernet
         ):
-            raise ValueError(
+            raise InputError(
                 'AlignedInit is for a DetNASSupernet with the choices '
                 f'{", ".join(SHUFFLE_CHOICES)}, got '
                 f'{type(module).__name__} with {choices}'

@@ -13,11 +13,11 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from detnas_mm.random_state import fixed_random_state
-
-from .finite_outputs import require_finite
-from .loss_free import losses_are_apart
-from .supernet import DetNASSupernet
+from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
+from detnas_mm.models.finite_outputs import require_finite
+from detnas_mm.models.loss_free import losses_are_apart
+from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.random_state import fixed_random_state
 
 
 def active_batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
@@ -132,7 +132,7 @@ class BNRecalibration:
         """Adds batches, as the training data loader gives them.
 
         Raises:
-            ValueError: If a loss is not finite, or an output of the heads:
+            InputError: If a loss is not finite, or an output of the heads:
                 so are then the statistics.
         """
         if not self.model.training:
@@ -151,10 +151,10 @@ class BNRecalibration:
         """Returns the statistics of all images so far.
 
         Raises:
-            ValueError: If there was none.
+            InputError: If there was none.
         """
         if not self.num_images:
-            raise ValueError(
+            raise InputError(
                 'BN recalibration needs at least one image, got none'
             )
         values = [pair for one in self._averages for pair in one.values()]
@@ -197,7 +197,7 @@ def recalibrate_bn(
         The number of images.
 
     Raises:
-        ValueError: If there is no image, or the model does not give numbers.
+        InputError: If there is no image, or the model does not give numbers.
     """
     recalibration = BNRecalibration(model, seed)
     recalibration.add(batches)

@@ -7,8 +7,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
-from .checkpoint import require_matching_keys
-from .supernet import DetNASSupernet
+from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
+from detnas_mm.models.checkpoint import require_matching_keys
+from detnas_mm.utils.errors import InputError
 
 # Settings of a backbone that stay when another one takes its place.
 _KEPT = ('norm_cfg', 'out_indices')
@@ -35,13 +36,13 @@ def require_detector(model: nn.Module) -> None:
     """Makes sure that a model is a detector.
 
     Raises:
-        ValueError: If it is a classifier, say.
+        InputError: If it is a classifier, say.
     """
     # Only after detnas_mm can mmdet's models be imported without mmcv's ops.
     from mmdet.models.detectors import BaseDetector
 
     if not isinstance(model, BaseDetector):
-        raise ValueError(
+        raise InputError(
             f'the config is that of a {type(model).__name__}, expected that '
             'of a detector'
         )
@@ -60,12 +61,12 @@ def require_trained_network(
         source: Where they come from, for the message.
 
     Raises:
-        ValueError: If the weights are not those of the model, or it is a
+        InputError: If the weights are not those of the model, or it is a
             supernet.
     """
     require_matching_keys(model, state_dict, source)
     if any(isinstance(part, DetNASSupernet) for part in model.modules()):
-        raise ValueError(
+        raise InputError(
             'the config is that of a supernet, which has no score of its own: '
             'score its paths by tools/search.py ... --paths, or take one out '
             'by tools/model_converters/supernet_to_subnet.py'

@@ -13,8 +13,9 @@ import torch
 from mmengine.model import PretrainedInit
 from torch import Tensor, nn
 
-from detnas_mm.numpy_pickle import load_numpy_pickle
-from detnas_mm.structures.files import write_atomically
+from detnas_mm.models.numpy_pickle import load_numpy_pickle
+from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import write_atomically
 
 # How files of torch.save begin that are no zip archives (before torch 1.6).
 _TORCH_LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
@@ -35,23 +36,23 @@ def read_checkpoint(path: str | os.PathLike) -> Mapping:
         path: A file of ``torch.save``, or a pickle of numpy arrays.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a checkpoint, or would run code.
+        InputError: If there is no such file.
+        InputError: If it is not a checkpoint, or would run code.
     """
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'no checkpoint at {path}')
+        raise InputError(f'no checkpoint at {path}')
     try:
         if _is_from_torch(path):
             content = torch.load(path, map_location='cpu', weights_only=True)
         else:
             content = load_numpy_pickle(path)
     except Exception as error:
-        raise ValueError(
+        raise InputError(
             f'{path} is not a checkpoint that can be loaded safely: '
             f'{_reason(error)}'
         ) from error
     if not isinstance(content, Mapping):
-        raise ValueError(
+        raise InputError(
             f'{path} is not a checkpoint: expected a mapping of weights, got '
             f'{type(content).__name__}'
         )
@@ -62,8 +63,8 @@ def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
     """Reads the weights of a local checkpoint; no code in it is run.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a checkpoint, or would run code.
+        InputError: If there is no such file.
+        InputError: If it is not a checkpoint, or would run code.
     """
     state_dict = read_checkpoint(path)
     for key in _WEIGHTS_KEYS:
@@ -115,7 +116,7 @@ def require_matching_keys(
         source: Where they come from, for the message.
 
     Raises:
-        ValueError: If a key is missing or left over, or has another shape.
+        InputError: If a key is missing or left over, or has another shape.
     """
     expected = module.state_dict()
     missing = [key for key in expected if key not in state_dict]
@@ -132,7 +133,7 @@ def require_matching_keys(
     ]
     problems = [problem for problem in problems if problem]
     if problems:
-        raise ValueError(
+        raise InputError(
             f'{source} does not fit {type(module).__name__}: '
             f'{"; ".join(problems)}'
         )
@@ -146,8 +147,8 @@ def require_matching_pretrained(
     MMEngine itself loads what fits and only logs what does not.
 
     Raises:
-        FileNotFoundError: If there is no such checkpoint.
-        ValueError: If it does not fit the module.
+        InputError: If there is no such checkpoint.
+        InputError: If it does not fit the module.
     """
     if not init_cfg:
         return
@@ -156,7 +157,7 @@ def require_matching_pretrained(
             continue
         source = str(cfg['checkpoint'])
         if not os.path.isfile(source):
-            raise FileNotFoundError(
+            raise InputError(
                 f'no checkpoint at {source}, from which `init_cfg` starts '
                 f'{type(module).__name__}: train that first, give another one '
                 'by --cfg-options model.backbone.init_cfg.checkpoint=FILE, or '
@@ -184,7 +185,7 @@ def _as_tensor(value: object, key: str, path: str | os.PathLike) -> Tensor:
     if isinstance(value, np.ndarray | np.generic):
         value = torch.from_numpy(np.array(value))
     if not isinstance(value, Tensor):
-        raise ValueError(
+        raise InputError(
             f'{path} is not a checkpoint: expected a mapping of weights, but '
             f'{key!r} is a {type(value).__name__}'
         )

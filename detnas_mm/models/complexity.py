@@ -6,16 +6,10 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from detnas_mm.structures import (
-    BlockPosition,
-    Cost,
-    CostTable,
-    SearchSpace,
-)
-
-from .backbone import build_stem
-from .choice_blocks import build_choice_block
-from .supernet import find_supernet
+from detnas_mm.models.backbones.base import build_stem
+from detnas_mm.models.backbones.choice_blocks import build_choice_block
+from detnas_mm.models.backbones.detnas_supernet import find_supernet
+from detnas_mm.structures import BlockPosition, Cost, CostTable, SearchSpace
 
 _NORM = dict(type='BN')
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from detnas_mm.models.complexity import count_cost
 from detnas_mm.structures import Cost
-
-from .complexity import count_cost
+from detnas_mm.utils.errors import InputError
 
 
 @torch.no_grad()
@@ -31,7 +31,7 @@ def count_parts(
         ``bbox_head``, or ``rpn_head`` and ``roi_head``, or ``head``.
 
     Raises:
-        ValueError: If the model has none of these heads.
+        InputError: If the model has none of these heads.
     """
     model.eval()
     x = torch.empty(1, 3, *input_size, device='meta')
@@ -66,7 +66,7 @@ def _parts(
         if head is not None:
             yield name, head, lambda head=head: head(features)
             return
-    raise ValueError(
+    raise InputError(
         f'cannot count {type(model).__name__}: expected a model with '
         'roi_head, bbox_head or head'
     )

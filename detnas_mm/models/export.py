@@ -1,19 +1,20 @@
 """Backbones as files that other programs run: torch.export and ONNX."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path as FilePath
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
-from .checkpoint import (
+from detnas_mm.models.backbones.detnas_net import DetNASNet
+from detnas_mm.models.checkpoint import (
     load_state_dict,
     require_matching_keys,
     weights_below,
 )
-from .searched import DetNASNet
+from detnas_mm.utils.errors import InputError
 
 BATCH = torch.export.Dim('batch')
 _INSTALL = 'pip install onnx onnxscript onnxruntime'
@@ -28,15 +29,15 @@ def build_trained_backbone(config: Config, checkpoint: str) -> DetNASNet:
         checkpoint: The checkpoint of the whole model.
 
     Raises:
-        ValueError: If the backbone is not a searched one, or the weights do
+        InputError: If the backbone is not a searched one, or the weights do
             not fit.
-        FileNotFoundError: If there is no such checkpoint.
+        InputError: If there is no such checkpoint.
     """
     init_default_scope(config.get('default_scope', 'mmdet'))
     settings = dict(config.model.backbone, init_cfg=None)
     backbone = MODELS.build(settings)
     if not isinstance(backbone, DetNASNet):
-        raise ValueError(
+        raise InputError(
             'the backbone must be a DetNASNet, got '
             f'{type(backbone).__name__}; take a path out of a supernet by '
             'tools/model_converters/supernet_to_subnet.py'
@@ -48,9 +49,7 @@ def build_trained_backbone(config: Config, checkpoint: str) -> DetNASNet:
     return backbone.eval()
 
 
-def export_backbone(
-    backbone: DetNASNet, file: FilePath, image: Tensor
-) -> None:
+def export_backbone(backbone: DetNASNet, file: Path, image: Tensor) -> None:
     """Writes a backbone as a program without Python code of ours.
 
     The number of images stays free; their height and width are fixed. The
@@ -64,16 +63,16 @@ def export_backbone(
             at least 2: 1 would be taken for a constant.
 
     Raises:
-        ValueError: If the ending of the file is neither.
+        InputError: If the ending of the file is neither.
     """
     if file.suffix not in EXPORTERS:
-        raise ValueError(
+        raise InputError(
             f'the file must end in {" or ".join(EXPORTERS)}, got {file}'
         )
     EXPORTERS[file.suffix](backbone.eval(), file, image)
 
 
-def _export_torch(backbone: DetNASNet, file: FilePath, image: Tensor) -> None:
+def _export_torch(backbone: DetNASNet, file: Path, image: Tensor) -> None:
     with torch.no_grad():
         program = torch.export.export(
             backbone, (image,), dynamic_shapes=({0: BATCH},)
@@ -81,11 +80,11 @@ def _export_torch(backbone: DetNASNet, file: FilePath, image: Tensor) -> None:
     torch.export.save(program, file)
 
 
-def _export_onnx(backbone: DetNASNet, file: FilePath, image: Tensor) -> None:
+def _export_onnx(backbone: DetNASNet, file: Path, image: Tensor) -> None:
     try:
         import onnxscript  # noqa: F401  (the exporter asks for it too late)
     except ModuleNotFoundError as error:
-        raise ValueError(f'{file} needs onnxscript: {_INSTALL}') from error
+        raise InputError(f'{file} needs onnxscript: {_INSTALL}') from error
     program = torch.onnx.export(
         backbone,
         (image,),
@@ -98,7 +97,7 @@ def _export_onnx(backbone: DetNASNet, file: FilePath, image: Tensor) -> None:
     program.save(str(file))
 
 
-EXPORTERS: Mapping[str, Callable[[DetNASNet, FilePath, Tensor], None]] = {
+EXPORTERS: Mapping[str, Callable[[DetNASNet, Path, Tensor], None]] = {
     '.pt2': _export_torch,
     '.onnx': _export_onnx,
 }
@@ -106,7 +105,7 @@ EXPORTERS: Mapping[str, Callable[[DetNASNet, FilePath, Tensor], None]] = {
 
 @torch.no_grad()
 def largest_difference(
-    backbone: nn.Module, file: FilePath, images: Tensor
+    backbone: nn.Module, file: Path, images: Tensor
 ) -> float:
     """Returns by how much an exported backbone differs from its source.
 
@@ -122,7 +121,7 @@ def largest_difference(
     )
 
 
-def load_exported(file: FilePath) -> Run:
+def load_exported(file: Path) -> Run:
     """Returns a function that runs an exported backbone on the CPU.
 
     Args:
@@ -133,7 +132,7 @@ def load_exported(file: FilePath) -> Run:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise ValueError(f'{file} needs onnxruntime: {_INSTALL}') from error
+        raise InputError(f'{file} needs onnxruntime: {_INSTALL}') from error
     session = onnxruntime.InferenceSession(
         str(file), providers=['CPUExecutionProvider']
     )

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detnas_mm.utils.errors import InputError
+
 
 def require_finite(outputs: Any) -> None:
     """Makes sure that a path computes numbers; asks the device only once.
@@ -15,7 +17,7 @@ def require_finite(outputs: Any) -> None:
         outputs: Losses by name, or what the heads gave.
 
     Raises:
-        ValueError: If a loss or an output is not finite; a BN layer's
+        InputError: If a loss or an output is not finite; a BN layer's
             statistics are then not, either.
     """
     if isinstance(outputs, Mapping):
@@ -31,7 +33,7 @@ def require_finite(outputs: Any) -> None:
     name = next(key for key, ends in extremes.items() if not _are_finite(ends))
     wrong = [float(end) for end in extremes[name]]
     value = next(end for end in wrong if not math.isfinite(end))
-    raise ValueError(f'{name} is {value} on the images of the BN statistics')
+    raise InputError(f'{name} is {value} on the images of the BN statistics')
 
 
 def _are_finite(values: list[Tensor]) -> bool:

@@ -6,15 +6,15 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path as FilePath
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from detnas_mm.structures import Path
-
-from .supernet import DetNASSupernet
+from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
+from detnas_mm.structures import ArchPath
+from detnas_mm.utils.errors import InputError
 
 
 class Stopwatch:
@@ -52,7 +52,7 @@ def device_name(device: torch.device) -> str:
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     with contextlib.suppress(OSError):
-        for line in FilePath('/proc/cpuinfo').read_text().splitlines():
+        for line in Path('/proc/cpuinfo').read_text().splitlines():
             if line.startswith('model name'):
                 return line.partition(':')[2].strip()
     return platform.processor() or platform.machine()
@@ -108,7 +108,7 @@ def measure_latencies(
     *,
     rounds: int,
     rng: np.random.Generator,
-    paths: Sequence[Path] = (),
+    paths: Sequence[ArchPath] = (),
     warm_up: int = 2,
 ) -> MeasuredLatencies:
     """Measures each choice of each block of a supernet, and whole paths.
@@ -127,7 +127,7 @@ def measure_latencies(
         warm_up: Rounds before the first that counts.
 
     Raises:
-        ValueError: If there is no round.
+        InputError: If there is no round.
     """
     _require_rounds(rounds)
     supernet.eval()
@@ -181,7 +181,7 @@ def measure_parts(
         between and behind them is ``'rest'``.
 
     Raises:
-        ValueError: If there is no round.
+        InputError: If there is no round.
     """
     _require_rounds(rounds)
     stopwatch = Stopwatch(device)
@@ -206,7 +206,7 @@ def measure_parts(
 
 def _require_rounds(rounds: int) -> None:
     if rounds < 1:
-        raise ValueError(f'`rounds` must be at least 1, got {rounds}')
+        raise InputError(f'`rounds` must be at least 1, got {rounds}')
 
 
 @contextlib.contextmanager
@@ -230,7 +230,7 @@ def _marked(
 
 
 def _time_layers(
-    supernet: DetNASSupernet, images: Tensor, path: Path
+    supernet: DetNASSupernet, images: Tensor, path: ArchPath
 ) -> list[float]:
     """Runs a path, and returns the ms of the stem and of each block."""
     layers: list[nn.Module] = [supernet.stem]
@@ -247,7 +247,9 @@ def _time_layers(
     return stopwatch.intervals()
 
 
-def _time_path(supernet: DetNASSupernet, images: Tensor, path: Path) -> float:
+def _time_path(
+    supernet: DetNASSupernet, images: Tensor, path: ArchPath
+) -> float:
     """Runs a path, and returns the ms of the whole backbone."""
     stopwatch = Stopwatch(images.device)
     with supernet.activate(path):

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from detnas_mm.structures import Path
+from detnas_mm.structures import ArchPath
+from detnas_mm.utils.errors import InputError
 
 
 def extract_path(
-    state_dict: Mapping[str, Tensor], path: Path, prefix: str = 'backbone.'
+    state_dict: Mapping[str, Tensor], path: ArchPath, prefix: str = 'backbone.'
 ) -> dict[str, Tensor]:
     """Takes the weights of one path out of a supernet's state dict.
 
@@ -24,7 +25,7 @@ def extract_path(
         of other choices are gone, all others are kept.
 
     Raises:
-        ValueError: If there is no supernet of such paths under ``prefix``.
+        InputError: If there is no supernet of such paths under ``prefix``.
     """
     # {prefix}blocks.{block}.{choice}.{rest}
     choice_key = re.compile(
@@ -39,7 +40,7 @@ def extract_path(
             continue
         block, choice = int(match[1]), int(match[2])
         if block >= len(path):
-            raise ValueError(
+            raise InputError(
                 f'the supernet has a block {block}, but the path only '
                 f'{len(path)} digits: it is of another search space'
             )
@@ -48,7 +49,7 @@ def extract_path(
             extracted[f'{prefix}blocks.{block}.{match[3]}'] = value
     if len(taken) != len(path):
         missing = sorted(set(range(len(path))) - taken)
-        raise ValueError(
+        raise InputError(
             f'no weights of the supernet under {prefix!r} for block(s) '
             f'{missing[:5]} of the path; expected keys like '
             f'{prefix}blocks.0.{path[0]}.main.0.weight'

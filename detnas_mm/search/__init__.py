@@ -1,13 +1,13 @@
 """Search algorithms: they see neither a model nor a cost."""
 
-from .evolution import Evolution, RandomSearch
-from .given import GivenPaths
-from .history import (
+from .base import (
     NoLegalPathError,
     Proposal,
     ScoredPath,
     SearchAlgorithm,
 )
+from .evolution import Evolution, RandomSearch
+from .fixed_paths import GivenPaths
 from .nsga2 import NSGA2
 from .operators import crossover, mutate
 

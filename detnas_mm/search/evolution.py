@@ -9,10 +9,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detnas_mm.structures import Origin, Path, SearchSpace
-
-from .history import History, IsLegal, Proposal, ScoredPath
-from .operators import crossover, mutate, pick, require_mutation_prob
+from detnas_mm.search.base import History, IsLegal, Proposal, ScoredPath
+from detnas_mm.search.operators import (
+    crossover,
+    mutate,
+    pick,
+    require_mutation_prob,
+)
+from detnas_mm.structures import ArchPath, Origin, SearchSpace
+from detnas_mm.utils.errors import InputError
 
 
 class Evolution:
@@ -40,7 +45,7 @@ class Evolution:
         num_random: Random paths of each later generation.
 
     Raises:
-        ValueError: If a setting is out of its range.
+        InputError: If a setting is out of its range.
     """
 
     def __init__(
@@ -58,7 +63,7 @@ class Evolution:
     ) -> None:
         self._history = History(space, population, is_legal, seed)
         if not 1 <= parents <= population:
-            raise ValueError(
+            raise InputError(
                 f'`parents` must be 1 to `population` ({population}), got '
                 f'{parents}'
             )
@@ -70,7 +75,9 @@ class Evolution:
         )
         self.num_random = num_random
 
-    def ask(self, pending: Sequence[Sequence[Path]] = ()) -> list[Path]:
+    def ask(
+        self, pending: Sequence[Sequence[ArchPath]] = ()
+    ) -> list[ArchPath]:
         """Returns the next generation: all legal, none told before.
 
         Asked twice without being told, it gives the same paths.
@@ -85,7 +92,7 @@ class Evolution:
         return [proposal.path for proposal in self.propose(pending)]
 
     def propose(
-        self, pending: Sequence[Sequence[Path]] = ()
+        self, pending: Sequence[Sequence[ArchPath]] = ()
     ) -> list[Proposal]:
         """Returns the next generation with the origin of each path."""
         parents = [one.path for one in self._history.top(self.parents)]
@@ -97,7 +104,7 @@ class Evolution:
                 + [Origin.RANDOM] * self.num_random
             )
 
-        def make(origin: Origin, rng: np.random.Generator) -> Path:
+        def make(origin: Origin, rng: np.random.Generator) -> ArchPath:
             first = pick(parents, rng)
             if origin is Origin.CROSSOVER:
                 return crossover(first, pick(parents, rng), rng)
@@ -106,7 +113,7 @@ class Evolution:
         return self._history.propose(origins, make, pending)
 
     def tell(
-        self, paths: Sequence[Path], fitnesses: Sequence[float | None]
+        self, paths: Sequence[ArchPath], fitnesses: Sequence[float | None]
     ) -> None:
         """Takes the fitness of each path of a whole generation.
 
@@ -143,19 +150,21 @@ class RandomSearch:
     ) -> None:
         self._history = History(space, population, is_legal, seed)
 
-    def ask(self, pending: Sequence[Sequence[Path]] = ()) -> list[Path]:
+    def ask(
+        self, pending: Sequence[Sequence[ArchPath]] = ()
+    ) -> list[ArchPath]:
         """Returns the next generation: all legal, none told or pending."""
         return [proposal.path for proposal in self.propose(pending)]
 
     def propose(
-        self, pending: Sequence[Sequence[Path]] = ()
+        self, pending: Sequence[Sequence[ArchPath]] = ()
     ) -> list[Proposal]:
         """Returns the next generation with the origin of each path."""
         origins = [Origin.RANDOM] * self._history.population
         return self._history.propose(origins, pending=pending)
 
     def tell(
-        self, paths: Sequence[Path], fitnesses: Sequence[float | None]
+        self, paths: Sequence[ArchPath], fitnesses: Sequence[float | None]
     ) -> None:
         """Takes the fitness of each path of a whole generation."""
         self._history.tell(paths, fitnesses)
@@ -180,7 +189,7 @@ def _split_children(
         num_crossover = population - num_random - num_mutation
     counts = (num_mutation, num_crossover, num_random)
     if min(counts) < 0 or sum(counts) != population:
-        raise ValueError(
+        raise InputError(
             '`num_mutation`, `num_crossover` and `num_random` must add up to '
             f'`population` ({population}), got {counts}'
         )

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from detnas_mm.structures import Origin, Path, SearchSpace, pareto_ranks
+from detnas_mm.search.base import History, IsLegal, Proposal, ScoredPath
+from detnas_mm.search.operators import crossover, mutate, require_mutation_prob
+from detnas_mm.structures import ArchPath, Origin, SearchSpace, pareto_ranks
 
-from .history import History, IsLegal, Proposal, ScoredPath
-from .operators import crossover, mutate, require_mutation_prob
-
-Costs = Callable[[Path], Sequence[float]]
+Costs = Callable[[ArchPath], Sequence[float]]
 
 
 class NSGA2:
@@ -53,20 +52,22 @@ class NSGA2:
         require_mutation_prob(mutation_prob)
         self.costs = costs
         self.mutation_prob = mutation_prob
-        self._scores: dict[Path, tuple[float, ...]] = {}
+        self._scores: dict[ArchPath, tuple[float, ...]] = {}
 
-    def ask(self, pending: Sequence[Sequence[Path]] = ()) -> list[Path]:
+    def ask(
+        self, pending: Sequence[Sequence[ArchPath]] = ()
+    ) -> list[ArchPath]:
         """Returns the next generation: all legal, none told or pending."""
         return [proposal.path for proposal in self.propose(pending)]
 
     def propose(
-        self, pending: Sequence[Sequence[Path]] = ()
+        self, pending: Sequence[Sequence[ArchPath]] = ()
     ) -> list[Proposal]:
         """Returns the next generation with the origin of each path."""
         parents = self._parents()
         origin = Origin.CROSSOVER if parents else Origin.RANDOM
 
-        def make(_: Origin, rng: np.random.Generator) -> Path:
+        def make(_: Origin, rng: np.random.Generator) -> ArchPath:
             child = crossover(
                 tournament(parents, rng), tournament(parents, rng), rng
             )
@@ -77,7 +78,7 @@ class NSGA2:
 
     def tell(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[ArchPath],
         fitnesses: Sequence[float | Sequence[float] | None],
     ) -> None:
         """Takes the fitness of each path of a whole generation.
@@ -106,7 +107,7 @@ class NSGA2:
         """The fittest path so far with its fitness, whatever it costs."""
         return self._history.best
 
-    def _parents(self) -> list[Path]:
+    def _parents(self) -> list[ArchPath]:
         """Returns the parents of the next generation, the best first."""
         scored = self._history.scored
         if not scored:
@@ -153,7 +154,9 @@ def crowding_distances(values: np.ndarray) -> np.ndarray:
     return distances
 
 
-def tournament(ranked: Sequence[Path], rng: np.random.Generator) -> Path:
+def tournament(
+    ranked: Sequence[ArchPath], rng: np.random.Generator
+) -> ArchPath:
     """Draws two paths and returns the better one.
 
     Args:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detnas_mm.structures import Path, SearchSpace
+from detnas_mm.structures import ArchPath, SearchSpace
+from detnas_mm.utils.errors import InputError
 
 
 def mutate(
-    path: Path, space: SearchSpace, prob: float, rng: np.random.Generator
-) -> Path:
+    path: ArchPath, space: SearchSpace, prob: float, rng: np.random.Generator
+) -> ArchPath:
     """Redraws each choice with probability ``prob``.
 
     A redrawn choice may be the one that was there, as in the authors' code.
@@ -22,7 +23,9 @@ def mutate(
     )
 
 
-def crossover(first: Path, second: Path, rng: np.random.Generator) -> Path:
+def crossover(
+    first: ArchPath, second: ArchPath, rng: np.random.Generator
+) -> ArchPath:
     """Takes each choice from either parent with the same chance."""
     from_first = rng.random(len(first)) < 0.5
     return tuple(
@@ -31,7 +34,7 @@ def crossover(first: Path, second: Path, rng: np.random.Generator) -> Path:
     )
 
 
-def pick(paths: Sequence[Path], rng: np.random.Generator) -> Path:
+def pick(paths: Sequence[ArchPath], rng: np.random.Generator) -> ArchPath:
     """Draws one of the paths."""
     return paths[int(rng.integers(len(paths)))]
 
@@ -40,10 +43,10 @@ def require_mutation_prob(mutation_prob: float) -> None:
     """Makes sure that choices are redrawn with a probability, and at all.
 
     Raises:
-        ValueError: If it is out of its range.
+        InputError: If it is out of its range.
     """
     if not 0 < mutation_prob <= 1:
-        raise ValueError(
+        raise InputError(
             '`mutation_prob` must be more than 0 and at most 1, got '
             f'{mutation_prob}'
         )

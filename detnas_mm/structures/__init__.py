@@ -15,8 +15,8 @@ from .record import RECORD, SearchHeader, SearchRecord
 from .search_space import (
     SEARCH_SPACES,
     SHUFFLE_CHOICES,
+    ArchPath,
     BlockPosition,
-    Path,
     SearchSpace,
     get_search_space,
     space_name,
@@ -32,7 +32,7 @@ __all__ = [
     'Cost',
     'CostTable',
     'Origin',
-    'Path',
+    'ArchPath',
     'Rungs',
     'SearchHeader',
     'SearchRecord',

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
+from detnas_mm.utils.errors import InputError
+
 
 class Origin(StrEnum):
     """How the search came upon a path."""
@@ -80,18 +82,18 @@ class Candidate:
         object.__setattr__(self, 'rungs', as_rungs(self.rungs))
         complete = self.status is Status.COMPLETE
         if complete != (self.fitness is not None):
-            raise ValueError(
+            raise InputError(
                 'a complete candidate has a fitness, a failed or dropped one '
                 f'has none, got status {self.status.value!r} with fitness '
                 f'{self.fitness}'
             )
         if self.status is Status.DROPPED and not self.rungs:
-            raise ValueError(
+            raise InputError(
                 'a dropped candidate has the scores (`rungs`) for which it '
                 f'was dropped, got none for path {self.path}'
             )
         if complete and not math.isfinite(self.fitness):
-            raise ValueError(
+            raise InputError(
                 f'`fitness` must be a finite number, got {self.fitness} for '
                 f'path {self.path}'
             )
@@ -116,12 +118,12 @@ class Candidate:
         """Builds a candidate from what :meth:`to_dict` gave.
 
         Raises:
-            ValueError: If a field is missing, unknown or out of range.
+            InputError: If a field is missing, unknown or out of range.
         """
         try:
             return cls(**fields)
         except TypeError as error:
-            raise ValueError(
+            raise InputError(
                 f'not the fields of a candidate: {error}'
             ) from error
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keyword import iskeyword
 from textwrap import indent
 
-from .search_space import Path, SearchSpace, space_name
+from detnas_mm.structures.search_space import ArchPath, SearchSpace, space_name
 
 _COLUMNS = 79
 _INDENT = '    '
@@ -104,7 +104,7 @@ def inputs_text(inputs: Mapping) -> str:
     return _dict_text(_field(*one) for one in inputs.items())
 
 
-def backbone_text(supernet: SupernetSettings, path: Path) -> str:
+def backbone_text(supernet: SupernetSettings, path: ArchPath) -> str:
     """Returns the backbone's ``dict(...)``, to be written into a config.
 
     Args:
@@ -131,7 +131,7 @@ def backbone_text(supernet: SupernetSettings, path: Path) -> str:
     )
 
 
-def model_text(supernet: SupernetSettings, path: Path) -> str:
+def model_text(supernet: SupernetSettings, path: ArchPath) -> str:
     """Returns the ``model = dict(...)`` of a detector with the backbone.
 
     Before it stand the imports that the backbone needs, if any.

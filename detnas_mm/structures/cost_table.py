@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .search_space import Path
+from detnas_mm.structures.search_space import ArchPath
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class CostTable:
     stem: Cost
     blocks: tuple[tuple[Cost, ...], ...]
 
-    def macs(self, path: Path) -> int:
+    def macs(self, path: ArchPath) -> int:
         """Returns the MACs of a path: one table look-up for each block."""
         return self.stem.macs + sum(
             row[choice].macs
             for row, choice in zip(self.blocks, path, strict=True)
         )
 
-    def params(self, path: Path) -> int:
+    def params(self, path: ArchPath) -> int:
         """Returns the number of parameters of a path."""
         return self.stem.params + sum(
             row[choice].params

@@ -10,6 +10,8 @@ import os
 import zlib
 from collections.abc import Mapping
 
+from detnas_mm.utils.errors import InputError
+
 _CHECKSUM = 'crc32'
 
 
@@ -17,7 +19,7 @@ def format_line(values: Mapping[str, object]) -> str:
     """Returns a line with its checksum.
 
     Raises:
-        ValueError: If a number is not finite, which JSON does not know.
+        InputError: If a number is not finite, which JSON does not know.
     """
     return _dump({**values, _CHECKSUM: _checksum(values)}) + '\n'
 
@@ -26,14 +28,14 @@ def parse_line(line: str | bytes) -> dict:
     """Returns what a line says, without its checksum.
 
     Raises:
-        ValueError: If it is no JSON object, or not what was written.
+        InputError: If it is no JSON object, or not what was written.
     """
     values = json.loads(line)
     if not isinstance(values, dict):
-        raise ValueError(f'expected a JSON object, got {values!r}')
+        raise InputError(f'expected a JSON object, got {values!r}')
     found = values.pop(_CHECKSUM, None)
     if found is not None and found != (expected := _checksum(values)):
-        raise ValueError(
+        raise InputError(
             f'it was changed after it was written: its checksum is '
             f'{expected}, not {found}'
         )
@@ -59,7 +61,7 @@ def append_line(
         values: What the line says.
 
     Raises:
-        ValueError: If a number is not finite, which JSON does not know.
+        InputError: If a number is not finite, which JSON does not know.
         OSError: If the line cannot be written, on a full disk say.
     """
     line = format_line(values).encode()

@@ -6,16 +6,18 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from detnas_mm.utils.errors import InputError
+
 
 def read_test_metrics(work_dir: Path) -> dict[str, float]:
     """Reads the metrics that the latest test left in its work dir.
 
     Raises:
-        FileNotFoundError: If there was no test.
+        InputError: If there was no test.
     """
     files = sorted(work_dir.glob('*/*.json'))
     if not files:
-        raise FileNotFoundError(f'no result of tools/test.py in {work_dir}')
+        raise InputError(f'no result of tools/test.py in {work_dir}')
     return json.loads(files[-1].read_text())
 
 
@@ -23,12 +25,12 @@ def read_test_metric(work_dir: Path, metric: str) -> float:
     """Reads one metric of the latest test.
 
     Raises:
-        FileNotFoundError: If there was no test.
-        ValueError: If the test has no such metric.
+        InputError: If there was no test.
+        InputError: If the test has no such metric.
     """
     metrics = read_test_metrics(work_dir)
     if metric not in metrics:
-        raise ValueError(
+        raise InputError(
             f'the test in {work_dir} has no {metric!r}, but '
             f'{", ".join(metrics)}'
         )
@@ -45,11 +47,11 @@ def read_results(file: Path, metric: str) -> dict[str, float]:
         metric: The metric.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it has another content, or a result is not finite.
+        InputError: If there is no such file.
+        InputError: If it has another content, or a result is not finite.
     """
     if not file.is_file():
-        raise FileNotFoundError(f'no results at {file}')
+        raise InputError(f'no results at {file}')
     try:
         if file.suffix == '.csv':
             with file.open(newline='') as lines:
@@ -57,7 +59,7 @@ def read_results(file: Path, metric: str) -> dict[str, float]:
         else:
             results = _from_mapping(json.loads(file.read_text()), metric)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             f'{file} holds no results: expected JSON {{digits: number}} or '
             f'{{digits: {{{metric!r}: number}}}}, or CSV with the columns '
             f'path and {metric} ({type(error).__name__}: {error})'
@@ -74,11 +76,11 @@ def require_finite(results: Mapping[str, float], source: object) -> None:
         source: Where they come from, for the message.
 
     Raises:
-        ValueError: If one is NaN or infinite; it names the network.
+        InputError: If one is NaN or infinite; it names the network.
     """
     for path, result in results.items():
         if not math.isfinite(result):
-            raise ValueError(
+            raise InputError(
                 f'the result of network {path} in {source} is {result}, '
                 'expected a finite number: leave it out, or test it again'
             )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .candidate import Candidate, Status
+from detnas_mm.structures.candidate import Candidate, Status
 
 
 def pareto_ranks(values: np.ndarray) -> np.ndarray:

@@ -8,10 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from .candidate import Candidate
-from .differences import differences
-from .files import flush_folder, text_digest, write_atomically
-from .json_lines import append_line, parse_line, whole_lines
+from detnas_mm.structures.candidate import Candidate
+from detnas_mm.structures.differences import differences
+from detnas_mm.structures.json_lines import (
+    append_line,
+    parse_line,
+    whole_lines,
+)
+from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import flush_folder, text_digest, write_atomically
 
 # Of the format. Since 2 the contents of annotation files define a search.
 VERSION = 2
@@ -129,8 +134,8 @@ class SearchRecord:
         """Reads a record, also one that a running search is writing.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If a line but the last is corrupt.
+            InputError: If there is no such file.
+            InputError: If a line but the last is corrupt.
         """
         record = cls(path)
         record._load()
@@ -154,7 +159,7 @@ class SearchRecord:
                 begun anew in any case.
 
         Raises:
-            ValueError: If the file is the record of another search, or
+            InputError: If the file is the record of another search, or
                 corrupt.
             BlockingIOError: If another process appends to it.
             OSError: If it cannot be written or locked.
@@ -184,11 +189,11 @@ class SearchRecord:
             header: What the search is defined by.
 
         Raises:
-            ValueError: If it is that of another one, or was written by
+            InputError: If it is that of another one, or was written by
                 another version.
         """
         if self.header.version != header.version:
-            raise ValueError(
+            raise InputError(
                 f'{self.path} was written by another version of detnas_mm '
                 f'(format {self.header.version}, here it is '
                 f'{header.version}); go on with that version, or search anew '
@@ -196,7 +201,7 @@ class SearchRecord:
             )
         difference = self.header.difference(header)
         if difference is not None:
-            raise ValueError(
+            raise InputError(
                 f'{self.path} is the record of another search: {difference}; '
                 'use another work dir, or the settings of that search'
             )
@@ -205,14 +210,14 @@ class SearchRecord:
         """Writes a candidate, and returns once it is on disk.
 
         Raises:
-            ValueError: If it is not the next one.
+            InputError: If it is not the next one.
             OSError: If the disk is full, say; what was recorded before is
                 kept.
         """
         if self._file is None:
-            raise ValueError(f'{self.path} is not open for appending')
+            raise InputError(f'{self.path} is not open for appending')
         if candidate.index != len(self.candidates):
-            raise ValueError(
+            raise InputError(
                 f'the next candidate of {self.path} has index '
                 f'{len(self.candidates)}, got {candidate.index}'
             )
@@ -288,13 +293,13 @@ class SearchRecord:
             try:
                 self._read_line(number, parse_line(line))
             except (ValueError, TypeError) as error:
-                raise ValueError(
+                raise InputError(
                     f'line {number + 1} of {self.path} is corrupt ({error}); '
                     'restore the file from a copy, or remove it to start '
                     'anew'
                 ) from error
         if self.header is None:
-            raise ValueError(
+            raise InputError(
                 f'{self.path} is not the record of a search: it has no header'
             )
         return size
@@ -309,7 +314,7 @@ class SearchRecord:
             return
         candidate = Candidate.from_dict(values)
         if candidate.index != number - 1:
-            raise ValueError(
+            raise InputError(
                 f'index {candidate.index} where {number - 1} was expected'
             )
         self.candidates.append(candidate)

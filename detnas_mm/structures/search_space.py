@@ -8,7 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-Path = tuple[int, ...]
+from detnas_mm.utils.errors import InputError
+
+ArchPath = tuple[int, ...]
 
 DIGITS = string.digits + string.ascii_lowercase
 SHUFFLE_CHOICES = ('shuffle_3x3', 'shuffle_5x5', 'shuffle_7x7', 'xception')
@@ -47,7 +49,7 @@ class SearchSpace:
             ``choices[i]``.
 
     Raises:
-        ValueError: If a field is out of its range.
+        InputError: If a field is out of its range.
     """
 
     stem_channels: int
@@ -59,26 +61,26 @@ class SearchSpace:
         for field in ('stage_channels', 'stage_blocks', 'choices'):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         if len(self.stage_channels) != len(self.stage_blocks):
-            raise ValueError(
+            raise InputError(
                 '`stage_channels` and `stage_blocks` must have one entry for '
                 f'each stage, got {self.stage_channels} and '
                 f'{self.stage_blocks}'
             )
         sizes = (self.stem_channels, *self.stage_channels, *self.stage_blocks)
         if not self.stage_blocks or any(size < 1 for size in sizes):
-            raise ValueError(
+            raise InputError(
                 'channels and numbers of blocks must be at least 1, got '
                 f'{asdict(self)}'
             )
         if not 1 <= len(self.choices) <= len(DIGITS):
-            raise ValueError(
+            raise InputError(
                 f'`choices` must name 1 to {len(DIGITS)} choice blocks, got '
                 f'{len(self.choices)}'
             )
         widths = (self.stem_channels, *self.stage_channels)
         for before, after in pairwise(widths):
             if after % 2 or after <= before:
-                raise ValueError(
+                raise InputError(
                     'the channels of a stage must be even and more than those '
                     f'of the stage before, got {after} after {before}'
                 )
@@ -126,38 +128,40 @@ class SearchSpace:
         before = sum(self.stage_blocks[:stage])
         return f'{stage + 1}.{index - before + 1}'
 
-    def random_path(self, rng: np.random.Generator) -> Path:
+    def random_path(self, rng: np.random.Generator) -> ArchPath:
         """Draws a path, each choice of each block with the same chance."""
         draws = rng.integers(self.num_choices, size=self.num_blocks)
         return tuple(draws.tolist())
 
-    def random_paths(self, rng: np.random.Generator, count: int) -> list[Path]:
+    def random_paths(
+        self, rng: np.random.Generator, count: int
+    ) -> list[ArchPath]:
         """Draws ``count`` paths at once (they may repeat)."""
         draws = rng.integers(self.num_choices, size=(count, self.num_blocks))
         return [tuple(row) for row in draws.tolist()]
 
-    def all_paths(self) -> Iterator[Path]:
+    def all_paths(self) -> Iterator[ArchPath]:
         """Yields every path of the space, in lexicographic order."""
         shape = (self.num_choices,) * self.num_blocks
         return (tuple(map(int, path)) for path in np.ndindex(shape))
 
-    def validate(self, path: Sequence[int]) -> Path:
+    def validate(self, path: Sequence[int]) -> ArchPath:
         """Returns ``path`` as a tuple of int after checking it.
 
         Raises:
-            ValueError: If its length or one of its choices does not belong
+            InputError: If its length or one of its choices does not belong
                 to this space.
         """
         path = tuple(int(choice) for choice in path)
         if len(path) != self.num_blocks:
-            raise ValueError(
+            raise InputError(
                 f'a path of this space has {self.num_blocks} digits (stages '
                 f'of {"/".join(map(str, self.stage_blocks))} blocks), got '
                 f'{len(path)}: {_digits(path)!r}'
             )
         for block, choice in enumerate(path):
             if not 0 <= choice < self.num_choices:
-                raise ValueError(
+                raise InputError(
                     f'digit {_digits([choice])!r} of block '
                     f'{self.block_name(block)}, number {block + 1} of '
                     f'{self.num_blocks}, must be one of '
@@ -166,21 +170,21 @@ class SearchSpace:
                 )
         return path
 
-    def parse(self, text: str) -> Path:
+    def parse(self, text: str) -> ArchPath:
         """Reads a path from its digits; spaces between them are ignored.
 
         Raises:
-            ValueError: If the text is not a path of this space.
+            InputError: If the text is not a path of this space.
         """
         if not isinstance(text, str):
-            raise ValueError(
+            raise InputError(
                 '`text` must be the digits of a path such as '
                 f'{_digits([0] * self.num_blocks)!r}, got {text!r}'
             )
         digits = ''.join(text.split())
         for digit in digits:
             if digit not in DIGITS:
-                raise ValueError(
+                raise InputError(
                     f'{digit!r} is no choice digit, expected digits of '
                     f'{_digits(range(self.num_choices))!r}, got {text!r}'
                 )
@@ -233,7 +237,7 @@ def get_search_space(space: str | Mapping | SearchSpace) -> SearchSpace:
             :class:`SearchSpace`, or a :class:`SearchSpace`.
 
     Raises:
-        ValueError: If the name or a field is unknown.
+        InputError: If the name or a field is unknown.
     """
     if isinstance(space, SearchSpace):
         return space
@@ -241,13 +245,13 @@ def get_search_space(space: str | Mapping | SearchSpace) -> SearchSpace:
         try:
             return SearchSpace(**space)
         except TypeError as error:
-            raise ValueError(
+            raise InputError(
                 '`search_space` must have the fields stem_channels, '
                 'stage_channels, stage_blocks and optionally choices, got '
                 f'{dict(space)}'
             ) from error
     if space not in SEARCH_SPACES:
-        raise ValueError(
+        raise InputError(
             f'`search_space` must be one of {", ".join(SEARCH_SPACES)} or a '
             f'dict with the fields of SearchSpace, got {space!r}'
         )

@@ -10,9 +10,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.textpath import text_to_path
 
-from detnas_mm.structures import Path, SearchSpace
-
-from .theme import INK, MUTED, Size, style
+from detnas_mm.structures import ArchPath, SearchSpace
+from detnas_mm.visualization.theme import INK, MUTED, Size, style
 
 _BLACK = '#111417'
 # Distance of the rows, where the highest block has a height of 1.
@@ -120,7 +119,9 @@ def layout(space: SearchSpace, per_row: int) -> list[list[Segment]]:
     return rows
 
 
-def draw_architecture(space: SearchSpace, path: Path, size: Size) -> Figure:
+def draw_architecture(
+    space: SearchSpace, path: ArchPath, size: Size
+) -> Figure:
     """Draws the stem and the block of each position.
 
     Args:
@@ -163,7 +164,7 @@ def _draw_row(
     axes: Axes,
     row: Sequence[Segment],
     y: float,
-    path: Path,
+    path: ArchPath,
     styles: Sequence[ChoiceStyle],
 ) -> None:
     axes.plot(

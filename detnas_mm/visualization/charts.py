@@ -9,10 +9,18 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .data import CostScores, Progress, Reference
-from .theme import DASHES, INK, MARKERS, MUTED, SERIES, Size, style
-from .timing import Timing
-from .units import duration, magnitude, time_unit
+from detnas_mm.visualization.data import CostScores, Progress, Reference
+from detnas_mm.visualization.theme import (
+    DASHES,
+    INK,
+    MARKERS,
+    MUTED,
+    SERIES,
+    Size,
+    style,
+)
+from detnas_mm.visualization.timing import Timing
+from detnas_mm.visualization.units import duration, magnitude, time_unit
 
 # Dark to bright, and never too dark to be seen on a dark page.
 GENERATIONS = ListedColormap(colormaps['cividis'](np.linspace(0.3, 1, 256)))

@@ -11,10 +11,14 @@ from matplotlib.path import Path
 from matplotlib.ticker import PercentFormatter
 
 from detnas_mm.structures import SearchSpace
-
-from .architecture import ChoiceStyle, Segment, choice_styles, layout
-from .data import ChoiceShares
-from .theme import Size, style
+from detnas_mm.visualization.architecture import (
+    ChoiceStyle,
+    Segment,
+    choice_styles,
+    layout,
+)
+from detnas_mm.visualization.data import ChoiceShares
+from detnas_mm.visualization.theme import Size, style
 
 
 def draw_choice_shares(

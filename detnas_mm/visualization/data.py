@@ -8,8 +8,8 @@ from numbers import Real
 import numpy as np
 
 from detnas_mm.structures import (
+    ArchPath,
     Candidate,
-    Path,
     SearchHeader,
     SearchRecord,
     SearchSpace,
@@ -18,6 +18,7 @@ from detnas_mm.structures import (
     get_search_space,
     pareto_front,
 )
+from detnas_mm.utils.errors import InputError
 
 # The paper's Figure 2 shows the top 50 of all paths evaluated so far, which
 # is as many as a generation has.
@@ -39,7 +40,7 @@ class Reference:
     """
 
     name: str
-    path: Path
+    path: ArchPath
     macs: int
 
 
@@ -147,7 +148,7 @@ def make_search(
     """Takes what a report needs out of a record.
 
     Raises:
-        ValueError: If the search space, a path or an objective of the record
+        InputError: If the search space, a path or an objective of the record
             is corrupt.
     """
     space = get_search_space(record.header.search_space)
@@ -164,7 +165,7 @@ def make_search(
         costs = [getattr(one, cost, None) for cost in search.minimise]
         scores = [one.metrics.get(metric) for metric in search.maximise]
         if not all(isinstance(value, Real) for value in costs + scores):
-            raise ValueError(
+            raise InputError(
                 f'candidate {one.index} of {record.path} lacks an objective '
                 f'of the search: {", ".join(search.minimise)}, '
                 f'{", ".join(search.maximise)}'

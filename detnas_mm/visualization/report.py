@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path as FilePath
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -11,26 +11,34 @@ from matplotlib.figure import Figure
 
 from detnas_mm.structures import Candidate
 from detnas_mm.structures.config_text import SupernetSettings, model_text
-from detnas_mm.structures.files import write_atomically
-
-from .architecture import draw_architecture
-from .charts import (
+from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import write_atomically
+from detnas_mm.visualization.architecture import draw_architecture
+from detnas_mm.visualization.charts import (
     draw_comparison,
     draw_cost_scores,
     draw_progress,
     draw_timing,
 )
-from .choice_chart import draw_choice_shares
-from .data import (
+from detnas_mm.visualization.choice_chart import draw_choice_shares
+from detnas_mm.visualization.data import (
     Search,
     choice_shares,
     cost_scores,
     fittest,
     progress,
 )
-from .theme import COLOURS, NARROW, WIDE, Size, inline_svg, png, svg
-from .timing import timing
-from .units import duration, magnitude
+from detnas_mm.visualization.theme import (
+    COLOURS,
+    NARROW,
+    WIDE,
+    Size,
+    inline_svg,
+    png,
+    svg,
+)
+from detnas_mm.visualization.timing import timing
+from detnas_mm.visualization.units import duration, magnitude
 
 ROWS = 20
 # What searches should have in common where their algorithms are compared.
@@ -75,7 +83,7 @@ class Picture:
         return Markup(inline_svg(file, prefix, str(escape(self.description))))
 
 
-def write_report(searches: Sequence[Search], file: FilePath) -> list[FilePath]:
+def write_report(searches: Sequence[Search], file: Path) -> list[Path]:
     """Writes the page, and beside it a folder with its figures.
 
     Args:
@@ -87,13 +95,13 @@ def write_report(searches: Sequence[Search], file: FilePath) -> list[FilePath]:
         The files: the page first, then an SVG and a PNG file of each figure.
 
     Raises:
-        FileNotFoundError: If there is no folder to write the page to.
-        ValueError: If the page has no ending of its own.
+        InputError: If there is no folder to write the page to.
+        InputError: If the page has no ending of its own.
     """
     if file.suffix not in ('.html', '.htm'):
-        raise ValueError(f'the page must end in .html, got {file}')
+        raise InputError(f'the page must end in .html, got {file}')
     if not file.parent.is_dir():
-        raise FileNotFoundError(f'no folder {file.parent} to write to')
+        raise InputError(f'no folder {file.parent} to write to')
     comparison = comparison_of(searches)
     pictures = [
         pictures_of(search, f'search{number}')
@@ -201,11 +209,11 @@ def comparison_of(searches: Sequence[Search]) -> dict[str, Picture]:
     """Returns the figure that has several searches in one chart.
 
     Raises:
-        ValueError: If they search for different metrics.
+        InputError: If they search for different metrics.
     """
     metrics = {search.header.metric for search in searches}
     if len(metrics) > 1:
-        raise ValueError(
+        raise InputError(
             'searches can be compared on one metric only, got '
             f'{" and ".join(sorted(metrics))}; make a report of each'
         )

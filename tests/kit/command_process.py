@@ -16,7 +16,7 @@ import mmdet.datasets
 import mmdet.evaluation
 import mmdet.models  # noqa: F401
 
-from detnas_mm.engine.candidate_validation import CandidateValidation
+from detnas_mm.engine.runner.candidate_validation import CandidateValidation
 from detnas_mm.structures import SearchRecord
 
 from .digits_runs import ROOT, use_one_thread

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from detnas_mm.compat import setup_compat
-from detnas_mm.datasets.digits import DigitsSettings, build_digits
+from detnas_mm.datasets.digits.build import DigitsSettings, build_digits
 from detnas_mm.structures.json_lines import parse_line
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 
 from torch.distributed import HashStore
 
-from detnas_mm.evaluation import DistributedEvaluator, Job, serve
+from detnas_mm.executors.distributed import DistributedEvaluator
+from detnas_mm.executors.job import Job
+from detnas_mm.executors.peer import serve
 
 
 def cannot_interrupt():

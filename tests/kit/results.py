@@ -3,7 +3,7 @@
 from mmengine.config import Config
 
 from detnas_mm import SEARCH_SPACES
-from detnas_mm.engine.search_results import SearchResults
+from detnas_mm.engine.search.results import SearchResults
 from detnas_mm.structures.config_text import SupernetSettings
 
 from .digits_runs import ROOT

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from detnas_mm.evaluation import LocalEvaluator, Raced, one_by_one
+from detnas_mm.executors.base import LocalEvaluator, Raced, one_by_one
 
 from .spaces import FOUR_BLOCKS
 

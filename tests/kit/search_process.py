@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from unittest import mock
 
-from detnas_mm.interrupts import Interrupted, stop_on_signals
 from detnas_mm.models import find_supernet
 from detnas_mm.search import Evolution
+from detnas_mm.utils.interrupts import Interrupted, stop_on_signals
 
 from .digits_runs import use_one_thread
 from .models import ToyClassifier

@@ -7,7 +7,7 @@ from kit.configs import DETECTORS, NAMES, SEARCHES, read_config
 
 from detnas_mm import EvolutionSearchLoop
 from detnas_mm.cost import backbone_macs
-from detnas_mm.models.searched import resolve_architecture
+from detnas_mm.models.backbones.detnas_net import resolve_architecture
 
 
 @pytest.mark.parametrize('name', [n for n in NAMES if '_in1k' in n])

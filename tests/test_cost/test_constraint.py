@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 from kit.latencies import latency_table, random_latencies
 from kit.spaces import FOUR_BLOCKS, paths_of, spaces
 
-from detnas_mm.cost import (
-    Bounds,
-    Constraint,
-    backbone_macs,
-    backbone_params,
-)
+from detnas_mm.cost import Bounds, Constraint, backbone_macs, backbone_params
 from detnas_mm.structures import SEARCH_SPACES, Cost, CostTable, SearchSpace
 
 SMALL = SEARCH_SPACES['small']

@@ -14,9 +14,11 @@ import pytest
 from pycocotools.coco import COCO
 from sklearn.datasets import load_digits
 
-from detnas_mm.datasets import digit_checks, digit_scenes, digits
-from detnas_mm.datasets.digit_sources import load_sources
-from detnas_mm.datasets.digits import DigitsSettings, build_digits
+from detnas_mm.datasets.digits.build import DigitsSettings, build_digits
+from detnas_mm.datasets.digits import build as digits
+from detnas_mm.datasets.digits import checks as digit_checks
+from detnas_mm.datasets.digits import scenes as digit_scenes
+from detnas_mm.datasets.digits.sources import load_sources
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'dataset_converters' / 'digits.py'
@@ -262,7 +264,7 @@ class TestBuild:
         """The process ends inside the build, without any clean-up."""
         code = (
             'import os, sys\n'
-            'from detnas_mm.datasets import digits\n'
+            'from detnas_mm.datasets.digits import build as digits\n'
             'digits.write_classification = lambda *a: os._exit(9)\n'
             'digits.build_digits(sys.argv[1], digits.DigitsSettings(\n'
             '    train_images=2, search_images=2, test_images=2))\n'

@@ -22,8 +22,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from detnas_mm.command_line import add_common_arguments, load_config
 from detnas_mm.models import DetNASNet
+from detnas_mm.utils.cli import add_common_arguments, load_config
 
 PAGE = ROOT / 'docs' / 'own_data.md'
 OTHERS = (ROOT / 'docs' / 'use_backbone.md').read_text()

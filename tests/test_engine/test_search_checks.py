@@ -5,8 +5,8 @@ from kit.configs import read_config
 from mmengine.config import Config
 
 from detnas_mm.compat import setup_compat
+from detnas_mm.engine.runner.search_loop import require_search_settings
 from detnas_mm.engine.search_checks import require_coco_metrics
-from detnas_mm.engine.search_loop import require_search_settings
 from detnas_mm.models import build_model, find_supernet
 
 SEARCH = 'digits/retinanet_detnas-search-tiny_fpn_digits'

@@ -10,7 +10,8 @@ from mmdet.evaluation import CocoMetric
 from mmdet.evaluation.metrics import coco_metric
 from pycocotools.cocoeval import COCOeval
 
-from detnas_mm.evaluation import faster_coco, unrounded
+from detnas_mm.evaluation.faster_coco import faster_coco
+from detnas_mm.evaluation.unrounded import unrounded
 
 NUM_IMAGES, NUM_CLASSES = 30, 4
 CLASSES = tuple(f'class{number}' for number in range(NUM_CLASSES))

@@ -5,7 +5,7 @@ import torch
 from kit.detectors import build_detector, detection_batch
 from torch import nn
 
-from detnas_mm.evaluation import (
+from detnas_mm.evaluation.precision import (
     autocast_type,
     float32_predictions,
     require_precision,

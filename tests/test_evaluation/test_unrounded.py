@@ -11,7 +11,7 @@ from mmdet.evaluation.metrics import coco_metric, voc_metric
 from mmengine.evaluator import BaseMetric
 from mmengine.structures import InstanceData
 
-from detnas_mm.evaluation import unrounded
+from detnas_mm.evaluation.unrounded import unrounded
 
 NUM_BOXES = 7
 

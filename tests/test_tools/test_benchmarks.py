@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from command_lines import (
+from kit.command_lines import (
     ALL_BOXES,
     RECALIBRATION,
     config_file,

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from command_lines import run_here
+from kit.command_lines import run_here
 
 
 @pytest.mark.parametrize('executor', ['local', 'distributed'])

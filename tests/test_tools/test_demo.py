@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from command_lines import config_file, run_here
+from kit.command_lines import config_file, run_here
 from kit.digits_runs import ROOT
 from mmdet.apis import DetInferencer
 from mmengine.config import Config

@@ -9,7 +9,7 @@ import pickle
 import subprocess
 
 import torch
-from command_lines import (
+from kit.command_lines import (
     ALL_BOXES,
     RECALIBRATION,
     TRAINING,
@@ -31,7 +31,7 @@ from kit.digits_runs import (
 )
 
 from detnas_mm.structures import SEARCH_SPACES
-from detnas_mm.structures.files import file_digest
+from detnas_mm.utils.files import file_digest
 
 TINY = SEARCH_SPACES['tiny']
 

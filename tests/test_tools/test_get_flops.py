@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from command_lines import run_here
+from kit.command_lines import run_here
 from kit.digits_runs import CONFIGS
 
 TOOL = 'analysis_tools/get_flops.py'

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from command_lines import (
+from kit.command_lines import (
     ALL_BOXES,
     RECALIBRATION,
     config_file,

@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 import torch
-from command_lines import run_here
+from kit.command_lines import run_here
 from kit.digits_runs import CONFIGS
 
 from detnas_mm.cost import LatencyTable
-from detnas_mm.engine.latency_measurement import prediction_error
+from detnas_mm.models.latency_measurement import prediction_error
 from detnas_mm.structures import SEARCH_SPACES
 
 MEASURE = 'analysis_tools/measure_latency.py'

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from command_lines import run_here
+from kit.command_lines import run_here
 
 TOOL = 'analysis_tools/mean_results.py'
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from command_lines import run_here
+from kit.command_lines import run_here
 from kit.digits_runs import ROOT
 from kit.results import write_best
 
-from detnas_mm.command_line import load_config
+from detnas_mm.utils.cli import load_config
 
 nbclient = pytest.importorskip('nbclient')
 nbformat = pytest.importorskip('nbformat')

@@ -5,7 +5,7 @@ import runpy
 
 import numpy as np
 import pytest
-from command_lines import run_here
+from kit.command_lines import run_here
 from kit.digits_runs import ROOT
 from kit.records import candidate, header
 from kit.spaces import additive_fitness

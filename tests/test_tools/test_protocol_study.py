@@ -4,7 +4,7 @@ import json
 import runpy
 
 import pytest
-from command_lines import (
+from kit.command_lines import (
     ALL_BOXES,
     RECALIBRATION,
     config_file,

@@ -7,7 +7,7 @@ import modelindex
 import pytest
 import torch
 import yaml
-from command_lines import run_here
+from kit.command_lines import run_here
 from kit.counting import count_macs, count_params
 from kit.digits_runs import CONFIGS, ROOT
 from kit.foreign import MMRazorBackbone

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from command_lines import run_here
+from kit.command_lines import run_here
 from kit.digits_runs import ROOT
 from mmengine.config import Config
 

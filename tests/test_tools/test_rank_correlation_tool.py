@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from command_lines import run_here
+from kit.command_lines import run_here
 from kit.records import FAILED, candidate, header
 from scipy.stats import kendalltau, spearmanr
 

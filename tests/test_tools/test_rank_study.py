@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_lines import run_here
+from kit.command_lines import run_here
 from kit.digits_runs import ROOT
 from kit.records import candidate, header
 

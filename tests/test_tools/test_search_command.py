@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from command_lines import (
+from kit.command_lines import (
     ALL_BOXES,
     RECALIBRATION,
     config_file,

@@ -13,7 +13,7 @@ import time
 
 import pytest
 import torch
-from command_lines import (
+from kit.command_lines import (
     ALL_BOXES,
     RECALIBRATION,
     command,
@@ -30,7 +30,7 @@ from kit.digits_runs import (
 )
 from kit.search_process import free_port
 
-from detnas_mm.evaluation.ray_cluster import ENVIRONMENT
+from detnas_mm.executors.ray_cluster import ENVIRONMENT
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import cv2
 import mmdet
 import pytest
 import torch
-from command_lines import run, run_here
+from kit.command_lines import run, run_here
 from kit.detectors import detection_batch
 from kit.results import write_best
 from mmengine.config import Config

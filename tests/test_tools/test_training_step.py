@@ -2,7 +2,7 @@
 
 import json
 
-from command_lines import run_here
+from kit.command_lines import run_here
 from kit.digits_runs import CONFIGS
 
 

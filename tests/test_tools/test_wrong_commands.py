@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 import torch
-from command_lines import (
+from kit.command_lines import (
     RECALIBRATION,
     TRAINING,
     config_file,

@@ -2,8 +2,8 @@
 
 import pytest
 from kit.records import candidate
+from kit.searches import synthetic_candidates, synthetic_search
 from kit.spaces import TWO_BLOCKS
-from searches import synthetic_candidates, synthetic_search
 
 from detnas_mm.visualization import (
     choice_shares,

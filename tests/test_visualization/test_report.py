@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 from kit.records import candidate
+from kit.searches import synthetic_candidates, synthetic_search
 from kit.spaces import DETECTOR_SPACE
-from searches import synthetic_candidates, synthetic_search
 
 from detnas_mm.structures import SearchSpace, pareto_front
 from detnas_mm.visualization import Reference, write_report

@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from detnas_mm.command_line import (
-    add_common_arguments,
-    load_config,
-    run_command,
+from detnas_mm.engine.network_options import (
+    add_device_option,
+    add_path_options,
+    add_shape_option,
+    chosen_backbone,
 )
 from detnas_mm.models import (
     DetNASNet,
@@ -28,12 +29,7 @@ from detnas_mm.models import (
     require_matching_keys,
 )
 from detnas_mm.models.latency import device_name, measure_parts
-from detnas_mm.network_options import (
-    add_device_option,
-    add_path_options,
-    add_shape_option,
-    chosen_backbone,
-)
+from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 
 PAPER_SIZE = (800, 1200)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from detnas_mm.command_line import run_command
 from detnas_mm.structures import RECORD, Candidate, SearchRecord, SearchSpace
 from detnas_mm.structures.net_results import read_test_metrics
+from detnas_mm.utils.cli import run_command
 
 
 def parse_args() -> argparse.Namespace:

@@ -10,12 +10,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from detnas_mm.command_line import (
-    add_common_arguments,
-    load_config,
-    run_command,
+from detnas_mm.engine.network_options import (
+    add_path_options,
+    add_shape_option,
+    chosen_backbone,
+    image_size,
 )
-from detnas_mm.engine.exact_costs import exact_cost_table
 from detnas_mm.models import (
     PUBLISHED_PATHS,
     Architecture,
@@ -23,13 +23,9 @@ from detnas_mm.models import (
     count_parts,
     resolve_architecture,
 )
-from detnas_mm.network_options import (
-    add_path_options,
-    add_shape_option,
-    chosen_backbone,
-    image_size,
-)
+from detnas_mm.models.exact_costs import exact_cost_table
 from detnas_mm.structures import Cost, space_name
+from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 
 IMAGENET_SIZE = (224, 224)
 

@@ -4,8 +4,8 @@ import argparse
 import statistics
 from pathlib import Path
 
-from detnas_mm.command_line import run_command
 from detnas_mm.structures.net_results import read_test_metric
+from detnas_mm.utils.cli import run_command
 
 
 def parse_args() -> argparse.Namespace:

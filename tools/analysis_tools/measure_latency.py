@@ -11,22 +11,18 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from detnas_mm.command_line import (
-    add_common_arguments,
-    load_config,
-    run_command,
-)
 from detnas_mm.cost import LatencyTable
-from detnas_mm.engine.latency_measurement import (
-    PRECISIONS,
-    measure_latency_table,
-)
-from detnas_mm.models import build_model, find_supernet
-from detnas_mm.network_options import (
+from detnas_mm.engine.network_options import (
     add_device_option,
     add_shape_option,
     image_size,
 )
+from detnas_mm.models import build_model, find_supernet
+from detnas_mm.models.latency_measurement import (
+    PRECISIONS,
+    measure_latency_table,
+)
+from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 
 
 def parse_args() -> argparse.Namespace:

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.linear_model import RidgeCV
 
-from detnas_mm.command_line import run_command
 from detnas_mm.evaluation.rank_correlation import kendall
 from detnas_mm.structures import (
     RECORD,
@@ -24,6 +23,7 @@ from detnas_mm.structures import (
     Status,
     get_search_space,
 )
+from detnas_mm.utils.cli import run_command
 
 
 def parse_args() -> argparse.Namespace:

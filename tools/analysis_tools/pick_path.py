@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from detnas_mm.command_line import run_command
 from detnas_mm.structures import (
     RECORD,
     Candidate,
@@ -12,6 +11,7 @@ from detnas_mm.structures import (
     Status,
     best_candidate,
 )
+from detnas_mm.utils.cli import run_command
 
 WHICH = ('best', 'median', 'median-random')
 

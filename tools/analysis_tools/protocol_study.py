@@ -27,29 +27,25 @@ from mmengine.runner import Runner, ValLoop
 from rich.console import Console
 from rich.table import Table
 
-from detnas_mm.command_line import (
-    add_common_arguments,
-    load_config,
-    run_command,
-)
 from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.nested_subsets import (
     first_batches,
     nested_subsets,
     shuffle_batches,
 )
-from detnas_mm.engine.candidate_validation import CandidateValidation
 from detnas_mm.engine.protocols import (
     default_protocols,
     find_hook,
     protocol_config,
 )
-from detnas_mm.engine.search_header import scoring_text
-from detnas_mm.evaluation import LocalEvaluator
+from detnas_mm.engine.runner.candidate_validation import CandidateValidation
+from detnas_mm.engine.search.header import scoring_text
 from detnas_mm.evaluation.rank_correlation import kendall
+from detnas_mm.executors.base import LocalEvaluator
 from detnas_mm.models.latency import device_name
 from detnas_mm.structures import Rungs
-from detnas_mm.structures.files import (
+from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
+from detnas_mm.utils.files import (
     file_digest,
     text_digest,
     write_atomically,

@@ -13,7 +13,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from detnas_mm.command_line import run_command
 from detnas_mm.evaluation.rank_correlation import (
     Bootstrap,
     Estimate,
@@ -22,12 +21,13 @@ from detnas_mm.evaluation.rank_correlation import (
     rank_agreement,
 )
 from detnas_mm.structures import RECORD, Candidate, SearchRecord, Status
-from detnas_mm.structures.files import write_atomically
 from detnas_mm.structures.net_results import (
     read_results,
     read_test_metric,
     require_finite,
 )
+from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.files import write_atomically
 
 BASELINES = ('macs', 'params')
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from detnas_mm.command_line import run_command
 from detnas_mm.cost import Bounds, Constraint
 from detnas_mm.search import RandomSearch
 from detnas_mm.structures import SearchSpace, get_search_space
 from detnas_mm.structures.net_results import read_test_metrics
+from detnas_mm.utils.cli import run_command
 
 TOOLS = Path(__file__).resolve().parents[1]
 CONFIGS = TOOLS.parent / 'configs' / 'digits'

@@ -8,7 +8,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from detnas_mm.command_line import run_command
 from detnas_mm.cost import backbone_macs
 from detnas_mm.structures import (
     PUBLISHED_PATHS,
@@ -17,6 +16,7 @@ from detnas_mm.structures import (
     SearchRecord,
     get_search_space,
 )
+from detnas_mm.utils.cli import run_command
 from detnas_mm.visualization import (
     Reference,
     Search,

@@ -26,16 +26,12 @@ from parts import PartTimer
 from random_images import add_random_options, use_random_images
 from torch import nn
 
-from detnas_mm.command_line import (
-    add_common_arguments,
-    load_config,
-    run_command,
-)
 from detnas_mm.compat import setup_compat
-from detnas_mm.datasets.kept_batches import KeptBatches
-from detnas_mm.engine.candidate_validation import CandidateValidation
+from detnas_mm.datasets.batch_cache import KeptBatches
+from detnas_mm.engine.runner.candidate_validation import CandidateValidation
 from detnas_mm.models import build_model
 from detnas_mm.structures import SearchRecord
+from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 
 
 def parse_args() -> argparse.Namespace:

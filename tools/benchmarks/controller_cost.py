@@ -15,22 +15,22 @@ from types import SimpleNamespace
 
 from torch.distributed import TCPStore
 
-from detnas_mm.command_line import run_command
 from detnas_mm.cost import Bounds, Constraint
-from detnas_mm.engine.search_run import SearchRun
-from detnas_mm.evaluation import (
+from detnas_mm.engine.runner.search_run import SearchRun
+from detnas_mm.executors.base import (
     CandidateEvaluator,
-    DistributedEvaluator,
-    InProcessEvaluator,
-    Job,
-    Journal,
     LocalEvaluator,
-    RayEvaluator,
-    RaySettings,
     one_by_one,
 )
+from detnas_mm.executors.distributed import DistributedEvaluator
+from detnas_mm.executors.job import Job
+from detnas_mm.executors.journal import Journal
+from detnas_mm.executors.ray import RayEvaluator
+from detnas_mm.executors.ray_cluster import RaySettings
+from detnas_mm.executors.serial import InProcessEvaluator
 from detnas_mm.search import Evolution
 from detnas_mm.structures import SEARCH_SPACES, SearchHeader, SearchRecord
+from detnas_mm.utils.cli import run_command
 
 SMALL = SEARCH_SPACES['small']
 SILENT = SimpleNamespace(

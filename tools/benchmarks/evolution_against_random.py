@@ -12,13 +12,13 @@ from pathlib import Path
 
 from measuring import add_json_option, report
 
-from detnas_mm.command_line import run_command
 from detnas_mm.structures import (
     RECORD,
     Candidate,
     SearchRecord,
     best_candidate,
 )
+from detnas_mm.utils.cli import run_command
 
 ALGORITHMS = ('evolution', 'random')
 SEARCH = Path(__file__).parents[1] / 'search.py'

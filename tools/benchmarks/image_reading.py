@@ -19,13 +19,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from random_images import add_random_options, use_random_images
 
-from detnas_mm.command_line import (
-    add_common_arguments,
-    load_config,
-    run_command,
-)
 from detnas_mm.compat import setup_compat
-from detnas_mm.datasets.kept_batches import KeptBatches, MemoryBudget
+from detnas_mm.datasets.batch_cache import KeptBatches, MemoryBudget
+from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,9 +12,9 @@ from measuring import (
     report,
 )
 
-from detnas_mm.command_line import run_command
 from detnas_mm.cost import Bounds, Constraint, cost_table
 from detnas_mm.structures import SEARCH_SPACES
+from detnas_mm.utils.cli import run_command
 
 PATHS = 20_000
 

@@ -13,8 +13,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from detnas_mm.engine.network_options import add_device_option
 from detnas_mm.models.latency import Stopwatch, device_name
-from detnas_mm.network_options import add_device_option
 
 
 @dataclass(frozen=True)

@@ -12,25 +12,25 @@ the race has it harder here.
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path as FilePath
+from pathlib import Path
 
 import numpy as np
 import torch
 from measuring import Spread, add_json_option, report
 from race_table import GRID, Landscape, make_landscape, read_table
 
-from detnas_mm.command_line import add_common_arguments, run_command
 from detnas_mm.compat import setup_compat
 from detnas_mm.cost import Bounds, Constraint
-from detnas_mm.evaluation import Race
+from detnas_mm.executors.race import Race
 from detnas_mm.search import Evolution
 from detnas_mm.structures import (
+    ArchPath,
     Candidate,
-    Path,
     SearchRecord,
     Status,
     best_candidate,
 )
+from detnas_mm.utils.cli import add_common_arguments, run_command
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,13 +38,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config of a search')
     parser.add_argument('checkpoint', help='checkpoint of its supernet')
     parser.add_argument(
-        '--table', type=FilePath,
-        default=FilePath('work_dirs/race_table.json'),
+        '--table', type=Path,
+        default=Path('work_dirs/race_table.json'),
         help='scores of the paths; what is missing is added',
     )  # fmt: skip
     parser.add_argument('--candidates', type=int, default=48)
     parser.add_argument(
-        '--records', type=FilePath, nargs='*', default=[],
+        '--records', type=Path, nargs='*', default=[],
         help='search_record.jsonl files of the same supernet, to have more '
         'scores on all images',
     )  # fmt: skip
@@ -76,7 +76,7 @@ def parse_args() -> argparse.Namespace:
 
 def evaluate(
     landscape: Landscape,
-    path: Path,
+    path: ArchPath,
     bars: Mapping[int, float],
     seed: int,
     race: Race | None,

@@ -14,12 +14,19 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from sklearn.linear_model import RidgeCV
 
-from detnas_mm.command_line import load_config
-from detnas_mm.engine.candidate_validation import CandidateValidation
-from detnas_mm.engine.quiet import quiet
-from detnas_mm.evaluation import evaluate_so_far, faster_coco, unrounded
-from detnas_mm.structures import Candidate, Path, SearchSpace, get_search_space
-from detnas_mm.structures.files import write_atomically
+from detnas_mm.engine.runner.candidate_validation import CandidateValidation
+from detnas_mm.engine.runner.quiet import quiet
+from detnas_mm.evaluation.faster_coco import faster_coco
+from detnas_mm.evaluation.unrounded import unrounded
+from detnas_mm.executors.so_far import evaluate_so_far
+from detnas_mm.structures import (
+    ArchPath,
+    Candidate,
+    SearchSpace,
+    get_search_space,
+)
+from detnas_mm.utils.cli import load_config
+from detnas_mm.utils.files import write_atomically
 
 # In how many orders the images are taken.
 ORDERS = 5
@@ -133,14 +140,14 @@ class Landscape:
 
     space: SearchSpace
     images: int
-    worth: Callable[[Path], float]
+    worth: Callable[[ArchPath], float]
     left: np.ndarray
     gains: np.ndarray
     grid: Sequence[float]
     spread: float
 
     def score(
-        self, path: Path, seed: int
+        self, path: ArchPath, seed: int
     ) -> tuple[float, Mapping[float, float]]:
         """Returns the fitness of a path and its scores on parts."""
         rng = np.random.default_rng((seed, *path))

@@ -11,7 +11,7 @@ from evolution_against_random import add_search_options, run_search
 from measuring import add_json_option, report
 from race import compare, row_of
 
-from detnas_mm.command_line import run_command
+from detnas_mm.utils.cli import run_command
 
 
 def parse_args() -> tuple[argparse.Namespace, list[str]]:

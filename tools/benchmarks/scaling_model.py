@@ -14,8 +14,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from detnas_mm.command_line import run_command
 from detnas_mm.structures import SearchRecord
+from detnas_mm.utils.cli import run_command
 
 
 def parse_args() -> argparse.Namespace:

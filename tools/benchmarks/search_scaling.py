@@ -21,8 +21,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from detnas_mm.command_line import run_command
 from detnas_mm.structures import RECORD, SearchRecord
+from detnas_mm.utils.cli import run_command
 
 SEARCH = Path(__file__).parents[1] / 'search.py'
 _PORT = 29741

@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from detnas_mm.command_line import run_command
 from detnas_mm.datasets.search_split import (
     hold_out,
     require_disjoint,
     write_split,
 )
-from detnas_mm.missing_data import HOW_TO_GET_COCO
-from detnas_mm.structures.files import file_digest
+from detnas_mm.engine.missing_data import HOW_TO_GET_COCO
+from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.files import file_digest
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
-"""Build the embedded digits data set (see detnas_mm.datasets.digits)."""
+"""Build the embedded digits data set (see detnas_mm.datasets.digits.build)."""
 
 import argparse
 import time
 
-from detnas_mm.command_line import run_command
-from detnas_mm.datasets.digits import (
+from detnas_mm.datasets.digits.build import (
     DigitsSettings,
     build_digits,
     setting_help,
 )
+from detnas_mm.utils.cli import run_command
 
 
 def parse_args() -> argparse.Namespace:

@@ -4,12 +4,12 @@ import argparse
 from collections import defaultdict
 from pathlib import Path
 
-from detnas_mm.command_line import run_command
 from detnas_mm.datasets.search_split import (
     hold_out,
     require_disjoint,
     write_split,
 )
+from detnas_mm.utils.cli import run_command
 
 # Those of mmpretrain's ImageNet data set.
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from detnas_mm.command_line import run_command
 from detnas_mm.datasets.search_split import (
     hold_out,
     require_disjoint,
     write_split,
 )
+from detnas_mm.utils.cli import run_command
 
 YEARS = ('2007', '2012')
 TEST_YEAR = '2007'

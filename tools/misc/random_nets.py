@@ -8,11 +8,11 @@ import argparse
 import os
 from pathlib import Path
 
-from detnas_mm.command_line import run_command
 from detnas_mm.cost import Bounds, Constraint
 from detnas_mm.search import RandomSearch
 from detnas_mm.structures import get_search_space
-from detnas_mm.structures.files import write_atomically
+from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.files import write_atomically
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'detnas'
 SPACES = ('small', 'large')

@@ -9,17 +9,13 @@ from pathlib import Path
 
 import torch
 
-from detnas_mm.command_line import (
-    add_common_arguments,
-    load_config,
-    run_command,
-)
 from detnas_mm.models import (
     build_model,
     convert_checkpoint,
     require_matching_keys,
     save_checkpoint,
 )
+from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,17 +5,13 @@ from pathlib import Path
 
 import torch
 
-from detnas_mm.command_line import (
-    add_common_arguments,
-    load_config,
-    run_command,
-)
 from detnas_mm.compat import setup_compat
 from detnas_mm.models.export import (
     build_trained_backbone,
     export_backbone,
     largest_difference,
 )
+from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,15 +3,11 @@
 import argparse
 from pathlib import Path
 
-from detnas_mm.command_line import (
-    add_common_arguments,
-    load_config,
-    run_command,
-)
 from detnas_mm.engine.metafile import MetafileEntry, write_metafile_entry
 from detnas_mm.engine.publishing import publish
 from detnas_mm.models import read_checkpoint, resolve_architecture
 from detnas_mm.structures import get_search_space
+from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 
 
 def parse_args() -> argparse.Namespace:

@@ -4,14 +4,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from detnas_mm.command_line import (
-    add_common_arguments,
-    load_config,
-    run_command,
-)
 from detnas_mm.compat import setup_compat
 from detnas_mm.engine.subnet import extract_subnet
 from detnas_mm.models import save_checkpoint
+from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 
 
 def parse_args() -> argparse.Namespace:

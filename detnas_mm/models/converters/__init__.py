@@ -1,5 +1,8 @@
 """Weights of other implementations of DetNAS."""
 
-from .convert import ConvertedCheckpoint, convert_checkpoint
+from detnas_mm.models.converters.convert import (
+    ConvertedCheckpoint,
+    convert_checkpoint,
+)
 
 __all__ = ['ConvertedCheckpoint', 'convert_checkpoint']

@@ -13,16 +13,16 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from detnas_mm.structures import SHUFFLE_CHOICES
-
-from .foreign import (
+from detnas_mm.models.converters.foreign import (
     ForeignBackbone,
     Place,
     collect_blocks,
     infer_search_space,
 )
-from .layers import Layer, group_layers
-from .maskrcnn_heads import convert_heads
+from detnas_mm.models.converters.layers import Layer, group_layers
+from detnas_mm.models.converters.maskrcnn_heads import convert_heads
+from detnas_mm.structures import SHUFFLE_CHOICES
+from detnas_mm.utils.errors import InputError
 
 _STEM_KEY = 'first_conv.conv.weight'
 # In the order of our digits.
@@ -54,7 +54,7 @@ def read_authors(
         The backbone, and the weights of neck and heads by our names.
 
     Raises:
-        ValueError: If there is something unknown in it.
+        InputError: If there is something unknown in it.
     """
     stem_key = next(key for key in state_dict if key.endswith(_STEM_KEY))
     prefix = stem_key.removesuffix(_STEM_KEY)
@@ -69,7 +69,7 @@ def read_authors(
         stem = rest.pop('first_conv.conv'), rest.pop('first_conv.bn')
         space = infer_search_space(stem[0], blocks, SHUFFLE_CHOICES)
     except (KeyError, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             "it is no complete backbone of the authors' code: expected "
             'first_conv.conv, first_conv.bn and features.0.conv.0.'
             f'interstellar1a_..., got {error}'
@@ -104,7 +104,7 @@ def _classification_head(layers: dict[str, Layer]) -> dict[str, Tensor]:
     """Names of the 1x1 convolution and the classifier, where there are any.
 
     Raises:
-        ValueError: If there are other layers.
+        InputError: If there are other layers.
     """
     names = {
         'last_conv.conv': 'neck.layers.0',
@@ -113,7 +113,7 @@ def _classification_head(layers: dict[str, Layer]) -> dict[str, Tensor]:
     }
     unknown = sorted(set(layers) - set(names))
     if unknown:
-        raise ValueError(
+        raise InputError(
             f'it has a layer {unknown[0]!r}; an ImageNet net of the authors '
             f'has, beside the backbone, {", ".join(names)}'
         )

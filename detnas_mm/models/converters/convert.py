@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from detnas_mm.models.backbones.detnas_net import DetNASNet
+from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
+from detnas_mm.models.checkpoint import load_state_dict, require_matching_keys
+from detnas_mm.models.converters.authors import is_of_authors, read_authors
+from detnas_mm.models.converters.foreign import ForeignBackbone, ForeignBlock
+from detnas_mm.models.converters.layers import Layer
+from detnas_mm.models.converters.mmrazor import is_of_mmrazor, read_mmrazor
 from detnas_mm.structures import SearchSpace, space_name
-
-from ..checkpoint import load_state_dict, require_matching_keys
-from ..searched import DetNASNet
-from ..supernet import DetNASSupernet
-from .authors import is_of_authors, read_authors
-from .foreign import ForeignBackbone, ForeignBlock
-from .layers import Layer
-from .mmrazor import is_of_mmrazor, read_mmrazor
+from detnas_mm.utils.errors import InputError
 
 _PREFIX = 'backbone.'
 
@@ -75,8 +75,8 @@ def convert_checkpoint(
             for a comparison with stems that have none. The bias is zero then.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a checkpoint of theirs.
+        InputError: If there is no such file.
+        InputError: If it is not a checkpoint of theirs.
     """
     state_dict = load_state_dict(file)
     try:
@@ -85,20 +85,20 @@ def convert_checkpoint(
         elif is_of_mmrazor(state_dict):
             layout, (backbone, head) = 'mmrazor', read_mmrazor(state_dict)
         else:
-            raise ValueError(
+            raise InputError(
                 'it has neither first_conv.conv.weight (the authors) nor '
                 'backbone.layers.0.0._candidates.* (MMRazor), but '
                 f'{", ".join(list(state_dict)[:3])}'
             )
         if layout == 'mmrazor' and shuffle not in (None, 'grouped'):
-            raise ValueError(
+            raise InputError(
                 f'`shuffle` of MMRazor is grouped, got {shuffle!r}'
             )
         shuffle = shuffle or backbone.shuffle
         net = _build(backbone, shuffle)
         weights = dict(_backbone_weights(backbone, net))
     except ValueError as error:
-        raise ValueError(f'{file} cannot be converted: {error}') from error
+        raise InputError(f'{file} cannot be converted: {error}') from error
     require_matching_keys(net, weights, str(file))
     if fold_stem_bias:
         bias = weights['stem.0.bias']
@@ -157,7 +157,7 @@ def _block_weights(
             if isinstance(layer, (nn.Conv2d, _BatchNorm))
         ]
         if len(layers) != len(names):
-            raise ValueError(
+            raise InputError(
                 f'{prefix}.{branch} has {len(names)} convolutions and BN '
                 f'here, but {len(layers)} in the checkpoint'
             )

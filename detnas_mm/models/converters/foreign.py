@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from detnas_mm.structures import Path, SearchSpace
-
-from .layers import Layer
+from detnas_mm.models.converters.layers import Layer
+from detnas_mm.structures import ArchPath, SearchSpace
+from detnas_mm.utils.errors import InputError
 
 
 class Place(NamedTuple):
@@ -53,7 +53,7 @@ class ForeignBackbone:
     shuffle: str
 
     @property
-    def path(self) -> Path | None:
+    def path(self) -> ArchPath | None:
         """The path, or ``None`` for a supernet."""
         if any(len(choices) > 1 for choices in self.blocks):
             return None
@@ -76,7 +76,7 @@ def collect_blocks(
         For each block its choices by digit; and all layers that are in none.
 
     Raises:
-        ValueError: If they are neither one path nor a supernet.
+        InputError: If they are neither one path nor a supernet.
     """
     found: dict[int, dict[str, list[tuple[Place, Layer]]]] = {}
     rest = {}
@@ -93,7 +93,7 @@ def collect_blocks(
     ]
     counts = {len(digits) for digits in blocks}
     if list(found) and counts not in ({1}, {len(choices)}):
-        raise ValueError(
+        raise InputError(
             'the checkpoint has blocks of '
             f'{" and ".join(map(str, sorted(counts)))} choices; expected '
             f'either 1 (one path) or {len(choices)} (a supernet) everywhere'
@@ -107,7 +107,7 @@ def _block(
     """Returns the digit of a choice block, and its layers in order."""
     names = {place.choice for place, _ in placed} - {None}
     if len(names) != 1 or not names <= set(choices):
-        raise ValueError(
+        raise InputError(
             f'block {placed[0][0].block} of the checkpoint has the choices '
             f'{", ".join(sorted(names)) or "none"}; expected one of '
             f'{", ".join(choices)}'
@@ -133,14 +133,14 @@ def infer_search_space(
         choices: Our names of the choices.
 
     Raises:
-        ValueError: If there is no such search space.
+        InputError: If there is no such search space.
     """
     channels, depths = [], []
     for digits in blocks:
         block = next(iter(digits.values()))
         if not block.projection:
             if not depths:
-                raise ValueError('no projection in block 0')
+                raise InputError('no projection in block 0')
             depths[-1] += 1
             continue
         channels.append(

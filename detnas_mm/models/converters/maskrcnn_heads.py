@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .layers import Layer, fold_bias
+from detnas_mm.models.converters.layers import Layer, fold_bias
+from detnas_mm.utils.errors import InputError
 
 # What RetinaNet's box deltas are divided by there; mmdet's default is 1.
 _RETINA_STDS = (0.1, 0.1, 0.2, 0.2)
@@ -40,7 +41,7 @@ class _Layers:
             if match
         )
         if not found:
-            raise ValueError(
+            raise InputError(
                 f'it has no layer {name!r}, which detectors of '
                 "maskrcnn-benchmark with the authors' heads have"
             )
@@ -57,7 +58,7 @@ def convert_heads(layers: Mapping[str, Layer]) -> dict[str, Tensor]:
     """Renames neck and heads of Faster R-CNN or RetinaNet.
 
     Raises:
-        ValueError: If a layer is missing or unknown.
+        InputError: If a layer is missing or unknown.
     """
     source = _Layers(layers)
     source.left.pop(_ANCHORS, None)
@@ -67,7 +68,7 @@ def convert_heads(layers: Mapping[str, Layer]) -> dict[str, Tensor]:
     else:
         state |= _rpn_head(source) | _box_head(source)
     if source.left:
-        raise ValueError(
+        raise InputError(
             f'it has a layer {min(source.left)!r}, which neither Faster '
             'R-CNN nor RetinaNet of maskrcnn-benchmark has'
         )
@@ -80,7 +81,7 @@ def _conv_module(name: str, layers: Sequence[Layer]) -> dict[str, Tensor]:
         return layers[0].named(f'{name}.conv', bias=True)
     conv, norm = layers
     if not norm.is_norm:
-        raise ValueError(f'it has {norm.name!r} where a BN was expected')
+        raise InputError(f'it has {norm.name!r} where a BN was expected')
     conv, norm = fold_bias(conv, norm)
     return conv.named(f'{name}.conv') | norm.named(f'{name}.bn')
 

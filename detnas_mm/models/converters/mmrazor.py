@@ -12,15 +12,20 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..even_blocks import EVEN_CHOICES
-from .foreign import (
+from detnas_mm.models.backbones.even_blocks import EVEN_CHOICES
+from detnas_mm.models.converters.foreign import (
     ForeignBackbone,
     ForeignBlock,
     Place,
     collect_blocks,
     infer_search_space,
 )
-from .layers import Layer, group_layers, reorder_inputs
+from detnas_mm.models.converters.layers import (
+    Layer,
+    group_layers,
+    reorder_inputs,
+)
+from detnas_mm.utils.errors import InputError
 
 _PREFIX = re.compile(r'(?:architecture\.)?(?:model\.)?')
 _STEM = 'backbone.conv1'
@@ -54,7 +59,7 @@ def read_mmrazor(
         The backbone, and the weights of neck and heads by our names.
 
     Raises:
-        ValueError: If there is something unknown in it.
+        InputError: If there is something unknown in it.
     """
     layers = {
         _PREFIX.sub('', name, count=1): layer
@@ -65,7 +70,7 @@ def read_mmrazor(
         stem = rest.pop(f'{_STEM}.conv'), rest.pop(f'{_STEM}.bn')
         space = infer_search_space(stem[0], blocks, EVEN_CHOICES)
     except (KeyError, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             'it is no complete SearchableShuffleNetV2: expected '
             f'{_STEM}.conv, {_STEM}.bn and backbone.layers.0.0._candidates, '
             f'got {error}'
@@ -129,7 +134,7 @@ def _rename_rest(
     """Neck and heads, which have the names of mmdet and mmpretrain.
 
     Raises:
-        ValueError: If stages go into anything but FPN or a classifier.
+        InputError: If stages go into anything but FPN or a classifier.
     """
     state = {}
     last = stage_channels[-1]
@@ -153,7 +158,7 @@ def _rename_rest(
         if channels is not None and layer.weight.shape[1] == channels:
             (layer,) = reorder_inputs([layer], _ordered(channels))
         elif name.startswith(('backbone.', 'neck.')) and not _is_fpn(name):
-            raise ValueError(
+            raise InputError(
                 f'it has a layer {name!r}; expected an FPN or a classifier '
                 'behind the backbone'
             )

@@ -1,0 +1,1 @@
+"""The embedded digits data: handwritten digits on photographs."""

@@ -1,0 +1,154 @@
+"""Write digit images in the COCO and in the ImageNet layout.
+
+Image ``i`` of a folder depends on the seed, the folder and ``i`` alone, not
+on how many images there are.
+"""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from detnas_mm.datasets.digits.scenes import PlacedDigit, draw_scene
+from detnas_mm.datasets.digits.sources import CLASSES, SplitSources
+
+# Sides of the square images and ranges of digit heights, in pixels.
+DETECTION_SIZE = 128
+DETECTION_HEIGHTS = (24, 56)
+MAX_DIGITS = 5
+CROP_SIZE = 48
+CROP_HEIGHTS = (32, 42)
+CROP_SHIFT = 3
+# Enough for strokes to look as in a lossless file, at a third of its size
+# and of its time to decode.
+_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
+# One number per folder: part of the seed of each of its images.
+_STREAMS = {
+    'detection/train': 2,
+    'detection/search': 3,
+    'detection/test': 4,
+    'classification/train': 5,
+    'classification/val': 6,
+}
+
+
+def write_detection(
+    root: Path, split: str, sources: SplitSources, images: int, seed: int
+) -> None:
+    """Write ``images`` images of 1 to 5 digits and their annotations.
+
+    Args:
+        root (Path): Folder of the data set; receives
+            ``annotations/instances_<split>.json`` and ``<split>/``.
+        split (str): ``train``, ``search`` or ``test``.
+        sources (SplitSources): What the split is made of.
+        images (int): Number of images.
+        seed (int): Seed of the data set.
+    """
+    folder = root / split
+    folder.mkdir()
+    by_class = _rows_by_class(sources)
+    records: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
+    for image_id in range(1, images + 1):
+        key = (seed, _STREAMS[f'detection/{split}'], image_id)
+        rng = np.random.default_rng(key)
+        labels = rng.integers(len(CLASSES), size=rng.integers(MAX_DIGITS) + 1)
+        rows = np.array([rng.choice(by_class[label]) for label in labels])
+        image, digits = draw_scene(
+            sources, rows, DETECTION_SIZE, DETECTION_HEIGHTS, rng
+        )
+        name = f'{image_id:06d}.jpg'
+        _write_image(folder / name, image)
+        records.append(
+            {
+                'id': image_id,
+                'file_name': name,
+                'width': DETECTION_SIZE,
+                'height': DETECTION_SIZE,
+            }
+        )
+        for digit in digits:
+            number = len(annotations) + 1
+            annotations.append(_coco_annotation(digit, number, image_id))
+    _write_coco(root, split, records, annotations)
+
+
+def write_classification(
+    folder: Path, name: str, sources: SplitSources, crops: int, seed: int
+) -> None:
+    """Write ``crops`` images of one digit for each class.
+
+    Args:
+        folder (Path): Receives ``<class>/<crop>_digit<digit id>.jpg``.
+        name (str): ``train`` or ``val``.
+        sources (SplitSources): Digits and photographs to use. All digits
+            of a class are used equally often, give or take one.
+        crops (int): Number of images of each class.
+        seed (int): Seed of the data set.
+    """
+    stream = _STREAMS[f'classification/{name}']
+    for label, rows in enumerate(_rows_by_class(sources)):
+        (folder / CLASSES[label]).mkdir(parents=True)
+        for crop in range(crops):
+            rng = np.random.default_rng((seed, stream, label, crop))
+            row = rows[crop % len(rows) : crop % len(rows) + 1]
+            image, (digit,) = draw_scene(
+                sources, row, CROP_SIZE, CROP_HEIGHTS, rng, CROP_SHIFT
+            )
+            file = f'{crop:05d}_digit{digit.digit_id:04d}.jpg'
+            _write_image(folder / CLASSES[label] / file, image)
+
+
+def _rows_by_class(sources: SplitSources) -> list[npt.NDArray[np.int64]]:
+    return [
+        np.flatnonzero(sources.labels == label)
+        for label in range(len(CLASSES))
+    ]
+
+
+def _coco_annotation(
+    digit: PlacedDigit, number: int, image_id: int
+) -> dict[str, object]:
+    return {
+        'id': number,
+        'image_id': image_id,
+        'category_id': digit.label + 1,
+        'bbox': list(digit.box),
+        'area': digit.box[2] * digit.box[3],
+        'iscrowd': 0,
+        'digit_id': digit.digit_id,
+    }
+
+
+def _write_coco(
+    root: Path,
+    split: str,
+    records: list[dict[str, object]],
+    annotations: list[dict[str, object]],
+) -> None:
+    content = {
+        'info': {
+            'description': f'Handwritten digits on photographs, {split} '
+            'split. `digit_id` is the position in '
+            'sklearn.datasets.load_digits.'
+        },
+        'images': records,
+        'annotations': annotations,
+        'categories': [
+            {'id': label + 1, 'name': name}
+            for label, name in enumerate(CLASSES)
+        ],
+    }
+    file = root / 'annotations' / f'instances_{split}.json'
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(content) + '\n')
+
+
+def _write_image(file: Path, image: npt.NDArray[np.uint8]) -> None:
+    """Store an (S, S, 3) RGB image."""
+    bgr = np.ascontiguousarray(image[..., ::-1])
+    if not cv2.imwrite(str(file), bgr, _JPEG):
+        raise OSError(f'{file} could not be written; check the disk')

@@ -1,0 +1,223 @@
+"""Draw one image: handwritten digits on a crop of a photograph.
+
+A drawn digit varies in size, rotation, shear, stroke width and
+brightness. Its box is the tight box of its visible strokes, in whole pixels.
+Every random choice comes from the generator that is passed in.
+
+Shapes: S is the side of the image, h and w are those of one drawn digit.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from detnas_mm.datasets.digits.sources import SplitSources
+from detnas_mm.utils.errors import InputError
+
+# Ink (0 to 1) from which a stroke pixel is visible, so inside the box.
+_VISIBLE = 0.3
+# Range of the brightness of a digit, as a part of 255. White digits on dark
+# backgrounds: with colours a supernet needs several times the iterations.
+_DIGIT_BRIGHTNESS = (0.85, 1.0)
+# Range of the factor on a photograph's brightness, drawn for each channel.
+_BACKGROUND_GAINS = (0.1, 0.3)
+# Most that two boxes may share, as a part of the smaller one's area.
+_MAX_OVERLAP = 0.1
+_PLACE_ATTEMPTS = 50
+
+
+@dataclass(frozen=True)
+class PlacedDigit:
+    """One digit of an image.
+
+    Attributes:
+        digit_id (int): Position in ``load_digits``.
+        label (int): Its class.
+        box (tuple): (x, y, width, height) in pixels, as in COCO.
+    """
+
+    digit_id: int
+    label: int
+    box: tuple[int, int, int, int]
+
+
+def draw_scene(
+    sources: SplitSources,
+    candidates: npt.NDArray[np.int64],
+    size: int,
+    heights: tuple[int, int],
+    rng: np.random.Generator,
+    max_shift: int | None = None,
+) -> tuple[npt.NDArray[np.uint8], list[PlacedDigit]]:
+    """Draw digits on a background until all are placed or no room is left.
+
+    Args:
+        sources (SplitSources): Digits and photographs of the split.
+        candidates (np.ndarray): Rows of ``sources`` to place, in order.
+        size (int): Side of the image in pixels.
+        heights (tuple[int, int]): Range of the height of a digit before
+            its rotation, in pixels; drawn log-uniformly.
+        rng (np.random.Generator): Source of every random choice.
+        max_shift (int, optional): How far from the middle of the image a
+            digit may be, in pixels to each side; anywhere by default.
+
+    Returns:
+        tuple: The (S, S, 3) uint8 RGB image and the digits on it, at least
+        one. Strokes of different digits never touch.
+    """
+    image = _background(sources.photos, size, rng)
+    taken = np.zeros((size, size), dtype=bool)
+    placed: list[PlacedDigit] = []
+    for row in candidates:
+        for _ in range(_PLACE_ATTEMPTS):
+            ink = _draw_digit(sources.digits[row], heights, rng)
+            corner = _free_corner(ink, taken, placed, max_shift, rng)
+            if corner is not None:
+                break
+        else:
+            continue
+        x, y = corner
+        window = (
+            slice(y, y + ink.shape[0]),
+            slice(x, x + ink.shape[1]),
+        )
+        image[window] = _blend(image[window], ink, rng)
+        taken[window] |= ink > 0
+        placed.append(
+            PlacedDigit(
+                digit_id=int(sources.digit_ids[row]),
+                label=int(sources.labels[row]),
+                box=_visible_box(ink, x, y),
+            )
+        )
+    if not placed:
+        raise InputError(
+            f'`heights` must fit an image of {size} px, but got {heights}; '
+            'use smaller digits'
+        )
+    return np.rint(image).astype(np.uint8), placed
+
+
+def _background(
+    photos: tuple[npt.NDArray[np.uint8], ...],
+    size: int,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.float32]:
+    """A square of a photograph, mirrored or not, as (S, S, 3) from 0 to 255.
+
+    It is enlarged up to twice, never shrunk, so the narrow strips of the
+    small splits look like the wide one of the training split.
+    """
+    photo = photos[rng.integers(len(photos))]
+    side = int(rng.integers(size // 2, size + 1))
+    y = int(rng.integers(photo.shape[0] - side + 1))
+    x = int(rng.integers(photo.shape[1] - side + 1))
+    crop = photo[y : y + side, x : x + side]
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    crop = cv2.resize(
+        np.ascontiguousarray(crop, dtype=np.float32), (size, size)
+    )
+    gain = rng.uniform(*_BACKGROUND_GAINS, size=3)
+    return np.clip(crop * gain, 0, 255).astype(np.float32)
+
+
+def _draw_digit(
+    digit: npt.NDArray[np.float32],
+    heights: tuple[int, int],
+    rng: np.random.Generator,
+) -> npt.NDArray[np.float32]:
+    """Enlarge an (8, 8) digit smoothly; (h, w) ink from 0 to 1, no margin."""
+    height = np.exp(rng.uniform(*np.log(heights)))
+    scale = height / digit.shape[0]
+    angle = np.deg2rad(rng.uniform(-12, 12))
+    shear = rng.uniform(-0.15, 0.15)
+    aspect = rng.uniform(0.85, 1.25)
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )
+    matrix = scale * turn @ np.array([[aspect, shear], [0, 1]])
+    side = int(np.ceil(2 * height))
+    source_centre = np.full(2, (digit.shape[0] - 1) / 2)
+    shift = (side - 1) / 2 - matrix @ source_centre
+    grey = cv2.warpAffine(
+        digit,
+        np.column_stack([matrix, shift]),
+        (side, side),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
+    threshold = rng.uniform(0.25, 0.45)
+    ink = np.clip((grey - threshold) / 0.3, 0, 1)
+    rows = np.flatnonzero(ink.any(axis=1))
+    columns = np.flatnonzero(ink.any(axis=0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _free_corner(
+    ink: npt.NDArray[np.float32],
+    taken: npt.NDArray[np.bool_],
+    placed: list[PlacedDigit],
+    max_shift: int | None,
+    rng: np.random.Generator,
+) -> tuple[int, int] | None:
+    """Draw a top left corner; None where the digit would not be free."""
+    height, width = ink.shape
+    room_y, room_x = taken.shape[0] - height, taken.shape[1] - width
+    if room_y < 0 or room_x < 0:
+        return None
+    y = _draw_offset(room_y, max_shift, rng)
+    x = _draw_offset(room_x, max_shift, rng)
+    if (taken[y : y + height, x : x + width] & (ink > 0)).any():
+        return None
+    box = _visible_box(ink, x, y)
+    if any(_overlap(box, other.box) > _MAX_OVERLAP for other in placed):
+        return None
+    return x, y
+
+
+def _draw_offset(
+    room: int, max_shift: int | None, rng: np.random.Generator
+) -> int:
+    """Draw from 0 to ``room``, within ``max_shift`` of its middle."""
+    shift = room if max_shift is None else max_shift
+    low, high = max(room // 2 - shift, 0), min(room // 2 + shift, room)
+    return int(rng.integers(low, high + 1))
+
+
+def _visible_box(
+    ink: npt.NDArray[np.float32], x: int, y: int
+) -> tuple[int, int, int, int]:
+    """Tight (x, y, width, height) of ink placed with its corner at (x, y)."""
+    rows = np.flatnonzero((ink >= _VISIBLE).any(axis=1))
+    columns = np.flatnonzero((ink >= _VISIBLE).any(axis=0))
+    return (
+        int(x + columns[0]),
+        int(y + rows[0]),
+        int(columns[-1] - columns[0] + 1),
+        int(rows[-1] - rows[0] + 1),
+    )
+
+
+def _overlap(
+    a: tuple[int, int, int, int], b: tuple[int, int, int, int]
+) -> float:
+    """Shared area of two boxes as a part of the smaller one's."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    shared = max(width, 0) * max(height, 0)
+    return shared / min(a[2] * a[3], b[2] * b[3])
+
+
+def _blend(
+    behind: npt.NDArray[np.float32],
+    ink: npt.NDArray[np.float32],
+    rng: np.random.Generator,
+) -> npt.NDArray[np.float32]:
+    """Paint ink (h, w) in white on what is behind, (h, w, 3)."""
+    opacity = ink[..., None]
+    white = 255 * rng.uniform(*_DIGIT_BRIGHTNESS)
+    return (behind * (1 - opacity) + white * opacity).astype(np.float32)

@@ -1,0 +1,115 @@
+"""Recomputes BN statistics before a validation."""
+
+from collections.abc import Mapping
+
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from detnas_mm.datasets.batch_cache import KeptBatches, MemoryBudget
+from detnas_mm.datasets.calibration import build_calibration_loader
+from detnas_mm.models import (
+    BNRecalibration,
+    recalibrate_bn,
+    restore_bn_statistics,
+    save_bn_statistics,
+)
+from detnas_mm.models.unwrap import unwrap
+from detnas_mm.registry import HOOKS
+from detnas_mm.utils.errors import InputError
+
+
+@HOOKS.register_module()
+class BNRecalibrationHook(Hook):
+    """Recomputes the BN statistics of the active path from training images.
+
+    The images are the same for every validation, and so is the random state
+    in which they are augmented and regions of interest are sampled: the
+    statistics depend on the path and the weights alone. After the validation
+    those from before are restored.
+
+    Args:
+        num_images: Number of training images. Defaults to 500, as in the
+            paper. With 0 nothing is recomputed: a supernet is validated on
+            its running statistics, which fit none of its paths, to compare.
+        seed: Seed of the choice of images and of the random state.
+        dataloader: Config of the data loader. Defaults to the
+            ``train_dataloader`` of the config.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        num_images: int = 500,
+        seed: int = 0,
+        dataloader: Mapping | None = None,
+    ) -> None:
+        self.num_images = num_images
+        self.seed = seed
+        self.dataloader = dataloader
+        self.batches: DataLoader | KeptBatches | None = None
+        self._saved: dict[str, Tensor] | None = None
+
+    def prepare(
+        self, runner: Runner, budget: MemoryBudget | None = None
+    ) -> None:
+        """Builds the data loader, where that was not done yet.
+
+        Args:
+            runner: The runner.
+            budget: Memory in which the images are kept, if they fit.
+
+        Raises:
+            InputError: If there are not enough training images.
+        """
+        if self.num_images and self.batches is None:
+            self.batches = build_calibration_loader(
+                self._dataloader_cfg(runner), self.num_images, self.seed
+            )
+        if self.batches is not None and budget is not None:
+            self.batches = KeptBatches(self.batches, budget)
+
+    def start(self, model: BaseModel) -> BNRecalibration:
+        """Returns what recomputes the statistics of the active path."""
+        return BNRecalibration(model, self._random_seed)
+
+    def before_train(self, runner: Runner) -> None:
+        """Makes sure, before the long work, that validations can run."""
+        if runner.val_loop is not None:
+            self.prepare(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """Recomputes the statistics."""
+        if not self.num_images:
+            return
+        model = unwrap(runner.model)
+        if self._saved is not None:
+            # The validation before was broken off.
+            restore_bn_statistics(model, self._saved)
+        self._saved = save_bn_statistics(model)
+        self.prepare(runner)
+        recalibrate_bn(model, self.batches, self._random_seed)
+
+    def after_val(self, runner: Runner) -> None:
+        """Restores the statistics from before the validation."""
+        if self._saved is None:
+            return
+        restore_bn_statistics(unwrap(runner.model), self._saved)
+        self._saved = None
+
+    @property
+    def _random_seed(self) -> tuple[int, int]:
+        return self.seed, self.num_images
+
+    def _dataloader_cfg(self, runner: Runner) -> Mapping:
+        config = self.dataloader or runner.cfg.get('train_dataloader')
+        if config is None:
+            raise InputError(
+                'BNRecalibrationHook needs training images: the config has '
+                'no `train_dataloader`; add it, or give the hook a '
+                '`dataloader`'
+            )
+        return config

@@ -1,0 +1,1 @@
+"""A search: settings, constraint, header, results, progress."""

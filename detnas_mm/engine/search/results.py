@@ -1,0 +1,180 @@
+"""Files that a search leaves beside its record."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from detnas_mm.models import DetNASSupernet
+from detnas_mm.structures import Candidate, pareto_front, space_name
+from detnas_mm.structures.config_text import (
+    SupernetSettings,
+    backbone_text,
+    imported_modules,
+    imports_text,
+    inputs_text,
+)
+from detnas_mm.utils.files import write_atomically
+
+BEST = 'best.json'
+BEST_BACKBONE = 'best_backbone.py'
+FRONT = 'front.json'
+FRONT_FOLDER = 'front'
+_BACKBONE_CONFIG = """\
+# Backbone found by a search: {metric} {fitness:.4f} on the search split,
+# {macs:.1f}M multiply-adds, {params:.2f}M parameters (backbone only).
+#
+# Use it in an mmdet config by adding this file to its bases. Paths of bases
+# begin at the folder of the config that names them:
+#
+#   _base_ = ['mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+#             'path/to/this_file.py']
+#   model = dict(
+#       data_preprocessor=_base_.searched_data_preprocessor,
+#       backbone=_base_.searched_backbone,
+#       neck=dict(in_channels=_base_.searched_out_channels))
+#
+# So for necks that take four feature maps, of strides 4 to 32, as any FPN. For
+# those that take three, of strides 8 to 32 (YOLOX, RTMDet, DINO), write
+#
+#       backbone=dict(**_base_.searched_backbone, out_indices=(1, 2, 3)),
+#       neck=dict(in_channels=_base_.searched_out_channels[1:]))
+{imports}searched_backbone = {backbone}
+searched_out_channels = {channels!r}
+"""
+_INPUTS = """\
+# Images as the supernet got them, and so those of its pre-training. Weights
+# from there are worth nothing with other ones, and nothing would say so.
+searched_data_preprocessor = {inputs}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResults:
+    """Writes what a search found into its work dir.
+
+    Attributes:
+        work_dir: The work dir of the search.
+        supernet: What the backbones are found in.
+        metric: Key of the metric that is the fitness.
+        minimise: Costs that are low on the Pareto front.
+        maximise: Metrics beside the fitness that are high on it. Without
+            either there is no front.
+    """
+
+    work_dir: Path
+    supernet: SupernetSettings
+    metric: str
+    minimise: Sequence[str] = ()
+    maximise: Sequence[str] = ()
+
+    def write_best(self, best: Candidate) -> None:
+        """Writes ``best.json`` and ``best_backbone.py``."""
+        self._write_json(BEST, self._result(best))
+        write_atomically(self.work_dir / BEST_BACKBONE, self._config(best))
+
+    def write_front(self, candidates: Sequence[Candidate]) -> None:
+        """Writes ``front.json`` and the folder ``front``, if there is one.
+
+        The folder has a JSON file and a config of each point, like those of
+        the best candidate, named by its path. Whenever the process dies, all
+        that the list names is there.
+
+        Args:
+            candidates: All candidates of the search so far.
+        """
+        if not self.minimise and not self.maximise:
+            return
+        front = pareto_front(candidates, self.minimise, self.maximise)
+        folder = self.work_dir / FRONT_FOLDER
+        folder.mkdir(exist_ok=True)
+        for one in front:
+            self._write_point(folder / one.path, one)
+        self._write_json(FRONT, [self._result(one) for one in front])
+        paths = {one.path for one in front}
+        for file in folder.iterdir():
+            if file.is_file() and file.stem not in paths:
+                file.unlink()
+        print_log(
+            f'Pareto front: {len(front)} of {len(candidates)} candidates, see '
+            f'{FRONT} in {self.work_dir}',
+            logger='current',
+        )
+
+    def remove(self) -> None:
+        """Removes all that is written here."""
+        for name in (BEST, BEST_BACKBONE, FRONT):
+            (self.work_dir / name).unlink(missing_ok=True)
+        shutil.rmtree(self.work_dir / FRONT_FOLDER, ignore_errors=True)
+
+    def _write_point(self, file: Path, candidate: Candidate) -> None:
+        """Writes what never changes, unless it is there."""
+        config = file.with_suffix('.py')
+        if not config.exists():
+            name = str(file.with_suffix('.json').relative_to(self.work_dir))
+            self._write_json(name, self._result(candidate))
+            write_atomically(config, self._config(candidate))
+
+    def _write_json(self, name: str, content: dict | list) -> None:
+        text = json.dumps(content, indent=2) + '\n'
+        write_atomically(self.work_dir / name, text)
+
+    def _result(self, candidate: Candidate) -> dict:
+        space = self.supernet.space
+        return {
+            'search_space': space_name(space) or space.to_dict(),
+            'metric': self.metric,
+            'shuffle': self.supernet.shuffle,
+            **candidate.to_dict(),
+        }
+
+    def _config(self, candidate: Candidate) -> str:
+        space = self.supernet.space
+        text = _BACKBONE_CONFIG.format(
+            imports=imports_text(self.supernet.imports),
+            metric=self.metric,
+            fitness=candidate.fitness,
+            macs=candidate.macs / 1e6,
+            params=candidate.params / 1e6,
+            backbone=backbone_text(self.supernet, space.parse(candidate.path)),
+            channels=list(space.stage_channels),
+        )
+        if self.supernet.inputs is None:
+            return text
+        return text + _INPUTS.format(inputs=inputs_text(self.supernet.inputs))
+
+
+def build_results(
+    runner: Runner,
+    supernet: DetNASSupernet,
+    metric: str,
+    *,
+    minimise: Sequence[str] = (),
+    maximise: Sequence[str] = (),
+) -> SearchResults:
+    """Returns what writes the results of a search.
+
+    Args:
+        runner: The runner of the search.
+        supernet: Its supernet.
+        metric: Key of the metric that is the fitness.
+        minimise: Costs that are low on the Pareto front.
+        maximise: Further metrics that are high on it.
+    """
+    config = runner.cfg.to_dict()
+    return SearchResults(
+        work_dir=Path(runner.work_dir),
+        supernet=SupernetSettings.from_config(
+            supernet.search_space,
+            supernet.shuffle,
+            config,
+            imported_modules(config),
+        ),
+        metric=metric,
+        minimise=minimise,
+        maximise=maximise,
+    )

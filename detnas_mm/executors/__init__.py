@@ -1,0 +1,1 @@
+"""Executors: paths in, results out."""

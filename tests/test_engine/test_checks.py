@@ -1,0 +1,210 @@
+"""What users get wrong first is said before a Runner is built."""
+
+import json
+
+import pytest
+from kit.configs import read_config
+from mmdet.datasets import CocoDataset
+from mmengine.config import Config
+
+from detnas_mm.engine.checks import require_inputs, require_pretrained
+from detnas_mm.models import DetNASNet
+from detnas_mm.utils.error_lines import error_line
+
+NET = 'digits/retinanet_detnas-tiny_fpn_digits'
+PARTS = ('train', 'val')
+CLASSES = tuple('0123456789')
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A detector of a path, with data of no image."""
+    config = Config(read_config(NET).to_dict())
+    config.model.backbone.update(path='0123012301', init_cfg=None)
+    root = tmp_path / 'digits'
+    (root / 'annotations').mkdir(parents=True)
+    content = dict(
+        images=[],
+        annotations=[],
+        categories=[dict(id=i, name=name) for i, name in enumerate(CLASSES)],
+    )
+    for part in ('train', 'search', 'test'):
+        (root / part).mkdir()
+        file = root / 'annotations' / f'instances_{part}.json'
+        file.write_text(json.dumps(content))
+    for part, split in (('train', 'train'), ('val', 'test')):
+        dataset = config[f'{part}_dataloader'].dataset
+        dataset.data_root = f'{root}/'
+        dataset.ann_file = f'annotations/instances_{split}.json'
+        dataset.data_prefix = dict(img=f'{split}/')
+    config.val_evaluator.ann_file = f'{root}/annotations/instances_test.json'
+    return config
+
+
+def line_of(config):
+    with pytest.raises((ValueError, OSError, KeyError, TypeError)) as caught:
+        require_pretrained(require_inputs(config, PARTS), config)
+    line = error_line(caught.value)
+    assert line
+    assert '\n' not in line
+    return line
+
+
+def test_nothing_is_said_of_what_is_right(config):
+    before = config.to_dict()
+    model = require_inputs(config, PARTS)
+    # MMDetection writes into the settings of a detector; a search, which is
+    # defined by them, would differ from one that is not checked so.
+    assert config.to_dict() == before
+    require_pretrained(model, config)
+    assert model.backbone.path == (0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
+    # What is not needed need not be there.
+    config.test_dataloader.dataset.data_root = 'nowhere/'
+    require_inputs(config, PARTS)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'part'),
+    [
+        (dict(path='012'), 'has 10 digits'),
+        (dict(path='0123012309'), 'must be one of'),
+        (dict(path='detnas_300m'), 'detnas_fpn_300m'),
+        (dict(search_space='tinny'), 'small, large'),
+        (dict(type='detnas_mm.DetNASnet'), 'did you mean detnas_mm.DetNASNet'),
+        (dict(frozen=1), "'frozen'"),
+        (dict(init_cfg=dict(type='Pretrained', checkpoint='x')), 'at x'),
+    ],
+)
+def test_backbone(config, settings, part):
+    config.model.backbone.update(settings)
+    assert part in line_of(config)
+
+
+def test_data_that_are_not_there(config, tmp_path):
+    root = tmp_path / 'digits'
+    (root / 'test').rmdir()
+    assert f'no such file or folder: {root}/test/' in line_of(config)
+    (root / 'annotations' / 'instances_train.json').unlink()
+    line = line_of(config)
+    assert 'annotations/instances_train.json' in line
+    assert f'digits.py --out {root}`' in line
+    dataset = config.train_dataloader.dataset
+    config.train_dataloader.dataset = dict(
+        type='RepeatDataset', times=2, dataset=dataset
+    )
+    assert line_of(config) == line
+    dataset.ann_file = 's3://bucket/instances_train.json'
+    dataset.data_root = ''
+    dataset.data_prefix = dict(img='')
+    assert f'{root}/test/' in line_of(config)
+
+
+@pytest.mark.parametrize('part', PARTS)
+def test_missing_data_are_named_with_the_setting_that_leads_there(
+    config, tmp_path, part
+):
+    key = f'{part}_dataloader.dataset'
+    dataset = config[f'{part}_dataloader'].dataset
+    root = tmp_path / 'digits'
+    dataset.data_prefix.img = 'photos/'
+    assert f'{root}/photos/; set {key}.data_prefix.img ' in line_of(config)
+    dataset.ann_file = 'boxes.json'
+    assert f'{root}/boxes.json; set {key}.ann_file ' in line_of(config)
+    dataset.data_root = f'{root}_elsewhere/'
+    config[f'{part}_dataloader'].dataset = dict(
+        type='ConcatDataset',
+        datasets=[dict(type='RepeatDataset', times=1, dataset=dataset)],
+    )
+    key = f'{key}.datasets.0.dataset.data_root'
+    line = line_of(config)
+    assert f'set {key} ' in line
+    # The key is one that the command line takes.
+    config.merge_from_dict({key: str(tmp_path)})
+    assert line_of(config) != line
+
+
+def test_data_of_a_server_are_not_looked_for_on_the_disk(config):
+    config.train_dataloader.dataset.update(
+        data_root='data/coco/',
+        backend_args=dict(
+            backend='petrel', path_mapping={'data/': 's3://bucket/'}
+        ),
+    )
+    require_inputs(config, PARTS)
+
+
+def test_checkpoint_to_start_from_is_not_there(config):
+    config.load_from = 'work_dirs/nothing.pth'
+    assert 'no checkpoint at work_dirs/nothing.pth' in line_of(config)
+    config.load_from = 'https://example.org/net.pth'
+    require_inputs(config, PARTS)
+
+
+def test_config_without_a_model(config):
+    config.pop('model')
+    assert 'best_backbone.py' in line_of(config)
+
+
+@pytest.mark.parametrize('content', ['boxes', '[]', '{"categories": [1]}'])
+def test_annotations_in_another_format(config, tmp_path, content):
+    file = tmp_path / 'digits/annotations/instances_test.json'
+    file.write_text(content)
+    assert f'{file}, which `val_dataloader.dataset` ' in line_of(config)
+
+
+def test_head_with_fewer_outputs_than_classes(config):
+    config.model.bbox_head.num_classes = 3
+    assert line_of(config) == (
+        '`train_dataloader.dataset` has 10 classes, but a bbox_head of the '
+        'model has num_classes=3: set it to 10, or `train_dataloader.dataset.'
+        'metainfo.classes` to those of your data'
+    )
+    # As in a head that was trained for more.
+    config.model.bbox_head.num_classes = 80
+    require_inputs(config, PARTS)
+
+
+def test_types_may_be_classes(config):
+    """As in MMEngine's configs of Python's own syntax."""
+    config.model.backbone.type = DetNASNet
+    config.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='x')
+    assert 'at x' in line_of(config)
+    config.model.backbone.init_cfg = None
+    dataset = config.train_dataloader.dataset
+    dataset.type = CocoDataset
+    require_inputs(config, PARTS)
+    dataset.metainfo = dict(classes=('cat',))
+    assert "'cat' is not among" in line_of(config)
+
+
+def test_missing_file_of_an_evaluator_is_named_with_its_setting(config):
+    config.val_evaluator.ann_file = 'nowhere/boxes.json'
+    assert 'set val_evaluator.ann_file ' in line_of(config)
+
+
+def test_classes_that_are_not_those_of_the_file(config):
+    dataset = config.val_dataloader.dataset
+    dataset.metainfo = dict(classes=('cat', '0'))
+    line = line_of(config)
+    assert '`val_dataloader.dataset`' in line
+    assert "'cat' is not among its categories, '0', '1'" in line
+    assert "'4' and 5 more" in line
+    # Those of COCO, where none are given.
+    del dataset['metainfo']
+    assert "'person' is not among" in line_of(config)
+
+
+def test_channels_that_the_backbone_does_not_give(config):
+    """The slip of one who changes the search space."""
+    config.model.neck.in_channels = [64, 160, 320, 640]
+    assert line_of(config) == (
+        '`model.neck.in_channels` is [64, 160, 320, 640], but the backbone '
+        'gives [32, 64, 128, 256] channels: set it so'
+    )
+    # The neck of YOLOv3 lists them so.
+    config.model.neck.in_channels = [256, 128, 64, 32]
+    require_inputs(config, PARTS)
+    config.model.neck.in_channels = [64, 128, 256]
+    config.model.neck.num_outs = 4
+    config.model.backbone.out_indices = (1, 2, 3)
+    require_inputs(config, PARTS)

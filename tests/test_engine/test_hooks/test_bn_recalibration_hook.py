@@ -1,0 +1,179 @@
+"""Statistics for a validation, and those from before after it."""
+
+import numpy as np
+import pytest
+import torch
+from kit.models import changed_keys, copies
+from kit.toy_search import ToyMetric, loader_config, toy_runner
+from kit.toy_training import training_runner
+from mmengine.evaluator import Evaluator
+
+from detnas_mm.engine import BNRecalibrationHook
+from detnas_mm.models import find_supernet
+
+PATHS = ['0000', '1230', '3123', '2011']
+
+
+def validation_runner(work_dir, hook=None, metric=None, **loading):
+    """The Runner of plain validations with a random transform."""
+    loader = loader_config(noise=0.5) | loading
+    runner = toy_runner(work_dir, hooks=[hook or BNRecalibrationHook(6)])
+    runner.cfg.train_dataloader = loader
+    runner._val_loop = dict(type='ValLoop')
+    runner._val_evaluator = Evaluator(metric or ToyMetric())
+    return runner
+
+
+def scores(runner, paths):
+    """Scores of paths, one after the other."""
+    results = {}
+    for path in paths:
+        with find_supernet(runner.model).activate(path):
+            results[path] = runner.val()['toy/score']
+    return results
+
+
+def test_statistics_are_those_from_before_after_a_validation(tmp_path):
+    runner = validation_runner(tmp_path / 'a')
+    scores(runner, PATHS[:1])
+    before = copies(runner.model.state_dict())
+    scores(runner, PATHS)
+    assert not changed_keys(before, runner.model.state_dict())
+
+
+def test_validation_runs_on_the_statistics_of_the_path(tmp_path):
+    """While it runs, exactly the BN layers of the path differ."""
+    runner = validation_runner(tmp_path / 'a')
+    scores(runner, PATHS[:1])
+    before = copies(runner.model.state_dict())
+    seen = []
+    runner.hooks[-1].before_val_iter = lambda runner, *_, **__: seen.append(
+        changed_keys(before, runner.model.state_dict())
+    )
+    scores(runner, ['3123'])
+    keys = seen[0]
+    assert {key.rpartition('.')[2] for key in keys} <= {
+        'running_mean',
+        'running_var',
+        'num_batches_tracked',
+    }
+    blocks = {tuple(key.split('.')[2:4]) for key in keys if 'blocks' in key}
+    assert blocks == {('0', '3'), ('1', '1'), ('2', '2'), ('3', '3')}
+    assert any('stem' in key for key in keys)
+
+
+def test_without_images_the_running_statistics_are_used(tmp_path):
+    """For comparison; no training images are needed then."""
+    runner = validation_runner(tmp_path / 'a', BNRecalibrationHook(0))
+    runner.cfg.pop('train_dataloader')
+    # Loads the weights.
+    scores(runner, PATHS[:1])
+    before = copies(runner.model.state_dict())
+    seen = []
+    runner.hooks[-1].before_val_iter = lambda runner, *_, **__: seen.append(
+        changed_keys(before, runner.model.state_dict())
+    )
+    without = scores(runner, PATHS)
+    assert not set().union(*seen)
+    assert not changed_keys(before, runner.model.state_dict())
+    assert without != scores(validation_runner(tmp_path / 'b'), PATHS)
+
+
+def test_scores_depend_on_the_path_alone(tmp_path):
+    runner = validation_runner(tmp_path / 'a')
+    first = scores(runner, PATHS)
+    assert len(set(first.values())) == 4
+    np.random.seed(5)
+    torch.manual_seed(5)
+    assert scores(runner, PATHS[::-1]) == first
+    # A process of its own, so to speak, that loads by a worker.
+    other = validation_runner(tmp_path / 'b', num_workers=1)
+    assert scores(other, PATHS[2:]) == {p: first[p] for p in PATHS[2:]}
+
+
+def test_validation_leaves_the_random_state_alone(tmp_path):
+    runner = validation_runner(tmp_path / 'a')
+    scores(runner, PATHS[:1])
+    np.random.seed(3)
+    expected = np.random.rand()
+    np.random.seed(3)
+    scores(runner, PATHS[:1])
+    assert np.random.rand() == expected
+
+
+def break_off(*args, **kwargs):
+    raise RuntimeError('broken off')
+
+
+def test_broken_off_validation_leaves_nothing_behind(tmp_path):
+    runner = validation_runner(tmp_path / 'a')
+    expected = scores(runner, PATHS)
+    before = copies(runner.model.state_dict())
+    hook = runner.hooks[-1]
+    hook.before_val_iter = break_off
+    with pytest.raises(RuntimeError, match='broken off'):
+        scores(runner, ['3333'])
+    del hook.before_val_iter
+    assert scores(runner, PATHS) == expected
+    assert not changed_keys(before, runner.model.state_dict())
+
+
+def test_seed_and_number_of_images_change_the_statistics(tmp_path):
+    results = [
+        scores(validation_runner(tmp_path / str(number), hook), PATHS[:1])
+        for number, hook in enumerate(
+            [
+                BNRecalibrationHook(6),
+                BNRecalibrationHook(6, seed=1),
+                BNRecalibrationHook(5),
+            ]
+        )
+    ]
+    assert len({one['0000'] for one in results}) == 3
+
+
+def test_hook_may_have_images_of_its_own(tmp_path):
+    loader = loader_config(noise=0.5)
+    hook = BNRecalibrationHook(6, dataloader=loader)
+    runner = validation_runner(tmp_path / 'a', hook)
+    runner.cfg.train_dataloader = None
+    own = scores(runner, PATHS[:1])
+    shared = validation_runner(tmp_path / 'b')
+    assert scores(shared, PATHS[:1]) == own
+
+
+def test_config_without_training_images_is_refused(tmp_path):
+    runner = validation_runner(tmp_path / 'a')
+    runner.cfg.train_dataloader = None
+    with pytest.raises(ValueError, match='no `train_dataloader`') as error:
+        scores(runner, PATHS[:1])
+    assert '\n' not in str(error.value)
+
+
+def test_too_many_images_are_refused(tmp_path):
+    runner = validation_runner(tmp_path / 'a', BNRecalibrationHook(9))
+    with pytest.raises(ValueError, match='`num_images`.* 8 images'):
+        scores(runner, PATHS[:1])
+
+
+def test_validation_within_a_training_does_not_change_it(tmp_path):
+    """A training with a validation at half time ends in equal weights."""
+    weights = []
+    for number, validation in enumerate([{}, _validation()]):
+        runner = training_runner(
+            tmp_path / str(number), BNRecalibrationHook(6), **validation
+        )
+        runner.cfg.train_dataloader = loader_config(noise=0.5)
+        if validation:
+            runner._train_loop['val_interval'] = 3
+        runner.train()
+        weights.append(runner.model.state_dict())
+    assert not changed_keys(*weights)
+
+
+def _validation():
+    return dict(
+        val_dataloader=loader_config(),
+        val_evaluator=Evaluator(ToyMetric()),
+        val_cfg=dict(type='ValLoop'),
+    )

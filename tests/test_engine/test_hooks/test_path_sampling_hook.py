@@ -1,0 +1,94 @@
+"""The path of an iteration: a function of seed and iteration alone."""
+
+import numpy as np
+import pytest
+from kit.models import ToyClassifier, searched
+from kit.spaces import FOUR_BLOCKS
+from kit.toy_training import PathRecorder, UntakenWatch, training_runner
+
+from detnas_mm.cost import backbone_macs
+from detnas_mm.engine import SinglePathSamplingHook
+
+
+def train(work_dir, **settings):
+    recorder = PathRecorder()
+    runner = training_runner(work_dir, recorder, **settings)
+    runner.train()
+    return recorder.paths
+
+
+def test_same_seed_draws_the_same_paths(tmp_path):
+    first = train(tmp_path / 'a', seed=3)
+    assert len(set(first)) > 1
+    assert train(tmp_path / 'b', seed=3) == first
+    assert train(tmp_path / 'c', seed=4) != first
+
+
+def test_resumed_training_draws_the_paths_that_were_left(tmp_path):
+    whole = train(tmp_path / 'a')
+    stopped = train(tmp_path / 'b', iterations=3)
+    resumed = train(tmp_path / 'b', resume=True)
+    assert stopped == whole[:3]
+    assert resumed == whole[3:]
+
+
+def test_global_random_state_changes_no_path():
+    hook = SinglePathSamplingHook()
+    first = hook.draw(FOUR_BLOCKS, 0, 5)
+    np.random.seed(1)
+    np.random.rand(3)
+    assert hook.draw(FOUR_BLOCKS, 0, 5) == first
+    assert hook.draw(FOUR_BLOCKS, 0, 6) != first
+
+
+def test_seed_of_the_hook_comes_before_that_of_the_run(tmp_path):
+    recorder = PathRecorder()
+    hooks = [SinglePathSamplingHook(seed=9), recorder]
+    training_runner(tmp_path, custom_hooks=hooks).train()
+    hook = SinglePathSamplingHook()
+    assert recorder.paths == [hook.draw(FOUR_BLOCKS, 9, i) for i in range(6)]
+
+
+def test_every_choice_has_the_same_chance():
+    hook = SinglePathSamplingHook()
+    paths = np.array([hook.draw(FOUR_BLOCKS, 0, i) for i in range(4000)])
+    for block in paths.T:
+        counts = np.bincount(block, minlength=4)
+        # Five standard deviations of a binomial distribution.
+        assert np.abs(counts - 1000).max() < 5 * (4000 * 3 / 16) ** 0.5
+
+
+def test_mac_bins_spread_the_macs():
+    costs = [
+        backbone_macs(FOUR_BLOCKS, path, (32, 32))
+        for path in FOUR_BLOCKS.all_paths()
+    ]
+    low, width = min(costs), (max(costs) - min(costs)) / 4
+    bins = dict(
+        low=low, width=width, num_bins=4, head_macs=0, input_size=(32, 32)
+    )
+    hook = SinglePathSamplingHook(mac_bins=bins)
+    drawn = [
+        backbone_macs(FOUR_BLOCKS, hook.draw(FOUR_BLOCKS, 0, i), (32, 32))
+        for i in range(400)
+    ]
+    counts = np.histogram(drawn, bins=4, range=(low, low + 4 * width))[0]
+    assert counts.sum() == 400
+    assert counts.min() > 60
+    with pytest.raises(ValueError, match='`num_bins`'):
+        SinglePathSamplingHook(mac_bins=dict(num_bins=0))
+
+
+def test_config_without_supernet_fails_at_once(tmp_path):
+    model = ToyClassifier(searched(FOUR_BLOCKS, '0123'))
+    with pytest.raises(ValueError, match='one DetNASSupernet') as error:
+        training_runner(tmp_path, model=model).train()
+    assert '\n' not in str(error.value)
+
+
+def test_what_the_path_leaves_out_stays_bit_for_bit(tmp_path):
+    """Weight decay and momentum of SGD reach the taken blocks only."""
+    watch = UntakenWatch()
+    training_runner(tmp_path, watch).train()
+    assert watch.changed_outside == [set()] * 6
+    assert all(watch.changed_inside)

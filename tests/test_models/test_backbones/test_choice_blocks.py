@@ -1,0 +1,176 @@
+"""The candidate operations: shapes, order of layers, channel shuffle."""
+
+import pytest
+import torch
+from torch import nn
+
+from detnas_mm.models import build_choice_block
+from detnas_mm.models.backbones.choice_blocks import split_channels
+from detnas_mm.registry import CHOICE_BLOCKS
+from detnas_mm.structures import SHUFFLE_CHOICES
+
+KERNELS = dict(shuffle_3x3=3, shuffle_5x5=5, shuffle_7x7=7, xception=3)
+# Seen in the authors' supernets (grouped) and final nets (interleaved):
+# channels of 8 that pass through, and those of the main branch.
+SHUFFLES = dict(
+    grouped=([0, 4, 1, 5], [2, 6, 3, 7]),
+    interleaved=([0, 2, 4, 6], [1, 3, 5, 7]),
+)
+
+
+def build(name='shuffle_3x3', stride=1, channels=(8, 8), **settings):
+    settings = dict(shuffle='grouped', norm_cfg=dict(type='BN')) | settings
+    return build_choice_block(
+        name,
+        in_channels=channels[0],
+        out_channels=channels[1],
+        stride=stride,
+        **settings,
+    )
+
+
+def described(layers):
+    """Kernel, channels, groups and stride of convolutions; BN; ReLU."""
+    result = []
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            size, width = layer.kernel_size[0], layer.out_channels
+            assert layer.bias is None
+            assert layer.padding == (size // 2, size // 2)
+            kind = 'dw' if layer.groups > 1 else 'pw'
+            assert layer.groups in (1, layer.in_channels)
+            result.append(
+                f'{kind}{size} {layer.in_channels}-{width} /{layer.stride[0]}'
+            )
+        elif isinstance(layer, nn.BatchNorm2d):
+            assert layer.eps == 1e-5
+            result.append(f'bn {layer.num_features}')
+        else:
+            assert isinstance(layer, nn.ReLU)
+            result.append('relu')
+    return result
+
+
+def separable(kernel, channels, out, stride=1):
+    return [
+        f'dw{kernel} {channels}-{channels} /{stride}',
+        f'bn {channels}',
+        f'pw1 {channels}-{out} /1',
+        f'bn {out}',
+        'relu',
+    ]
+
+
+def shuffle_layers(kernel, channels, mid, out, stride):
+    return [
+        f'pw1 {channels}-{mid} /1',
+        f'bn {mid}',
+        'relu',
+        *separable(kernel, mid, out, stride),
+    ]
+
+
+@pytest.mark.parametrize('name', SHUFFLE_CHOICES[:3])
+def test_layers_of_shuffle_blocks(name):
+    kernel = KERNELS[name]
+    block = build(name, 1, (8, 8))
+    assert described(block.main) == shuffle_layers(kernel, 4, 4, 4, 1)
+    assert not hasattr(block, 'projection')
+    # With stride 2: mid C_out // 2, out C_out - C_in, no split.
+    block = build(name, 2, (6, 20))
+    assert described(block.main) == shuffle_layers(kernel, 6, 10, 14, 2)
+    assert described(block.projection) == separable(kernel, 6, 6, 2)
+
+
+def test_layers_of_xception_blocks():
+    block = build('xception', 1, (8, 8))
+    assert described(block.main) == 3 * separable(3, 4, 4)
+    block = build('xception', 2, (6, 20))
+    assert described(block.main) == [
+        *separable(3, 6, 10, 2),
+        *separable(3, 10, 10),
+        *separable(3, 10, 14),
+    ]
+    assert described(block.projection) == separable(3, 6, 6, 2)
+
+
+@pytest.mark.parametrize('name', SHUFFLE_CHOICES)
+@pytest.mark.parametrize('size', [(8, 8), (7, 9), (1, 2)])
+def test_shapes(name, size):
+    x = torch.randn(2, 6, *size)
+    half = ((size[0] + 1) // 2, (size[1] + 1) // 2)
+    assert build(name, 2, (6, 20)).eval()(x).shape == (2, 20, *half)
+    assert build(name, 1, (6, 6)).eval()(x).shape == (2, 6, *size)
+
+
+@pytest.mark.parametrize('shuffle', SHUFFLES)
+def test_shuffle_keeps_channels_last(shuffle):
+    """A copy into the other format would slow down all that follows."""
+    x = torch.randn(2, 8, 3, 5)
+    format = torch.channels_last
+    for half, same in zip(
+        split_channels(x.to(memory_format=format), shuffle),
+        split_channels(x, shuffle),
+        strict=True,
+    ):
+        assert torch.equal(half, same)
+        assert half.stride(1) <= 2 < half.stride(3)
+
+
+@pytest.mark.parametrize('shuffle', SHUFFLES)
+def test_split_of_eight_channels(shuffle):
+    x = torch.arange(8.0).reshape(1, 8, 1, 1)
+    passed, taken = split_channels(x, shuffle)
+    expected = SHUFFLES[shuffle]
+    assert passed.flatten().tolist() == expected[0]
+    assert taken.flatten().tolist() == expected[1]
+
+
+@pytest.mark.parametrize('shuffle', SHUFFLES)
+def test_block_of_stride_1_passes_half_of_the_channels(shuffle):
+    block = build(shuffle=shuffle).eval()
+    x = torch.randn(2, 8, 5, 5)
+    passed, taken = SHUFFLES[shuffle]
+    expected = torch.cat((x[:, passed], block.main(x[:, taken])), dim=1)
+    assert torch.equal(block(x), expected)
+
+
+def test_block_of_stride_2_is_projection_then_main():
+    block = build(stride=2, channels=(6, 20)).eval()
+    x = torch.randn(2, 6, 5, 5)
+    out = block(x)
+    assert torch.equal(out[:, :6], block.projection(x))
+    assert torch.equal(out[:, 6:], block.main(x))
+
+
+@pytest.mark.parametrize('shuffle', SHUFFLES)
+def test_the_input_is_left_as_it_was(shuffle):
+    """ReLU works in place, which must not reach what passes through."""
+    x = torch.randn(2, 8, 5, 5)
+    before = x.clone()
+    for name in SHUFFLE_CHOICES:
+        build(name, shuffle=shuffle)(x)
+        build(name, 2, (8, 20), shuffle=shuffle)(x)
+    assert torch.equal(x, before)
+
+
+def test_unknown_block_is_named():
+    with pytest.raises(ValueError, match="'conv' is no .*shuffle_3x3") as e:
+        build('conv')
+    assert 'CHOICE_BLOCKS' in str(e.value)
+
+
+def test_unknown_shuffle_is_named():
+    with pytest.raises(ValueError, match="grouped, interleaved, got 'mixed'"):
+        build(shuffle='mixed')
+
+
+def test_own_blocks_can_be_registered():
+    @CHOICE_BLOCKS.register_module()
+    def toy_identity(**settings):
+        return nn.Identity()
+
+    try:
+        assert isinstance(build('toy_identity'), nn.Identity)
+    finally:
+        del CHOICE_BLOCKS.module_dict['toy_identity']
