@@ -57,3 +57,15 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 CHOICE_BLOCKS = Registry(
     'choice block', scope='detnas_mm', locations=['detnas_mm.models']
 )
+# Search algorithms: ask for paths and are told their fitness.
+ALGORITHMS = Registry(
+    'search algorithm',
+    scope='detnas_mm',
+    locations=['detnas_mm.engine.search.settings'],
+)
+# Executors: paths in, results out.
+EXECUTORS = Registry(
+    'executor',
+    scope='detnas_mm',
+    locations=['detnas_mm.engine.search.executors'],
+)
