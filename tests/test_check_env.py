@@ -1,4 +1,4 @@
-"""``python -m detnas_mm.check_env`` on sound, missing and broken stacks."""
+"""``python -m detnas_mm.check_env`` for sound, missing, broken stacks."""
 
 import os
 import subprocess

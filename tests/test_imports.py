@@ -37,7 +37,7 @@ NUMPY_ONLY = ('structures', 'cost', 'search')
 
 
 def imported_modules(file):
-    """Yields the absolute names of all imports, inside functions too."""
+    """Yield the absolute names of all imports, inside functions too."""
     package = ('detnas_mm', *file.relative_to(PACKAGE.parent).parts[1:-1])
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -51,7 +51,7 @@ def imported_modules(file):
 
 
 def imports_of(name):
-    """Yields all imports of a room, with its subfolders, or root module."""
+    """Yield all imports of a room, with its subfolders, or root module."""
     root_module = PACKAGE / f'{name}.py'
     folder = PACKAGE / name
     files = [root_module] if root_module.exists() else folder.rglob('*.py')

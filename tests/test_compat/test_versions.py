@@ -24,7 +24,7 @@ FORK = {
 
 @pytest.fixture
 def find_problems(monkeypatch):
-    """Finds the problems of a stack of exactly these distributions."""
+    """Find the problems of a stack of exactly these distributions."""
 
     def find(distributions, missing=()):
         monkeypatch.setattr(

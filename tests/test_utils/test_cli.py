@@ -21,7 +21,7 @@ SEARCH = 'detnas_mm.EvolutionSearchLoop'
 
 @pytest.fixture
 def load(tmp_path):
-    """Loads a config of one line with command-line arguments."""
+    """Load a config of one line with command-line arguments."""
 
     def load(text, *args):
         file = tmp_path / 'small_net.py'

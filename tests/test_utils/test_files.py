@@ -18,7 +18,7 @@ from detnas_mm.utils.files import (
 
 @pytest.fixture
 def umask():
-    """Sets the umask of the process, and restores it after the test."""
+    """Set the umask of the process, and restore it after the test."""
     before = os.umask(0)
     yield os.umask
     os.umask(before)
@@ -104,7 +104,7 @@ def test_digests(tmp_path):
 
 @contextlib.contextmanager
 def ordinary_user():
-    """Runs the block without the rights of root, who may write everywhere."""
+    """Run the block without the rights of root, who may write everywhere."""
     if os.geteuid():
         yield
         return
