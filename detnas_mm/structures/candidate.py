@@ -14,7 +14,7 @@ class Origin(StrEnum):
     RANDOM = 'random'
     MUTATION = 'mutation'
     CROSSOVER = 'crossover'
-    GIVEN = 'given'
+    FIXED = 'fixed'
 
 
 class Status(StrEnum):

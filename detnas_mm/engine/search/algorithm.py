@@ -7,7 +7,7 @@ from detnas_mm.executors.race import Race
 from detnas_mm.search import (
     NSGA2,
     Evolution,
-    GivenPaths,
+    FixedPaths,
     RandomSearch,
     SearchAlgorithm,
 )
@@ -140,7 +140,7 @@ def build_algorithm(
     settings.pop('lookahead', None)
     settings.pop('race', None)
     if kind == 'given':
-        return GivenPaths(space, **settings)
+        return FixedPaths(space, **settings)
     constraint.require_legal_paths(total)
     settings.update(is_legal=constraint.is_legal, seed=seed)
     if kind == 'nsga2':
