@@ -107,7 +107,7 @@ class EvolutionSearchLoop(BaseLoop):
         # Paths that are listed are scored once, whatever they cost.
         is_listed = 'paths' in complete
         self.generations = 1 if is_listed else settings.generations
-        self.total = self.generations * _population(self.algorithm)
+        self.total = self.generations * self.algorithm.population
         if not is_listed:
             self.constraint.require_legal_paths(self.total)
         self.header = build_header(
@@ -239,7 +239,7 @@ class Search:
             proposals = self.loop.algorithm.propose(pending)
             number = generation + len(self.planned)
             for position, proposal in enumerate(proposals):
-                index = number * _population(self.loop.algorithm) + position
+                index = number * self.loop.algorithm.population + position
                 self._require_same_path(index, proposal)
                 self.places[proposal.path] = dict(
                     index=index, generation=number, origin=proposal.origin
@@ -337,9 +337,3 @@ def _final_failures(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def _paths(proposals: Sequence[Proposal]) -> list[ArchPath]:
     return [proposal.path for proposal in proposals]
-
-
-def _population(a):
-    if hasattr(a, '_history'):
-        return a._history.population
-    return len(a.paths)
