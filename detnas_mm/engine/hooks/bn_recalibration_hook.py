@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from detnas_mm.datasets.batch_cache import KeptBatches, MemoryBudget
+from detnas_mm.datasets.batch_cache import CachedLoader, MemoryBudget
 from detnas_mm.datasets.calibration import build_calibration_loader
 from detnas_mm.models import (
     BNRecalibration,
@@ -50,7 +50,7 @@ class BNRecalibrationHook(Hook):
         self.num_images = num_images
         self.seed = seed
         self.dataloader = dataloader
-        self.batches: DataLoader | KeptBatches | None = None
+        self.batches: DataLoader | CachedLoader | None = None
         self._saved: dict[str, Tensor] | None = None
 
     def prepare(
@@ -70,7 +70,7 @@ class BNRecalibrationHook(Hook):
                 self._dataloader_cfg(runner), self.num_images, self.seed
             )
         if self.batches is not None and budget is not None:
-            self.batches = KeptBatches(self.batches, budget)
+            self.batches = CachedLoader(self.batches, budget)
 
     def start(self, model: BaseModel) -> BNRecalibration:
         """Returns what recomputes the statistics of the active path."""

@@ -10,14 +10,9 @@ from unittest import mock
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, ValLoop, autocast
 
-from detnas_mm.datasets.batch_cache import (
-    KeptBatches,
-    MemoryBudget,
-    copy_batch,
-)
+from detnas_mm.datasets.batch_cache import CachedLoader, MemoryBudget
 from detnas_mm.engine.hooks.bn_recalibration_hook import BNRecalibrationHook
 from detnas_mm.engine.runner.quiet import quiet
-from detnas_mm.engine.runner.waiting import WaitingForImages
 from detnas_mm.evaluation.faster_coco import faster_coco
 from detnas_mm.evaluation.precision import autocast_type, float32_predictions
 from detnas_mm.evaluation.unrounded import unrounded
@@ -91,7 +86,7 @@ class CandidateValidation:
     ) -> None:
         budget = MemoryBudget(cache_bytes)
         recalibration.prepare(runner, budget)
-        val_loop.dataloader = KeptBatches(val_loop.dataloader, budget)
+        val_loop.dataloader = CachedLoader(val_loop.dataloader, budget)
         if recalibration in runner.hooks:
             runner.hooks.remove(recalibration)
         self.runner = runner
@@ -106,10 +101,6 @@ class CandidateValidation:
         self._evaluators = [val_loop.evaluator]
         self._written: BNStatistics | None = None
         self.stopwatch = Stopwatch()
-        used = [recalibration.batches, val_loop.dataloader]
-        self._waiting = WaitingForImages(
-            runner.logger, [one for one in used if one is not None]
-        )
 
     def score(
         self, paths: Sequence[ArchPath], bars: Rungs = ()
@@ -129,7 +120,6 @@ class CandidateValidation:
         trials = self._trials(paths)
         self.stopwatch.start()
         self._run(trials, dict(bars))
-        self._waiting.report(self.stopwatch.seconds)
         return [trial.outcome for trial in trials]
 
     def _run(
@@ -273,7 +263,7 @@ class CandidateValidation:
         alive = _alive(trials)
         for trial in alive:
             # Models write into what they are given.
-            yield trial, batch if len(alive) == 1 else copy_batch(batch)
+            yield trial, batch if len(alive) == 1 else deepcopy(batch)
 
 
 def _alive(trials: Sequence[_Trial]) -> list[_Trial]:

@@ -5,7 +5,6 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, ValLoop
 from torch.utils.data import DataLoader
 
-from detnas_mm.datasets.nested_subsets import nested_subsets, shuffle_batches
 from detnas_mm.engine.hooks.bn_recalibration_hook import BNRecalibrationHook
 from detnas_mm.engine.runner.candidate_validation import CandidateValidation
 from detnas_mm.engine.search_checks import empty_split, no_empty_split
@@ -48,16 +47,11 @@ def build_validation(
         raise empty_split('val_dataloader')
     with no_empty_split('train_dataloader'):
         recalibration.prepare(runner)
-    rungs = {}
-    if race is not None:
-        dataloader = shuffle_batches(dataloader, seed)
-        rungs = nested_subsets(dataloader, race.parts)
     return CandidateValidation(
         runner,
         ValLoop(runner, dataloader, evaluator, bool(fp16)),
         recalibration,
         cache_bytes=int(cache_gb * 1e9),
-        rungs=rungs,
         metric=metric,
         fp16=fp16,
     )
