@@ -6,7 +6,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, ValLoop
 from torch.utils.data import DataLoader
 
-from detnas_mm.datasets.batch_cache import KeptBatches, MemoryBudget
+from detnas_mm.datasets.batch_cache import CachedLoader, MemoryBudget
 from detnas_mm.engine.hooks.bn_recalibration_hook import BNRecalibrationHook
 from detnas_mm.engine.hooks.part_timer_hook import PartTimerHook
 from detnas_mm.engine.runner.silence import silenced
@@ -49,7 +49,7 @@ class CandidateValidation:
         self.supernet = find_supernet(runner.model)
         budget = MemoryBudget(int(cache_gb * 1e9))
         find_recalibration(runner).prepare(runner, budget)
-        self.val_loop.dataloader = KeptBatches(dataloader, budget)
+        self.val_loop.dataloader = CachedLoader(dataloader, budget)
         self.timer = PartTimerHook()
         runner.register_hook(self.timer)
 
