@@ -4,7 +4,8 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,26 +25,24 @@ def score(path):
 
 
 def attempts(log):
-    """Path and process of each evaluation that has begun."""
-    lines = Path(log).read_text().splitlines() if Path(log).exists() else []
-    return [tuple(map(int, line.split())) for line in lines]
+    """How many evaluations have begun, by the index of the path."""
+    text = Path(log).read_text() if Path(log).exists() else ''
+    return Counter(map(int, text.split()))
 
 
 @dataclass(frozen=True)
 class FaultyBuild:
-    """Builds an evaluator with a fault at one path.
+    """Builds an evaluator with faults.
 
     Attributes:
         log: File with a line for each evaluation that begins.
-        fault: What happens before the path is evaluated.
+        faults: What happens before a path is evaluated, by its index.
         times: At how many evaluations of the path.
-        index: Index of the path.
     """
 
     log: str
-    fault: Callable[[], object]
+    faults: Mapping[int, Callable[[], object]]
     times: int = 1
-    index: int = 3
 
     def __call__(self):
         return PathEvaluator(self._score, 'score')
@@ -51,11 +50,10 @@ class FaultyBuild:
     def _score(self, path):
         index = PATHS.index(path)
         with open(self.log, 'a') as file:
-            file.write(f'{index} {os.getpid()}\n')
-        tries = [i for i, _ in attempts(self.log)].count(index)
+            file.write(f'{index}\n')
         metrics = None
-        if index == self.index and tries <= self.times:
-            metrics = self.fault()
+        if attempts(self.log)[index] <= self.times:
+            metrics = self.faults.get(index, dict)()
         return metrics or score(path)
 
 
