@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
@@ -42,8 +43,8 @@ def build_executor(
 
     Its constructor gets by name what it declares of ``evaluate`` (evaluates
     a path in this process), ``build`` (builds the same in a worker), ``info``
-    (the processes that a launcher has started) and ``header`` (JSON text that
-    defines the search).
+    (the processes that a launcher has started), ``header`` (JSON text that
+    defines the search) and ``logger``.
 
     Args:
         settings: The settings of the search.
@@ -69,6 +70,7 @@ def build_executor(
         build=build,
         info=info,
         header=header_text(header),
+        logger=MMLogger.get_current_instance(),
     )
     return build_part(EXECUTORS, 'executor', executor, offered)[0]
 
