@@ -14,7 +14,7 @@ from kit.configs import (
 
 from detnas_mm import SEARCH_SPACES, Evolution, EvolutionSearchLoop
 from detnas_mm.cost import backbone_macs
-from detnas_mm.models.backbones.detnas_net import resolve_architecture
+from detnas_mm.models import resolve_architecture
 
 
 @for_each([name for name in NAMES if '_in1k' in name])

@@ -21,7 +21,7 @@ from kit.stand_in_runs import RUNS, SLOW_RUNS
 from mmengine.config import Config
 
 from detnas_mm.cost import backbone_macs, backbone_params
-from detnas_mm.models.backbones.detnas_net import resolve_architecture
+from detnas_mm.models import resolve_architecture
 
 PAGE = ROOT / 'docs' / 'reproduce.md'
 SETTINGS = ('_cfg', '_dataloader', '_evaluator', '_wrapper')
