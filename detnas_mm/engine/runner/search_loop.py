@@ -14,6 +14,7 @@ from detnas_mm.engine.checks import (
     load_supernet,
     refuse_empty_split,
     require_known_metrics,
+    require_matching_channels,
     require_new_record,
 )
 from detnas_mm.engine.runner.candidate_validation import CandidateValidation
@@ -83,6 +84,7 @@ class EvolutionSearchLoop(BaseLoop):
         )
         if self.searches:
             require_new_record(self.record_path, self.settings, runner.logger)
+        require_matching_channels(runner.model, runner.cfg)
         load_supernet(runner)
         with refuse_empty_split('val_dataloader'):
             super().__init__(runner, dataloader)
