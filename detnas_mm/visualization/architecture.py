@@ -56,7 +56,7 @@ _PAPER = {
         'Xception 3×3', '#0072b2', text='#ffffff', height=1.0
     ),
 }
-# Custom choices are tall: their names are longer than those of kernels.
+# Custom choices are tall: names take more room than kernel sizes.
 _CUSTOM = (
     ChoiceStyle('', '#009e73', hatch='\\\\', height=1.0),
     ChoiceStyle('', '#cc79a7', hatch='\\\\//', height=1.0),
