@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from types import TracebackType
 
 from torch.distributed import DistError, Store, rendezvous
 
@@ -37,6 +36,8 @@ from detnas_mm.utils.errors import InputError
 START_SECONDS = 600
 # Added to the time limit of a candidate, for what surrounds its evaluation.
 MARGIN_SECONDS = 60
+# How long rank 0 waits for the others at the end: some may still be starting.
+STOP_SECONDS = 60
 # `Store.wait` would block Ctrl-C and log a warning at each timeout.
 POLL_SECONDS = 0.05
 # Key that is set when the search ends, and what follows the last path.
@@ -54,10 +55,7 @@ _ENVIRONMENTS = {
 }
 _RESUME = 'see its log, fix the cause and run again with --resume'
 # Failures of other ranks that rank 0 raises as they are.
-_RAISED_AS_THEY_ARE = {
-    'InputError': InputError,
-    'WrongSearchError': WrongSearchError,
-}
+_RAISED_AS_THEY_ARE = {e.__name__: e for e in (InputError, WrongSearchError)}
 
 
 @dataclass(frozen=True)
@@ -123,8 +121,8 @@ def connect() -> LaunchInfo:
 class Launched:
     """Evaluates paths on all processes of a launcher; for rank 0.
 
-    Rank 0 has one thread: it yields what the others finish during its own
-    evaluation after it. If rank 0 is killed, these paths are evaluated again.
+    Rank 0 has a single thread: while it evaluates, finished results of other
+    ranks wait in the store. They are lost if rank 0 is killed.
 
     Args:
         evaluate: Evaluates one path in this process.
@@ -150,13 +148,13 @@ class Launched:
                 f'{candidate_timeout}'
             )
         self.evaluate = evaluate
-        self.store = info.store
         self.info = info
+        self.store = info.store
         self.candidate_timeout = candidate_timeout
         self._queue: list[ArchPath] = []
-        # Queued and not yet yielded.
+        # Queued, but not yet yielded.
         self._unfinished: set[ArchPath] = set()
-        # What this rank evaluates next; it may not be queued yet.
+        # Number of the path that rank 0 evaluates next, once it is queued.
         self._ticket = _draw_ticket(info)
         self._num_read = 0
         self.store.set('header', header)
@@ -188,25 +186,18 @@ class Launched:
     def __enter__(self) -> 'Launched':
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        ranks = range(self.info.world_size)
+    def __exit__(self, kind: object, *details: object) -> None:
+        others = range(1, self.info.world_size)
+        # After an error the store or other ranks may have died.
+        seconds = STOP_SECONDS if kind is None else 5
         with contextlib.suppress(DistError):
             self.store.set(STOP, '')
-            # Each rank waits for at most one path.
-            for rank in ranks:
-                self.store.set(f'path/{len(self._queue) + rank}', STOP)
-            # The store may end with this process. After an error the other
-            # ranks may have died.
-            _wait_for(
-                self.store,
-                [f'stopped/{rank}' for rank in ranks if rank],
-                60 if error is None else 5,
-            )
+            # A rank waits for one of the next paths, as rank 0 does.
+            for index in (0, *others):
+                self.store.set(f'path/{len(self._queue) + index}', STOP)
+            # The store may end with this process.
+            keys = [f'stopped/{rank}' for rank in others]
+            _wait_for(self.store, keys, seconds)
 
     def _next_result(self) -> tuple[ArchPath, Result]:
         """Reads a result of another rank, or else evaluates a path."""
@@ -233,16 +224,16 @@ class Launched:
 
     def _busy_ranks(self) -> str:
         keys = [
-            f'rank/{number}'
+            key
             for number, path in enumerate(self._queue)
             if path in self._unfinished
+            and self.store.check([key := f'rank/{number}'])
         ]
-        known = [key for key in keys if self.store.check([key])]
-        return ', '.join(sorted({self.store.get(k).decode() for k in known}))
+        return ', '.join(sorted({self.store.get(k).decode() for k in keys}))
 
 
 def _text_difference(first: str, second: str) -> str | None:
-    return None if first == second else f'{first} -> {second}'
+    return None if first == second else f'{first} there, {second} now'
 
 
 def serve(
@@ -281,8 +272,8 @@ def serve(
         changes = difference(get('header'), header)
         if changes is not None:
             raise WrongSearchError(
-                f'{name} has another search than rank 0 (rank 0 -> rank '
-                f'{info.rank}): {changes}'
+                f'{name} has another search than rank 0 (there: rank 0, '
+                f'now: rank {info.rank}): {changes}'
             )
         while (text := get(f'path/{_draw_ticket(info)}')) != STOP:
             if store.check([STOP]):

@@ -1,5 +1,6 @@
 """Processes of a launcher that share the paths, die, hang or differ."""
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -56,20 +57,21 @@ else:
     with launched.Launched(evaluate, info) as executor:
         print(len(list(executor.run(PATHS))), 'results')
 """
-RANK_0 = """
-import time
-from detnas_mm.executors import launched
-
-executor = launched.Launched(None, launched.connect())
-print('connected', flush=True)
-time.sleep(60)
-"""
 
 
 @pytest.fixture
 def log(tmp_path):
     """The file in which each attempt is noted."""
     return tmp_path / 'log'
+
+
+@pytest.fixture
+def bare():
+    """An environment without a launcher."""
+    with mock.patch.dict(os.environ):
+        for name in (*TORCHRUN, 'SLURM_NODELIST', 'SLURM_JOB_ID'):
+            os.environ.pop(name, None)
+        yield
 
 
 def wait_until(condition):
@@ -141,23 +143,27 @@ def test_torchrun_shares_its_store(tmp_path, log):
 
 
 def test_a_rank_that_dies_is_named(monkeypatch):
-    monkeypatch.setattr(module, 'MARGIN_SECONDS', 1)
-    executor = launched(2, None, faulty(die), candidate_timeout=1)
-    with executor as executor:
-        # Rank 0 is busy until rank 1 has died.
-        (process,) = executor.processes
-        evaluate = path_evaluator()
-        executor.evaluate = lambda path: process.join(30) or evaluate(path)
-        with pytest.raises(RuntimeError, match='rank 1 within 1 s') as error:
-            list(executor.run(PATHS[:4]))
-    assert '--resume' in str(error.value)
-    assert process.exitcode == -signal.SIGKILL
+    monkeypatch.setattr(module, 'MARGIN_SECONDS', 0)
+    evaluate = path_evaluator()
+
+    def wait(path):
+        """Rank 0 is busy until rank 1 has died."""
+        for process in multiprocessing.active_children():
+            process.join(30)
+        return evaluate(path)
+
+    with (
+        pytest.raises(RuntimeError, match='rank 1 within 1 s.*--resume'),
+        launched(2, wait, faulty(die), candidate_timeout=1) as executor,
+    ):
+        list(executor.run(PATHS[:4]))
+    assert executor.processes[0].exitcode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
     ('score', 'header', 'kind', 'message'),
     [
-        (None, 'b', WrongSearchError, 'has another search .*: a -> b'),
+        (None, 'b', WrongSearchError, 'has another search .*: a there, b now'),
         (
             give_other_metric,
             'a',
@@ -194,19 +200,15 @@ def test_a_failure_of_another_rank_ends_the_search(
         assert f'rank 1 on {socket.gethostname()} ' in str(error.value)
 
 
-def test_other_ranks_end_with_rank_0(tmp_path):
+def test_other_ranks_end_with_the_store_of_rank_0(bare, tmp_path):
     port = free_port()
     process = start_rank(1, 2, port, path_evaluator, errors=tmp_path)
-    rank_0 = subprocess.Popen(
-        [sys.executable, '-c', RANK_0],
-        env=os.environ | environment(0, 2, port),
-        stdout=subprocess.PIPE,
-    )
-    assert rank_0.stdout.readline() == b'connected\n'
-    rank_0.kill()
+    os.environ.update(environment(0, 2, port))
+    info = connect()
+    assert (info.rank, info.world_size) == (0, 2)
+    del info
     process.join(30)
     assert process.exitcode == 1
-    rank_0.communicate()
     assert 'lost the connection to rank 0' in (tmp_path / 'rank1').read_text()
 
 
@@ -223,15 +225,6 @@ def test_a_limit_of_0_is_refused():
 
 
 # -- launchers ---------------------------------------------------------------
-
-
-@pytest.fixture
-def bare():
-    """An environment without a launcher."""
-    with mock.patch.dict(os.environ):
-        for name in (*TORCHRUN, 'SLURM_NODELIST', 'SLURM_JOB_ID'):
-            os.environ.pop(name, None)
-        yield
 
 
 SLURM = ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID')
