@@ -1,25 +1,29 @@
 """Evaluation by the processes that torchrun, Slurm or MPI has started.
 
-Rank 0 runs the search and evaluates too; the other ranks only evaluate. They
-share a key-value store and no process group: with one, the data samplers and
-metrics of MMEngine would synchronize candidates that are independent.
+Every rank evaluates; rank 0 also runs the search. They share a key-value
+store and no process group: with one, the data samplers and metrics of
+MMEngine would synchronize candidates that are independent.
 
 The store holds the queue. Rank 0 sets ``path/0``, ``path/1`` and so on; a
 rank that is free draws the next number from the counter ``ticket``, waits for
 this path and appends its result as ``result/0``, ``result/1`` and so on, in
-the order of finishing. The launcher ends all ranks when one dies.
+the order of finishing. Rank 0 evaluates in a thread of its own, so that each
+result reaches the record at once. The launcher ends all ranks when one dies.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
+import torch
 from torch.distributed import DistError, Store, rendezvous
 
 from detnas_mm.compat import require_launched
@@ -36,7 +40,7 @@ from detnas_mm.utils.errors import InputError
 START_SECONDS = 600
 # Added to the time limit of a candidate, for what surrounds its evaluation.
 MARGIN_SECONDS = 60
-# How long rank 0 waits for the others at the end: some may still be starting.
+# How long rank 0 waits for all ranks at the end: some may still be starting.
 STOP_SECONDS = 60
 # `Store.wait` would block Ctrl-C and log a warning at each timeout.
 POLL_SECONDS = 0.05
@@ -121,9 +125,6 @@ def connect() -> LaunchInfo:
 class Launched:
     """Evaluates paths on all processes of a launcher; for rank 0.
 
-    Rank 0 has a single thread: while it evaluates, finished results of other
-    ranks wait in the store. They are lost if rank 0 is killed.
-
     Args:
         evaluate: Evaluates one path in this process.
         info: The processes.
@@ -148,14 +149,13 @@ class Launched:
                 f'{candidate_timeout}'
             )
         self.evaluate = evaluate
+        self.header = header
         self.info = info
         self.store = info.store
         self.candidate_timeout = candidate_timeout
         self._queue: list[ArchPath] = []
         # Queued, but not yet yielded.
         self._unfinished: set[ArchPath] = set()
-        # Number of the path that rank 0 evaluates next, once it is queued.
-        self._ticket = _draw_ticket(info)
         self._num_read = 0
         self.store.set('header', header)
 
@@ -184,37 +184,60 @@ class Launched:
             yield path, result
 
     def __enter__(self) -> 'Launched':
+        has_gpu = torch.cuda.is_available()
+        device = torch.cuda.current_device() if has_gpu else None
+        settings = (torch.get_num_threads(), device)
+        self._thread = threading.Thread(
+            target=self._serve, args=settings, daemon=True
+        )
+        self._thread.start()
         return self
 
     def __exit__(self, kind: object, *details: object) -> None:
-        others = range(1, self.info.world_size)
-        # After an error the store or other ranks may have died.
+        # After an error other ranks may have died.
         seconds = STOP_SECONDS if kind is None else 5
+        ranks = range(self.info.world_size)
+        if kind is not None:
+            # A thread that is in torch when Python ends aborts the process.
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self._thread.ident),
+                ctypes.py_object(SystemExit),
+            )
         with contextlib.suppress(DistError):
             self.store.set(STOP, '')
-            # A rank waits for one of the next paths, as rank 0 does.
-            for index in (0, *others):
-                self.store.set(f'path/{len(self._queue) + index}', STOP)
+            # Each rank waits for at most one path.
+            for rank in ranks:
+                self.store.set(f'path/{len(self._queue) + rank}', STOP)
             # The store may end with this process.
-            keys = [f'stopped/{rank}' for rank in others]
+            keys = [f'stopped/{rank}' for rank in ranks if rank]
             _wait_for(self.store, keys, seconds)
+        self._thread.join(seconds)
+
+    def _serve(self, num_threads: int, device: int | None) -> None:
+        """Evaluates on this rank; runs in a thread."""
+        # Each thread has its own: the scores depend on the first.
+        torch.set_num_threads(num_threads)
+        if device is not None:
+            torch.cuda.set_device(device)
+        # Failures are read from the store, as those of other ranks.
+        with contextlib.suppress(Exception, SystemExit):
+            serve(
+                lambda path: self.evaluate(path),
+                self.info,
+                header=self.header,
+                candidate_timeout=self.candidate_timeout,
+            )
 
     def _next_result(self) -> tuple[ArchPath, Result]:
-        """Reads a result of another rank, or else evaluates a path."""
+        """Waits for the next result of any rank."""
         key = f'result/{self._num_read}'
-        if not self.store.check([key]):
-            if self._ticket < len(self._queue):
-                path = self._queue[self._ticket]
-                result = self.evaluate(path)
-                self._ticket = _draw_ticket(self.info)
-                return path, result
-            limit = self.candidate_timeout + MARGIN_SECONDS
-            if not _wait_for(self.store, [key], limit):
-                raise RuntimeError(
-                    f'no result from rank {self._busy_ranks()} within '
-                    f'{self.candidate_timeout:g} s (`candidate_timeout`): it '
-                    f'has died or hangs; {_RESUME}'
-                )
+        limit = self.candidate_timeout + MARGIN_SECONDS
+        if not _wait_for(self.store, [key], limit):
+            raise RuntimeError(
+                f'no result from rank {self._busy_ranks()} within '
+                f'{self.candidate_timeout:g} s (`candidate_timeout`): it '
+                f'has died or hangs; {_RESUME}'
+            )
         self._num_read += 1
         report = json.loads(self.store.get(key))
         if 'failure' in report:
@@ -244,7 +267,7 @@ def serve(
     candidate_timeout: float = 14400.0,
     difference: Callable[[str, str], str | None] = _text_difference,
 ) -> None:
-    """Evaluates what rank 0 queues, until it ends; for the other ranks.
+    """Evaluates what rank 0 queues, until it ends.
 
     Args:
         evaluate: Evaluates one path in this process.
@@ -260,8 +283,8 @@ def serve(
         RuntimeError: If rank 0 has died or hangs, or the device has failed.
     """
     store, name = info.store, f'rank {info.rank} on {socket.gethostname()}'
-    # Rank 0 may be in an evaluation, and then wait for one that hangs.
-    limit = 2 * candidate_timeout + START_SECONDS
+    # Rank 0 may wait for an evaluation that hangs.
+    limit = candidate_timeout + MARGIN_SECONDS + START_SECONDS
 
     def get(key: str) -> str:
         if not _wait_for(store, [key], limit):

@@ -10,7 +10,7 @@ import numpy as np
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
-from detnas_mm.engine.network_options import add_shape_option
+from detnas_mm.engine.network_arguments import add_shape_option
 
 BOXES = 6
 # Of the noise, in pixels: files about as large as those of photographs.
