@@ -113,9 +113,7 @@ def test_predictions_that_are_no_pickle(error_line):
     assert "must be a .pkl or .pickle file, got 'x.txt'" in line
 
 
-def test_predictions_that_cannot_be_written(
-    error_line, digits, tmp_path
-):
+def test_predictions_that_cannot_be_written(error_line, digits, tmp_path):
     config = Config.fromfile(FINAL)
     config.model.backbone.update(path='0' * 10, init_cfg=None)
     weights = tmp_path / 'net.pth'
@@ -127,9 +125,7 @@ def test_predictions_that_cannot_be_written(
     assert line.endswith('use another --out')
 
 
-def test_work_dir_that_is_a_file(
-    error_line, digits, supernet, tmp_path
-):
+def test_work_dir_that_is_a_file(error_line, digits, supernet, tmp_path):
     file = tmp_path / 'file'
     file.write_text('')
     options = [*loading_options(digits, 'train', 'val', 'test'), *PATH]
