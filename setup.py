@@ -1,7 +1,7 @@
 """Build steps that setup.cfg cannot express; everything else is there.
 
-* ``detnas_mm.pth`` beside the package, which arranges for mmcv's operators
-  at the start of the interpreter (see ``detnas_mm/compat/startup.py``).
+* ``detnas_mm.pth`` beside the package, which provides mmcv's operators from
+  the start of the interpreter on (see ``detnas_mm/compat/startup.py``).
 * configs, tools and the model index inside the package, in
   ``detnas_mm/.mim``, where OpenMMLab's package manager looks for them.
 """
@@ -18,13 +18,13 @@ MIM_CONTENTS = ('configs', 'tools', 'model-index.yml', 'dataset-index.yml')
 
 
 class BuildPackage(build_py):
-    """Adds ``detnas_mm.pth`` and ``.mim`` to what is installed."""
+    """Add ``detnas_mm.pth`` and ``.mim`` to the installed files."""
 
     def run(self) -> None:
         base = ROOT if self.editable_mode else Path(self.build_lib)
         package = base / 'detnas_mm'
         mim = package / '.mim'
-        # Files that an earlier build left would go into this wheel as well.
+        # Files of an earlier build would go into this wheel as well.
         shutil.rmtree(
             mim if self.editable_mode else package, ignore_errors=True
         )
@@ -38,12 +38,8 @@ class BuildPackage(build_py):
     def add_to_mim(self, source: Path, target: Path) -> None:
         """Link in an editable install, copy in a wheel."""
         if self.editable_mode:
-            try:
-                target.symlink_to(os.path.relpath(source, target.parent))
-                return
-            except OSError:  # Windows without the right to make links
-                pass
-        if source.is_dir():
+            target.symlink_to(os.path.relpath(source, target.parent))
+        elif source.is_dir():
             ignore = shutil.ignore_patterns('__pycache__', '*.pyc')
             shutil.copytree(source, target, ignore=ignore)
         else:
@@ -55,8 +51,8 @@ class BuildPackage(build_py):
             'utf-8'
         )
         names = {'__name__': 'detnas_mm.compat.startup'}
-        # An editable install takes nothing but the package from the build
-        # folder; there, `install_lib` is the root of the wheel being made.
+        # An editable install takes only the package from the build folder;
+        # there, `install_lib` is the root of the wheel.
         base = self.build_lib
         if self.editable_mode:
             base = self.get_finalized_command('install').install_lib

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from detnas_mm.engine.network_options import add_device_option
+from detnas_mm.engine.network_arguments import add_device_option
 from detnas_mm.models.latency import Stopwatch, device_name
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
-from detnas_mm.engine.network_options import add_shape_option
+from detnas_mm.engine.network_arguments import add_shape_option
 from detnas_mm.utils.errors import InputError
 
 BOXES = 6

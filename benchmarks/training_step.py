@@ -28,7 +28,7 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.structures import InstanceData
 from work_count import count_work
 
-from detnas_mm.engine.network_options import add_shape_option
+from detnas_mm.engine.network_arguments import add_shape_option
 from detnas_mm.models import build_model
 from detnas_mm.structures import SearchSpace, get_search_space
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command

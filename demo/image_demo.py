@@ -12,7 +12,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from detnas_mm.engine.network_options import add_device_option
+from detnas_mm.engine.network_arguments import add_device_option
 from detnas_mm.models import (
     build_model,
     load_state_dict,

@@ -1,6 +1,6 @@
 """DetNAS: backbone search for object detection in the MM* family.
 
-Importing the package loads neither torch nor any ``mm*`` package: it only
+Importing the package loads neither torch nor any ``mm*`` package. It only
 installs the import hooks (:mod:`detnas_mm.compat.import_hooks`), which act
 when those packages are imported. The public names are loaded on first use.
 """
@@ -29,12 +29,12 @@ import_hooks.install()
 
 
 def __getattr__(name: str) -> object:
-    """Load a public name the first time it is asked for (PEP 562)."""
+    """Load a public name on first use (PEP 562)."""
     if name in _SUBMODULES:
         return import_module(f'{__name__}.{name}')
     if name not in _MODULE_OF_NAME:
         raise AttributeError(
-            f'module {__name__!r} has no attribute {name!r}; it offers '
+            f'module {__name__!r} has no attribute {name!r}; available: '
             f'{", ".join(__all__)}'
         )
     module = import_module(f'{__name__}.{_MODULE_OF_NAME[name]}')

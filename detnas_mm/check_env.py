@@ -1,8 +1,8 @@
-"""Shows the installed stack, its problems and the commands that mend them.
+"""Report the installed stack, its problems and the commands that fix them.
 
-Run as ``python -m detnas_mm.check_env``; exit code 1 if a problem is fatal.
-It works with a stack that is missing or broken, too: every import is tried,
-and its failure reported.
+Run as ``python -m detnas_mm.check_env``; the exit code is 1 if a problem is
+fatal. It also works with a stack that is missing or broken: it tries every
+import and reports a failure.
 """
 
 import importlib
@@ -13,11 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from detnas_mm import __version__
 from detnas_mm.compat import versions
 from detnas_mm.compat.versions import Problem
+from detnas_mm.version import __version__
 
-# What is imported, in this order, so that the first failure is the cause.
+# Imported in this order, so that the first failure is the cause.
 MODULES = (
     'numpy',
     'torch',
@@ -29,7 +29,7 @@ MODULES = (
     'mmdet',
     'mmpretrain',
 )
-# A package may import while the compiled part that is used does not.
+# A package may import although its compiled part is broken.
 PROBES = {
     'pycocotools': 'pycocotools.mask',
     'mmcv': 'mmcv.ops',
@@ -38,7 +38,7 @@ PROBES = {
 
 
 def main() -> int:
-    """Print the report; the exit code."""
+    """Print the report and return the exit code."""
     problems = versions.find_problems()
     problems += import_problems(problems)
     if not any(problem.fatal for problem in problems):
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def describe() -> Iterator[tuple[str, str]]:
-    """What is installed, as pairs of a name and a text."""
+    """Yield what is installed, as pairs of a name and a text."""
     yield 'detnas_mm', f'{__version__} ({Path(__file__).parent})'
     yield 'python', f'{platform.python_version()} ({sys.executable})'
     for name in MODULES:
@@ -68,30 +68,19 @@ def describe() -> Iterator[tuple[str, str]]:
 
 
 def import_problems(known: list[Problem]) -> list[Problem]:
-    """Import everything; the first failure that is not explained already."""
-    for name in MODULES:
-        if not versions.is_importable(name):
-            continue
+    """Import everything; return the first failure that is not known yet."""
+    # A missing package or a version that mmdet refuses.
+    explained = (ModuleNotFoundError, AssertionError)
+    for name in filter(versions.is_importable, MODULES):
         module = PROBES.get(name, name)
         try:
             importlib.import_module(module)
-        except Exception as error:  # whatever a broken package may raise
-            if _is_explained(error, known):
+        except Exception as error:  # a broken package may raise anything
+            if isinstance(error, explained) and any(p.fatal for p in known):
                 continue
-            text = str(error).strip().split('\n')[0]
-            return [
-                Problem(
-                    f'import {module} fails: {type(error).__name__}: {text}',
-                    _reinstall_command(name),
-                )
-            ]
+            text = f'import {module} fails: {_first_line(error)}'
+            return [Problem(text, _reinstall_command(name))]
     return []
-
-
-def _is_explained(error: Exception, known: list[Problem]) -> bool:
-    """Whether the failure follows from a missing package or a version."""
-    expected = (ModuleNotFoundError, AssertionError)
-    return isinstance(error, expected) and any(p.fatal for p in known)
 
 
 def operator_problems() -> list[Problem]:
@@ -104,22 +93,18 @@ def operator_problems() -> list[Problem]:
     scores = torch.tensor([0.5, 0.9])
     try:
         _, kept = nms(boxes.to(device), scores.to(device), 0.5)
-    except Exception as error:  # whatever a broken operator may raise
-        text = f'{type(error).__name__}: {str(error).strip()}'.split('\n')[0]
+    except Exception as error:  # a broken operator may raise anything
+        text = _first_line(error)
     else:
         if kept.tolist() == [1]:
             return []
         text = f'kept boxes {kept.tolist()}, expected [1]'
-    return [
-        Problem(
-            f'mmcv.ops.nms fails on {device}: {text}',
-            f'pip install --force-reinstall {versions.TORCH_PINS}',
-        )
-    ]
+    text = f'mmcv.ops.nms fails on {device}: {text}'
+    return [Problem(text, _reinstall_command('torch'))]
 
 
 def operator_source() -> str:
-    """Who provides mmcv's operators."""
+    """Return which package provides mmcv's operators."""
     try:
         spec = importlib.util.find_spec('mmcv._ext')
     except Exception as error:  # mmcv itself cannot be imported
@@ -132,7 +117,7 @@ def operator_source() -> str:
 
 
 def gpu_description() -> str:
-    """The GPUs, or why there is none."""
+    """Return the names of the GPUs, or the reason why there is none."""
     try:
         import torch
 
@@ -151,9 +136,8 @@ def gpu_description() -> str:
 
 
 def startup_description() -> str:
-    """Where the start-up file is that serves other programs."""
-    folders = [*site.getsitepackages(), site.getusersitepackages()]
-    for folder in folders:
+    """Return the place of the start-up file that serves other programs."""
+    for folder in (*site.getsitepackages(), site.getusersitepackages()):
         path = Path(folder, 'detnas_mm.pth')
         if path.exists():
             return f'{path} (delete it to switch it off)'
@@ -163,11 +147,15 @@ def startup_description() -> str:
     )
 
 
+def _first_line(error: Exception) -> str:
+    return f'{type(error).__name__}: {str(error).strip()}'.split('\n')[0]
+
+
 def _reinstall_command(name: str) -> str:
     if name in ('torch', 'torchvision'):
         return f'pip install --force-reinstall {versions.TORCH_PINS}'
     family = (versions.families() or ['openmmlab'])[0]
-    if name == 'mmcv':  # operators built for another torch, most of the time
+    if name == 'mmcv':  # usually its operators were built for another torch
         return versions.REINSTALL_MMCV[family]
     if name in versions.DISTRIBUTIONS[family]:
         return versions.INSTALL[family]

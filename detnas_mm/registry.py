@@ -1,14 +1,14 @@
 """Registries of detnas_mm: children of MMEngine's.
 
 MMEngine imports this module when it meets the scope ``detnas_mm`` in a
-config, then the ``locations`` of the registry it looks in. So
-``type='detnas_mm.DetNASNet'`` works in any config with nothing to add.
+config, then the ``locations`` of the registry in question. So
+``type='detnas_mm.DetNASNet'`` works in any config without further settings.
 """
 
 from detnas_mm.compat import setup_compat
 
-# Before the first import of MMEngine, so that an unfit installation is named
-# in one line.
+# Before the first import of MMEngine, so that an unfit installation gives
+# an error of one line.
 setup_compat()
 
 from mmengine.registry import HOOKS as MMENGINE_HOOKS  # noqa: E402
@@ -52,8 +52,20 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     scope='detnas_mm',
     locations=['detnas_mm.engine'],
 )
-# Choice blocks of a search space: callables that take ``in_channels``,
-# ``out_channels``, ``stride``, ``shuffle`` and ``norm_cfg``.
+# Choice blocks of a search space: callables with the parameters
+# ``in_channels``, ``out_channels``, ``stride``, ``shuffle`` and ``norm_cfg``.
 CHOICE_BLOCKS = Registry(
     'choice block', scope='detnas_mm', locations=['detnas_mm.models']
+)
+# Search algorithms: ask for paths and are told their fitness.
+ALGORITHMS = Registry(
+    'search algorithm',
+    scope='detnas_mm',
+    locations=['detnas_mm.engine.search.settings'],
+)
+# Executors: paths in, results out.
+EXECUTORS = Registry(
+    'executor',
+    scope='detnas_mm',
+    locations=['detnas_mm.engine.search.executors'],
 )

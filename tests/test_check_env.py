@@ -1,4 +1,4 @@
-"""``python -m detnas_mm.check_env`` on sound, missing and broken stacks."""
+"""``python -m detnas_mm.check_env`` for sound, missing, broken stacks."""
 
 import os
 import subprocess
@@ -61,7 +61,7 @@ def test_compiled_extension_is_recognized(tmp_path):
 
 def test_warning_does_not_change_the_exit_code(monkeypatch, capsys):
     problem = Problem('torch 2.99 is untested', 'pip install x', fatal=False)
-    monkeypatch.setattr(stack, 'find_problems', lambda: [problem])
+    monkeypatch.setattr(versions, 'find_problems', lambda: [problem])
     assert check_env.main() == 0
     output = capsys.readouterr().out
     assert 'WARNING torch 2.99 is untested' in output

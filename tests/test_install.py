@@ -1,4 +1,4 @@
-"""What an installation puts beside the package and inside it."""
+"""Contents of a wheel and of an editable install."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def run(*arguments: object, **settings) -> subprocess.CompletedProcess:
 
 
 def copy_project(folder: Path) -> Path:
-    """The project without what builds have left, so that none is found."""
+    """Copy the project without the results of earlier builds."""
     ignore = shutil.ignore_patterns('__pycache__', '.mim')
     for name in (*PROJECT_FILES, *OTHER_FILES):
         if (ROOT / name).exists():
@@ -107,7 +107,9 @@ def test_wheel_requires_no_mm_package(wheel):
         assert f'Provides-Extra: {extra}' in extras
 
 
-def test_mmdet_runs_after_installing_with_no_mention_of_us(site_folder):
+def test_mmdet_runs_after_installing_without_an_import_of_detnas_mm(
+    site_folder,
+):
     code = f"""
 import site, sys
 site.addsitedir({str(site_folder)!r})
@@ -119,7 +121,7 @@ assert 'builtins.getattr' in [
 ]
 print(mmcv.ops.nms(torch.ones(1, 4), torch.ones(1), 0.5)[1].tolist())
 """
-    # Without this project on the path but for the folder added above.
+    # This project is on the path only by the folder added above.
     environment = {**os.environ, 'PYTHONPATH': ''}
     result = run('-c', code, env=environment, cwd=site_folder)
     assert result.stdout.strip() == '[0]'

@@ -1,8 +1,9 @@
-"""Makes the installed ``mm*`` stack fit for use, or says why it is not.
+"""Everything that patches the installed ``mm*`` stack, or refuses it.
 
-The import hooks (:mod:`detnas_mm.compat.import_hooks`) act by themselves; the
-two functions here are called: :func:`setup_compat` by ``detnas_mm.registry``,
-:func:`init_distributed` by the command lines in ``tools/``.
+The import hooks (:mod:`detnas_mm.compat.import_hooks`) act by themselves. The
+functions here are called explicitly: :func:`setup_compat` by
+``detnas_mm.registry``, :func:`init_distributed` by the command lines in
+``tools/``.
 """
 
 import functools
@@ -10,22 +11,19 @@ import os
 import warnings
 from collections.abc import MutableMapping
 
-from detnas_mm.compat import import_hooks
-from detnas_mm.compat import versions
+from detnas_mm.compat import import_hooks, versions
 from detnas_mm.utils.errors import InputError
-
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
 @functools.cache
 def setup_compat() -> None:
-    """Check the installed versions and make loading of checkpoints work.
+    """Check the installed versions and make checkpoints loadable.
 
     Runs once per process.
 
     Raises:
-        ImportError: If the installed versions cannot work together; the
-            message holds the command that mends it.
+        ImportError: If the installed versions cannot work together. The
+            message contains the command that fixes them.
     """
     import_hooks.install()
     problems = versions.find_problems()
@@ -39,31 +37,31 @@ def setup_compat() -> None:
             stacklevel=2,
         )
 
-    # Imported here, after the check: this fails without a working torch.
+    # Imported after the check, since this needs a working torch.
     from mmengine.logging import history_buffer
 
     from detnas_mm.compat import safe_globals
 
-    # The hook has done it already unless MMEngine was imported before us.
+    # The hook has not done this if MMEngine was imported before detnas_mm.
     safe_globals.allow_checkpoint_classes(history_buffer)
     safe_globals.forbid_unrestricted_loading()
 
 
 def require_launched(launcher: str, remedy: str) -> None:
-    """Makes sure that the launcher has said which process this is.
+    """Check that the launcher has set the rank of this process.
 
     Args:
         launcher: The ``--launcher`` of the command line.
-        remedy: What to do if it has not.
+        remedy: What to do otherwise.
 
     Raises:
-        InputError: If it has not.
+        InputError: If an environment variable is missing.
     """
     missing = {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} - set(os.environ)
     if missing:
         raise InputError(
-            f'`launcher` {launcher!r} did not set '
-            f'{", ".join(sorted(missing))}; {remedy}'
+            f'`--launcher {launcher}` needs {", ".join(sorted(missing))} in '
+            f'the environment; {remedy}'
         )
 
 
@@ -72,24 +70,20 @@ def init_distributed(
 ) -> None:
     """Make ``--launcher`` work without a GPU; with one, do nothing.
 
-    MMEngine calls ``torch.cuda.set_device`` whatever the machine has, but
-    takes over a process group that exists when the Runner is built; and it
-    wraps the model for the GPU of the local rank unless the config says
-    otherwise. So this is called before the Runner is built, with its config.
+    MMEngine calls ``torch.cuda.set_device`` on any machine, but uses a
+    process group that already exists when the Runner is built. It also wraps
+    the model for the GPU of the local rank unless the config sets
+    ``device_ids``. So call this before the Runner is built, with its config.
 
     Args:
         launcher: The ``--launcher`` of the command line.
-        config: The config of the Runner; its ``model_wrapper_cfg`` is set so
+        config: The config of the Runner. Its ``model_wrapper_cfg`` is set so
             that the model stays on the CPU.
 
     Raises:
-        InputError: If the launcher is unknown or cannot run without a GPU.
+        InputError: If the launcher needs a GPU and there is none, or if it
+            has not started this process.
     """
-    if launcher not in LAUNCHERS:
-        raise InputError(
-            f'`launcher` must be one of {", ".join(LAUNCHERS)}, got '
-            f'{launcher!r}'
-        )
     if launcher == 'none':
         return
 
@@ -100,33 +94,32 @@ def init_distributed(
         return
     if launcher != 'pytorch':
         raise InputError(
-            f'`launcher` {launcher!r} needs a GPU and torch sees none; start '
+            f'`--launcher {launcher}` needs a GPU and torch finds none; start '
             'the processes with torchrun and use `--launcher pytorch`'
         )
     if config is not None:
         _wrap_on_cpu(config)
     require_launched(
         launcher,
-        'start by tools/dist_train.sh or tools/dist_test.sh, or leave '
-        '--launcher out',
+        'start by tools/dist_train.sh or tools/dist_test.sh, or omit '
+        '--launcher',
     )
     if not distributed.is_initialized():
         distributed.init_process_group(backend='gloo')
 
 
 def _wrap_on_cpu(config: MutableMapping) -> None:
-    """Set the data-parallel wrapper's ``device_ids`` to None."""
+    """Set ``device_ids`` of the data-parallel wrapper to None."""
     from mmengine.registry import MODEL_WRAPPERS
     from torch.nn.parallel import DistributedDataParallel
 
     wrapper = config.get('model_wrapper_cfg')
-    if wrapper is None:  # what MMEngine takes then
+    if wrapper is None:  # MMEngine's default
+        unused = config.get('find_unused_parameters', False)
         wrapper = config['model_wrapper_cfg'] = {
             'type': 'MMDistributedDataParallel',
             'broadcast_buffers': False,
-            'find_unused_parameters': config.get(
-                'find_unused_parameters', False
-            ),
+            'find_unused_parameters': unused,
         }
     name = wrapper.get('type', 'MMDistributedDataParallel')
     wrapper_type = MODEL_WRAPPERS.get(name) if isinstance(name, str) else name

@@ -1,18 +1,17 @@
 """Two import hooks that make the ``mm*`` stack run on today's torch.
 
-They react to two modules, and cost one string comparison for any other:
+They react to two modules and cost one string comparison for any other:
 
-* ``mmcv._ext``, mmcv's compiled operators. The finder stands last in
-  ``sys.meta_path``, so it is asked only where mmcv was built without them,
-  and then supplies :mod:`detnas_mm.compat.mmcv_ops`. A built extension
-  always wins.
-* ``mmengine.logging.history_buffer``. Once it is imported, the classes that
+* ``mmcv._ext``, mmcv's compiled operators. The finder is the last one in
+  ``sys.meta_path``, so it is asked only if mmcv was built without them. It
+  then supplies :mod:`detnas_mm.compat.mmcv_ops`. A built extension always
+  wins.
+* ``mmengine.logging.history_buffer``. After its import, the classes that
   MMEngine stores in its checkpoints are allow-listed for ``torch.load``
-  (:func:`detnas_mm.compat.safe_globals.allow_checkpoint_classes`), since a run
-  cannot be resumed otherwise.
+  (:func:`detnas_mm.compat.safe_globals.allow_checkpoint_classes`). Without
+  that a run cannot be resumed.
 
-Only the standard library is used here, and only what the interpreter has
-already loaded: this module is imported by every ``import detnas_mm``.
+This module imports the standard library only.
 """
 
 import sys
@@ -25,7 +24,7 @@ HISTORY_BUFFER = 'mmengine.logging.history_buffer'
 
 
 class OperatorFinder:
-    """Finds ``mmcv._ext`` where mmcv was built without it."""
+    """Finder of ``mmcv._ext`` for an mmcv that was built without it."""
 
     @classmethod
     def find_spec(
@@ -45,7 +44,7 @@ class OperatorFinder:
 
 
 class HistoryBufferFinder:
-    """Finds MMEngine's history module and adds a step after its import."""
+    """Finder that adds a step after the import of MMEngine's history."""
 
     @classmethod
     def find_spec(
@@ -63,7 +62,7 @@ class HistoryBufferFinder:
 
 
 class _AllowListingLoader:
-    """Loads as the loader it wraps, then allow-lists MMEngine's classes."""
+    """Loader that allow-lists MMEngine's classes after another loader."""
 
     def __init__(self, loader: object) -> None:
         self.loader = loader
@@ -72,8 +71,7 @@ class _AllowListingLoader:
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        # The wrapped loader is put back, so that tools which ask the module
-        # for its source find what they expect.
+        # Tools that look for the source of the module need its own loader.
         module.__spec__.loader = module.__loader__ = self.loader
         self.loader.exec_module(module)
 
@@ -88,15 +86,14 @@ def install() -> None:
         sys.meta_path.append(OperatorFinder)
     if HistoryBufferFinder not in sys.meta_path:
         sys.meta_path.insert(0, HistoryBufferFinder)
-    # MMEngine imports pkg_resources at each start; nobody who reads the
-    # warning can change that.
+    # MMEngine imports pkg_resources at each start; users cannot change that.
     warnings.filterwarnings(
         'ignore', message='pkg_resources is deprecated', category=UserWarning
     )
 
 
 def uninstall() -> None:
-    """Take both finders out of ``sys.meta_path`` again."""
+    """Remove both finders from ``sys.meta_path``."""
     for finder in (OperatorFinder, HistoryBufferFinder):
         if finder in sys.meta_path:
             sys.meta_path.remove(finder)

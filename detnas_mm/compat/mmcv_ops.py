@@ -1,11 +1,11 @@
 """mmcv's operators on torch and torchvision, for an mmcv without its own.
 
 mmcv-lite, and the forks' mmcv built without a compiler, lack the extension
-module ``mmcv._ext``. :mod:`detnas_mm.compat.import_hooks` fills it from here:
-the operators that the detectors of this project need, on CPU and CUDA, with the
-signatures of the compiled ones (outputs are passed in and written in place).
-Any other operator exists, since mmcv looks all of them up when it is
-imported, and raises an error that names it when it is called.
+module ``mmcv._ext``. :mod:`detnas_mm.compat.import_hooks` fills it with the
+operators of this module: those that the detectors of this project need, on
+CPU and CUDA, with the signatures of the compiled ones (outputs are passed in
+and written in place). Every other name is a function that raises an error
+when it is called, since mmcv looks up all operators when it is imported.
 
 Shapes: N boxes or RoIs, C channels or classes, (H, W) of a feature map,
 (h, w) of a pooled RoI.
@@ -83,9 +83,9 @@ def roi_align_forward(
     if output.numel() == 0:
         return
     dtype = _compute_dtype(input.dtype)
-    # The operator is called directly: torchvision's function would compile
-    # another one where deterministic algorithms are asked for, although the
-    # forward pass always is deterministic.
+    # Call the operator directly: if deterministic algorithms are required,
+    # torchvision's function compiles another one, although the forward pass
+    # is always deterministic.
     pooled = torch.ops.torchvision.roi_align(
         input.to(dtype),
         rois.to(dtype),
@@ -118,7 +118,7 @@ def roi_align_backward(
     dtype = _compute_dtype(grad_output.dtype)
     device = grad_output.device
     if device.type == 'cuda' and _must_be_deterministic():
-        # The CUDA kernel adds in no fixed order and refuses this mode.
+        # The CUDA kernel adds in arbitrary order and refuses this mode.
         device = torch.device('cpu')
     gradient = torch.ops.torchvision._roi_align_backward(
         grad_output.to(device, dtype),
@@ -188,12 +188,12 @@ def sigmoid_focal_loss_backward(
 
 
 def get_compiler_version() -> str:
-    """What the environment report shows as the compiler of mmcv."""
+    """Return the entry for mmcv's compiler in the environment report."""
     return f'none (operators of torchvision {torchvision.__version__})'
 
 
 def get_compiling_cuda_version() -> str:
-    """The CUDA version of the operators: that of torch."""
+    """Return the CUDA version of the operators, which is torch's."""
     return torch.version.cuda or 'not available'
 
 
@@ -219,16 +219,16 @@ def fill_extension(module: ModuleType) -> None:
 
 
 def missing_operator(name: str) -> Callable[..., None]:
-    """A stand-in for the operator ``name`` that says what is missing."""
+    """Return a function that reports the operator ``name`` as missing."""
     if name.startswith('_'):
         raise AttributeError(f"module 'mmcv._ext' has no attribute {name!r}")
 
     def raise_missing(*args: object, **kwargs: object) -> None:
         raise NotImplementedError(
             f'mmcv operator `{name}` is not available: this mmcv has no '
-            f'compiled operators, and only {", ".join(OPERATORS)} are '
-            f'provided without; install mmcv (or onedl-mmcv) built with its '
-            f'operators to use `{name}`'
+            f'compiled operators, and detnas_mm provides only '
+            f'{", ".join(OPERATORS)}; install mmcv (or onedl-mmcv) built with '
+            f'its operators to use `{name}`'
         )
 
     raise_missing.__name__ = name
@@ -236,7 +236,7 @@ def missing_operator(name: str) -> Callable[..., None]:
 
 
 def _compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """At least float32: half precision lacks range, and kernels."""
+    """Return at least float32: half precision lacks range and kernels."""
     return torch.promote_types(dtype, torch.float32)
 
 
@@ -257,13 +257,13 @@ def _must_be_deterministic() -> bool:
 
 
 def _is_target_class(logits: Tensor, target: Tensor) -> Tensor:
-    """Mask ``(N, C)`` of the one class of each sample that is positive."""
+    """Return the mask ``(N, C)`` of the positive class of each sample."""
     classes = torch.arange(logits.size(1), device=logits.device)
     return target[:, None] == classes
 
 
 def _sample_weights(weight: Tensor, target: Tensor, logits: Tensor) -> Tensor:
-    """Weight of each sample, ``(N, 1)``, or 1 where there is none."""
+    """Return the weight of each sample, ``(N, 1)``, or 1 without weights."""
     if weight.numel() == 0:
         return logits.new_ones(())
     is_object = (target >= 0) & (target < weight.numel())

@@ -1,9 +1,9 @@
-"""Resuming runs under ``torch.load(weights_only=True)``, and nothing less.
+"""Allow-list that lets ``torch.load(weights_only=True)`` resume a run.
 
 MMEngine keeps its logs in every checkpoint as ``HistoryBuffer`` objects,
-which hold numpy arrays. Torch's restricted unpickler refuses them until they
-are allow-listed; exactly what a run stores is listed here, so that a
-checkpoint from a stranger still cannot run code.
+which hold numpy arrays. Torch's restricted unpickler refuses these unless
+they are allow-listed. The list has exactly the classes that a run stores, so
+that a checkpoint from an unknown source still cannot run code.
 """
 
 import sys
@@ -14,24 +14,24 @@ from types import ModuleType
 AllowedGlobal = tuple[Callable, str]
 
 HISTORY_BUFFER_MODULE = 'mmengine.logging.history_buffer'
-# numpy 1 and numpy 2 name the module of their array builders differently,
-# and a checkpoint may come from either.
+# numpy 1 and numpy 2 have different names for the module of their array
+# builders, and a checkpoint may come from either.
 _NUMPY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')
 # Logged numbers are Python's int and float, which become 64-bit arrays (int32
-# in numpy 1 on Windows); a metric kept as best score may be float32.
+# in numpy 1 on Windows). A metric stored as best score may be float32.
 _NUMPY_TYPES = ('float64', 'float32', 'int64', 'int32')
 
 
 def history_method(owner: type, name: str) -> Callable:
-    """The only use of ``getattr`` that a checkpoint may make.
+    """Return a public method of ``HistoryBuffer``, in place of ``getattr``.
 
-    A ``HistoryBuffer`` stores its methods ``mean``, ``min`` and the like
+    A ``HistoryBuffer`` stores its methods, such as ``mean`` and ``min``,
     beside its data, and pickle writes each as ``getattr(HistoryBuffer,
-    'mean')``. This function stands for ``getattr`` while a checkpoint is
-    read; the built-in one would hand out any attribute of any class.
+    'mean')``. This function replaces ``getattr`` while a checkpoint is read:
+    the built-in one would return any attribute of any class.
 
     Raises:
-        UnpicklingError: If anything else is asked for.
+        UnpicklingError: If the checkpoint asks for any other attribute.
     """
     buffer_class = sys.modules[HISTORY_BUFFER_MODULE].HistoryBuffer
     if owner is not buffer_class or name.startswith('_'):
@@ -44,15 +44,15 @@ def history_method(owner: type, name: str) -> Callable:
 
 
 def checkpoint_globals(history_buffer: ModuleType) -> list[AllowedGlobal]:
-    """What MMEngine's checkpoints refer to beyond torch's own types.
+    """List the objects of MMEngine's checkpoints beyond torch's own types.
 
     Args:
         history_buffer: The module ``mmengine.logging.history_buffer``.
 
     Returns:
-        Pairs of an object and the name under which it is pickled. Pairs, and
-        not the bare objects, since these also stay listed after
-        ``torch.serialization.safe_globals`` took the bare ones away again.
+        Pairs of an object and the name under which it is pickled. Pairs stay
+        listed when the end of a ``torch.serialization.safe_globals`` block
+        removes the bare objects.
     """
     import numpy as np
 
@@ -77,7 +77,7 @@ def checkpoint_globals(history_buffer: ModuleType) -> list[AllowedGlobal]:
 
 
 def allow_checkpoint_classes(history_buffer: ModuleType) -> None:
-    """Allow-list what MMEngine stores, where torch keeps such a list.
+    """Allow-list the classes that MMEngine stores, if torch has such a list.
 
     Args:
         history_buffer: The module ``mmengine.logging.history_buffer``.
@@ -86,16 +86,16 @@ def allow_checkpoint_classes(history_buffer: ModuleType) -> None:
         from torch import serialization
     except ImportError:  # MMEngine's own import of torch will report it
         return
-    # Pairs are understood since torch 2.6, as is the function asked for.
+    # This function exists since torch 2.6, as does the support of pairs.
     if hasattr(serialization, 'get_unsafe_globals_in_checkpoint'):
         serialization.add_safe_globals(checkpoint_globals(history_buffer))
 
 
 def forbid_unrestricted_loading() -> None:
-    """Make MMEngine's loader refuse what the restricted unpickler refuses.
+    """Make MMEngine's loader use the restricted unpickler only.
 
     The loader of the onedl fork falls back to unrestricted unpickling, which
-    runs whatever code a checkpoint holds. Upstream's has no such fallback.
+    runs any code that a checkpoint contains. Upstream has no such fallback.
     """
     import torch
     from mmengine.runner import checkpoint

@@ -1,10 +1,10 @@
-"""Run at the start of every interpreter; not imported as a module.
+"""Code for the start of every interpreter; not imported as a module.
 
 ``setup.py`` writes this file as one line into ``detnas_mm.pth`` beside the
-installed packages, where Python runs it at start-up. It makes programs that
-never mention detnas_mm, such as mmdet's own tools, import it as soon as they
-import mmcv or MMEngine, so that its import hooks are in place. Nothing is
-imported, and no file looked at, before that. To switch it off, delete
+installed packages, where Python runs it at start-up. Programs that never
+mention detnas_mm, such as mmdet's own tools, then import it as soon as they
+import mmcv or MMEngine, so that its import hooks are in place. Before that,
+this code imports nothing and reads no file. To switch it off, delete
 ``detnas_mm.pth``; ``python -m detnas_mm.check_env`` shows where it is.
 """
 
@@ -12,7 +12,7 @@ import sys
 
 
 class DetnasMMStartup:
-    """A finder that finds nothing; it waits for mmcv or MMEngine."""
+    """Finder that finds nothing, but reacts to mmcv and MMEngine."""
 
     waiting = True
 
@@ -22,13 +22,13 @@ class DetnasMMStartup:
             cls.waiting = False
             try:  # noqa: SIM105 - contextlib would have to be imported
                 import detnas_mm  # noqa: F401
-            except ImportError:  # no longer there: leave the program alone
+            except ImportError:  # detnas_mm was uninstalled
                 pass
         return None
 
 
-# Python may run the line twice in a virtual environment. First in the list,
-# since the finder that finds mmcv ends the search.
+# Python may run the line twice in a virtual environment. The finder comes
+# first, since the one that finds mmcv ends the search.
 if DetnasMMStartup.__name__ not in [
     getattr(finder, '__name__', '') for finder in sys.meta_path
 ]:

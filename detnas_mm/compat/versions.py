@@ -1,15 +1,14 @@
-"""Which versions of the stack are supported, and what is installed.
+"""The supported versions of the stack, and the versions that are installed.
 
-Standard library only, and nothing is imported to find its version, so that
-it can speak about a stack that is missing or broken.
+This module uses the standard library only and imports no package to find its
+version, so it also works where the stack is missing or broken.
 """
 
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata, util
-
-Version = tuple[int, ...]
 
 TORCH_PINS = 'torch==2.14.1 torchvision==0.29.1'
 
@@ -34,7 +33,7 @@ OTHER_DISTRIBUTIONS = {
 }
 # Needed for ImageNet training only.
 OPTIONAL = ('mmpretrain',)
-# The first version that is supported and the first that is not.
+# The first supported version and the first one that is not.
 SUPPORTED = {
     'openmmlab': {
         'mmengine': ('0.10.7', '0.11'),
@@ -50,10 +49,9 @@ SUPPORTED = {
     },
 }
 TORCH_SUPPORTED = ('2.14', '2.15')
-# torch.load reads checkpoints safely by default from here on.
+# From this version on, torch.load reads checkpoints safely by default.
 TORCH_MINIMUM = '2.6'
-# Wheels built before these were built for numpy 1 and crash under numpy 2.
-NUMPY_2_MINIMUM = {'cv2': '4.10', 'pycocotools': '2.0.8'}
+INSTALL_TORCH = f'pip install {TORCH_PINS}'
 INSTALL = {
     'openmmlab': (
         'pip install mmengine==0.10.7 mmcv-lite==2.1.0 mmdet==3.3.0 '
@@ -64,7 +62,8 @@ INSTALL = {
         'onedl-mmpretrain'
     ),
 }
-# Without its operators; the fork is built so where pip isolates the build.
+# Both install mmcv without its compiled operators. pip builds the fork that
+# way as long as it isolates the build.
 REINSTALL_MMCV = {
     'openmmlab': (
         'pip uninstall -y mmcv mmcv-lite && pip install mmcv-lite==2.1.0'
@@ -75,12 +74,12 @@ REINSTALL_MMCV = {
 
 @dataclass(frozen=True)
 class Problem:
-    """Something about the installed stack that has to be mended.
+    """A fault of the installed stack.
 
     Attributes:
-        text: What is wrong, in one line.
-        command: What mends it.
-        fatal: Whether the package cannot work until then.
+        text: Description in one line.
+        command: Command that fixes it.
+        fatal: Whether the package cannot work until it is fixed.
     """
 
     text: str
@@ -91,14 +90,14 @@ class Problem:
         return f'{self.text}; run: {self.command}'
 
 
-def parse_version(text: str) -> Version:
-    """The release numbers of a version: ``'2.14.1+cu130'`` -> (2, 14, 1)."""
+def parse_version(text: str) -> tuple[int, ...]:
+    """Return the release numbers: ``'2.14.1+cu130'`` -> (2, 14, 1)."""
     match = re.match(r'\d+(\.\d+)*', text)
     return tuple(map(int, match[0].split('.'))) if match else ()
 
 
 def families() -> list[str]:
-    """The families of which an MMEngine is installed: none, one or both."""
+    """Return the families whose MMEngine is installed: none, one or both."""
     return [
         family
         for family, names in DISTRIBUTIONS.items()
@@ -107,7 +106,7 @@ def families() -> list[str]:
 
 
 def installed_version(name: str) -> str | None:
-    """The version of an import name, or None where pip knows none."""
+    """Return the version of an import name, or None if pip knows none."""
     candidates = [
         *OTHER_DISTRIBUTIONS.get(name, (name,)),
         *(d for f in DISTRIBUTIONS.values() for d in f.get(name, ())),
@@ -116,7 +115,7 @@ def installed_version(name: str) -> str | None:
 
 
 def is_importable(name: str) -> bool:
-    """Whether there is a top-level module of this name; nothing is run."""
+    """Return True if a top-level module has this name; runs no code of it."""
     try:
         return name in sys.modules or util.find_spec(name) is not None
     except (ImportError, ValueError):
@@ -124,12 +123,8 @@ def is_importable(name: str) -> bool:
 
 
 def find_problems() -> list[Problem]:
-    """Every problem that the installed versions show, fatal ones first."""
-    problems = [
-        *_torch_problems(),
-        *_family_problems(),
-        *_numpy_problems(),
-    ]
+    """Return all problems of the installed versions, fatal ones first."""
+    problems = [*_torch_problems(), *_family_problems()]
     return sorted(problems, key=lambda problem: not problem.fatal)
 
 
@@ -140,45 +135,38 @@ def _distribution_version(name: str) -> str | None:
         return None
 
 
-def _torch_problems() -> list[Problem]:
-    mend = f'pip install {TORCH_PINS}'
+def _torch_problems() -> Iterator[Problem]:
     missing = [n for n in ('torch', 'torchvision') if not is_importable(n)]
     if missing:
-        return [Problem(f'not installed: {", ".join(missing)}', mend)]
+        yield Problem(f'not installed: {", ".join(missing)}', INSTALL_TORCH)
+        return
     torch, vision = map(installed_version, ('torch', 'torchvision'))
     if torch is None or vision is None:
-        return []
-    torch_release = parse_version(torch)
-    if torch_release < parse_version(TORCH_MINIMUM):
-        return [
-            Problem(
-                f'torch {torch} loads checkpoints unsafely; torch>='
-                f'{TORCH_MINIMUM} is needed',
-                mend,
-            )
-        ]
+        return
+    release = parse_version(torch)
     # torchvision 0.15 + k is built for torch 2.k.
-    pair = (0, torch_release[1] + 15)
-    if torch_release[0] == 2 and parse_version(vision)[:2] != pair:
-        return [
-            Problem(
-                f'torchvision {vision} was not built for torch {torch}, '
-                f'which needs torchvision 0.{pair[1]}',
-                f'pip install "torchvision==0.{pair[1]}.*"',
-            )
-        ]
-    return _untested('torch', torch, TORCH_SUPPORTED, mend)
+    pair = (0, release[1] + 15) if release[0] == 2 else None
+    if release < parse_version(TORCH_MINIMUM):
+        yield Problem(
+            f'torch {torch} loads checkpoints unsafely; '
+            f'torch>={TORCH_MINIMUM} is needed',
+            INSTALL_TORCH,
+        )
+    elif pair and parse_version(vision)[:2] != pair:
+        yield Problem(
+            f'torchvision {vision} was not built for torch {torch}, which '
+            f'needs torchvision 0.{pair[1]}',
+            f'pip install "torchvision==0.{pair[1]}.*"',
+        )
+    else:
+        yield from _untested('torch', TORCH_SUPPORTED, INSTALL_TORCH)
 
 
 def _family_problems() -> list[Problem]:
     found = families()
     if len(found) > 1:
-        names = [
-            name
-            for family in DISTRIBUTIONS.values()
-            for candidates in family.values()
-            for name in candidates
-        ]
+        modules = [m for f in DISTRIBUTIONS.values() for m in f.values()]
+        names = [name for candidates in modules for name in candidates]
         present = ' '.join(filter(_distribution_version, names))
         return [
             Problem(
@@ -191,83 +179,52 @@ def _family_problems() -> list[Problem]:
     missing = [n for n in DISTRIBUTIONS[family] if not is_importable(n)]
     problems = []
     if missing:
-        problems.append(
-            Problem(
-                f'not installed: {", ".join(missing)}',
-                INSTALL[family],
-                fatal=not set(missing) <= set(OPTIONAL),
-            )
-        )
-    if family in found and family == 'openmmlab':
+        fatal = not set(missing) <= set(OPTIONAL)
+        text = f'not installed: {", ".join(missing)}'
+        problems.append(Problem(text, INSTALL[family], fatal))
+    if found == ['openmmlab']:
         problems += _openmmlab_problems()
-    if any(problem.fatal for problem in problems):
-        return problems
-    for name, supported in SUPPORTED[family].items():
-        version = installed_version(name)
-        problems += _untested(name, version, supported, INSTALL[family])
+    if not any(problem.fatal for problem in problems):
+        for name, supported in SUPPORTED[family].items():
+            problems += _untested(name, supported, INSTALL[family])
     return problems
 
 
-def _openmmlab_problems() -> list[Problem]:
-    problems = []
+def _openmmlab_problems() -> Iterator[Problem]:
     if not is_importable('pkg_resources'):
-        problems.append(
-            Problem(
-                f'setuptools {installed_version("pkg_resources")} has no '
-                'pkg_resources, which mmengine imports',
-                'pip install "setuptools<81"',
-            )
+        yield Problem(
+            f'setuptools {installed_version("pkg_resources")} has no '
+            'pkg_resources, which mmengine imports',
+            'pip install "setuptools<81"',
         )
     if all(map(_distribution_version, ('mmcv', 'mmcv-lite'))):
-        problems.append(
-            Problem(
-                'mmcv and mmcv-lite are both installed and overwrite each '
-                "other's files; keep one",
-                REINSTALL_MMCV['openmmlab'],
-            )
+        yield Problem(
+            'mmcv and mmcv-lite are both installed and overwrite each '
+            "other's files; keep one",
+            REINSTALL_MMCV['openmmlab'],
         )
     mmcv, mmdet = installed_version('mmcv'), installed_version('mmdet')
+    # pip does not know this limit: mmdet checks it when it is imported.
     if (
         mmcv
         and mmdet
         and parse_version(mmdet) <= (3, 3, 0)
         and parse_version(mmcv) >= (2, 2)
     ):
-        problems.append(
-            Problem(
-                f'mmdet {mmdet} refuses mmcv {mmcv}: it needs mmcv<2.2.0',
-                REINSTALL_MMCV['openmmlab'],
-            )
+        yield Problem(
+            f'mmdet {mmdet} refuses mmcv {mmcv}: it needs mmcv<2.2.0',
+            REINSTALL_MMCV['openmmlab'],
         )
-    return problems
-
-
-def _numpy_problems() -> list[Problem]:
-    numpy = installed_version('numpy')
-    if numpy is None or parse_version(numpy) < (2,):
-        return []
-    problems = []
-    for name, minimum in NUMPY_2_MINIMUM.items():
-        version = installed_version(name)
-        if version and parse_version(version) < parse_version(minimum):
-            package = OTHER_DISTRIBUTIONS.get(name, (name,))[0]
-            problems.append(
-                Problem(
-                    f'{package} {version} was built for numpy 1 and fails '
-                    f'with numpy {numpy}',
-                    f'pip install "{package}>={minimum}"',
-                )
-            )
-    return problems
 
 
 def _untested(
-    name: str, version: str | None, supported: tuple[str, str], mend: str
-) -> list[Problem]:
+    name: str, supported: tuple[str, str], command: str
+) -> Iterator[Problem]:
+    """Yield a warning if a version is installed that was not tested."""
+    version = installed_version(name)
     first, end = supported
-    if version is None or (
+    if version and not (
         parse_version(first) <= parse_version(version) < parse_version(end)
     ):
-        return []
-    text = f'{name} {version} is untested; tested: >={first},<{end}'
-    return [Problem(text, mend, fatal=False)]
+        text = f'{name} {version} is untested; tested: >={first},<{end}'
+        yield Problem(text, command, fatal=False)

@@ -1,4 +1,4 @@
-"""What a path costs: look-ups in tables, no network is built."""
+"""Cost of a path by table look-ups: no network is built."""
 
 from .constraint import COSTS, Bounds, Constraint
 from .latency_table import LatencyTable

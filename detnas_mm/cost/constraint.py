@@ -1,28 +1,33 @@
-"""Bounds on the cost of a path."""
+"""Bounds on the cost of a path, and whether enough paths keep them."""
 
 import math
 from dataclasses import dataclass
 
-from detnas_mm.cost.counting import Limit, count_paths
+import numpy as np
+
 from detnas_mm.cost.latency_table import NANOSECONDS, LatencyTable
 from detnas_mm.cost.macs import cost_table
 from detnas_mm.structures import ArchPath, Cost, CostTable, SearchSpace
 from detnas_mm.utils.errors import InputError
 
 COSTS = ('macs', 'params', 'latency')
+# Paths that are looked up to count the legal ones (the size of the tiny
+# space), and how many of them at once.
+MAX_COUNTED = 4**10
+_BATCH = 2**14
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Lower and upper bounds, both inclusive; ``None`` is no bound.
+    """Lower and upper bounds, both inclusive; ``None`` means unbounded.
 
     Attributes:
-        min_macs: Least multiply-adds.
-        max_macs: Most multiply-adds.
-        min_params: Least number of parameters.
-        max_params: Most parameters.
-        min_latency: Least predicted latency of the backbone, in ms.
-        max_latency: Most of it, in ms.
+        min_macs: Minimum number of multiply-adds.
+        max_macs: Maximum number of multiply-adds.
+        min_params: Minimum number of parameters.
+        max_params: Maximum number of parameters.
+        min_latency: Minimum predicted latency of the backbone, in ms.
+        max_latency: Maximum predicted latency of the backbone, in ms.
     """
 
     min_macs: float | None = None
@@ -42,7 +47,7 @@ class Bounds:
                 )
 
     def range(self, cost: str) -> tuple[float, float]:
-        """Returns the least and the most of one of the ``COSTS``."""
+        """Returns the lower and the upper bound on one of the ``COSTS``."""
         low = getattr(self, f'min_{cost}')
         high = getattr(self, f'max_{cost}')
         return (
@@ -51,27 +56,55 @@ class Bounds:
         )
 
     def has(self, cost: str) -> bool:
-        """Whether one of the ``COSTS`` is bounded."""
+        """Returns True if one of the ``COSTS`` is bounded."""
         return self.range(cost) != (-math.inf, math.inf)
 
 
+@dataclass(frozen=True)
+class _Limit:
+    """Bounds on one cost, in whole numbers: a latency in nanoseconds."""
+
+    fixed: int  # cost of the parts that every path has
+    rows: tuple[tuple[int, ...], ...]  # for each block, cost of its choices
+    low: float
+    high: float
+
+    def allows(self, path: ArchPath) -> bool:
+        chosen = zip(self.rows, path, strict=True)
+        total = self.fixed + sum(row[choice] for row, choice in chosen)
+        return self.low <= total <= self.high
+
+    def allows_each(self, paths: np.ndarray) -> np.ndarray:
+        """Looks up many paths at once, of shape ``(num_blocks, N)``."""
+        blocks = np.arange(len(self.rows))[:, None]
+        totals = self.fixed + np.array(self.rows)[blocks, paths].sum(axis=0)
+        return (self.low <= totals) & (totals <= self.high)
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Minimum and maximum over all paths of the space."""
+        return (
+            self.fixed + sum(map(min, self.rows)),
+            self.fixed + sum(map(max, self.rows)),
+        )
+
+
 class Constraint:
-    """Says whether a path keeps the bounds, by looking up tables.
+    """Decides if a path keeps the bounds, by table look-ups alone.
 
     Args:
         space: The search space.
         bounds: The bounds.
         input_size: Height and width of the image at which MACs are counted.
-        table: Costs of the blocks. Defaults to the exact ones of the paper's
+        table: Costs of the blocks. Defaults to the exact costs of the paper's
             choice blocks.
-        rest: Cost of the rest of the detector, where the bounds are meant
-            for the whole of it. Defaults to nothing: the backbone alone is
-            bounded, as in the paper.
+        rest: Cost of neck and heads, to bound the whole detector. Defaults to
+            zero: the backbone alone is bounded, as in the paper.
         latency_table: Measured latencies of the blocks.
 
     Raises:
         InputError: If the latency is bounded without a table, or the table
-            is one of another search space.
+            belongs to another search space.
     """
 
     def __init__(
@@ -104,7 +137,10 @@ class Constraint:
         return self.table.params(path) + self.rest.params
 
     def latency(self, path: ArchPath) -> float | None:
-        """Returns the predicted ms of the backbone, where there is a table."""
+        """Returns the predicted latency of the backbone in ms.
+
+        Without a table of latencies it is ``None``.
+        """
         if self.latency_table is None:
             return None
         return self.latency_table.latency(path)
@@ -112,42 +148,83 @@ class Constraint:
     def reason(self, path: ArchPath) -> str | None:
         """Returns why a path is refused, or ``None`` if it is legal."""
         for cost, limit in self._limits.items():
-            if not limit.is_kept(path):
+            if not limit.allows(path):
                 value = _text(cost, getattr(self, cost)(path))
                 return f'{value} {cost}, bounds are {self._bounds_text(cost)}'
         return None
 
     def is_legal(self, path: ArchPath) -> bool:
-        """Whether a path keeps all bounds."""
-        return all(limit.is_kept(path) for limit in self._limits.values())
+        """Returns True if a path keeps all bounds."""
+        return all(limit.allows(path) for limit in self._limits.values())
 
     def require_legal_paths(self, needed: int) -> None:
-        """Makes sure that a search of ``needed`` paths is possible.
+        """Makes sure that the bounds leave enough paths for a search.
+
+        Args:
+            needed: How many different paths the search evaluates.
 
         Raises:
-            InputError: If fewer paths keep the bounds.
+            InputError: If a bound is outside of what the space has, or fewer
+                paths keep all bounds.
         """
+        for cost, limit in self._limits.items():
+            least, most = limit.ends
+            for name, is_out in (
+                (f'min_{cost}', limit.low > most),
+                (f'max_{cost}', limit.high < least),
+            ):
+                if is_out:
+                    raise InputError(
+                        f'no path keeps the bounds: `{name}` is '
+                        f'{_text(cost, getattr(self.bounds, name))}, but '
+                        f'{self._ends_text(cost)}'
+                    )
         count = self.count_legal_paths(needed)
         if count >= needed:
             return
+        details = '; '.join(
+            f'{self._ends_text(cost)}, bounds are {self._bounds_text(cost)}'
+            for cost in self._limits
+        )
         if count == 0:
-            raise InputError(f'no path keeps the bounds: {self._ranges()}')
+            raise InputError(f'no path keeps the bounds: {details}')
         raise InputError(
             f'the search asks for {needed} paths, but only {count} keep the '
-            f'bounds; search fewer, or widen the bounds: {self._ranges()}'
+            'bounds; search fewer, or widen the bounds: '
+            f'{details or "there are none"}'
         )
 
     def count_legal_paths(self, at_least: int) -> int:
         """Counts the paths that keep the bounds, up to ``at_least``.
 
+        In a space of up to ``MAX_COUNTED`` paths, all are looked up. In a
+        larger one that many are drawn. The result is an estimate then, and 0
+        if no drawn path is legal: a search draws in the same way and would
+        not find a path, either.
+
         Returns:
-            The exact number, or some number of at least ``at_least``; for
-            what is too large to be counted see
-            :func:`detnas_mm.cost.counting.count_paths`.
+            The number, or some number of at least ``at_least``.
         """
+        size, choices = self.space.size, self.space.num_choices
         if not self._limits:
-            return self.space.size
-        return count_paths(list(self._limits.values()), at_least)
+            return size
+        looked_up = min(size, MAX_COUNTED)
+        places = np.arange(self.space.num_blocks)[:, None]
+        rng = np.random.default_rng(0)
+        found = 0
+        for start in range(0, looked_up, _BATCH):
+            numbers = np.arange(start, min(start + _BATCH, looked_up))
+            if size <= MAX_COUNTED:
+                paths = numbers // choices**places % choices
+            else:
+                paths = rng.integers(choices, size=(len(places), len(numbers)))
+            legal = np.ones(len(numbers), dtype=bool)
+            for limit in self._limits.values():
+                legal &= limit.allows_each(paths)
+            found += int(legal.sum())
+            if found * size // looked_up >= at_least:
+                break
+        return found * size // looked_up
 
     def to_dict(self) -> dict:
         """Returns the constraint as plain data, for the record."""
@@ -170,32 +247,25 @@ class Constraint:
             }
         return fields
 
-    def _limit(self, cost: str) -> Limit:
+    def _limit(self, cost: str) -> _Limit:
         low, high = self.bounds.range(cost)
         if cost == 'latency':
             fixed, rows = self.latency_table.in_nanoseconds()
-            return Limit(fixed, rows, *map(_nanoseconds, (low, high)))
+            return _Limit(fixed, rows, *map(_nanoseconds, (low, high)))
         fixed = getattr(self.table.stem + self.rest, cost)
         rows = tuple(
             tuple(getattr(choice, cost) for choice in row)
             for row in self.table.blocks
         )
-        return Limit(fixed, rows, low, high)
+        return _Limit(fixed, rows, low, high)
 
-    def _ranges(self) -> str:
-        """Says what the space offers beside what the bounds ask."""
-        parts = []
-        for cost, limit in self._limits.items():
-            scale = NANOSECONDS if cost == 'latency' else 1
-            least, most = (
-                _text(cost, end / scale if scale > 1 else end)
-                for end in limit.ends
-            )
-            parts.append(
-                f'{cost} of the space are {least} to {most}, bounds are '
-                f'{self._bounds_text(cost)}'
-            )
-        return '; '.join(parts) or 'there are no bounds'
+    def _ends_text(self, cost: str) -> str:
+        scale = NANOSECONDS if cost == 'latency' else None
+        least, most = (
+            _text(cost, end / scale if scale else end)
+            for end in self._limits[cost].ends
+        )
+        return f'{cost} of the space are {least} to {most}'
 
     def _bounds_text(self, cost: str) -> str:
         low, high = self.bounds.range(cost)
@@ -213,8 +283,8 @@ def _require_latency_table(
             )
     elif table.search_space != space:
         raise InputError(
-            f'`latency_table` is that of {table.search_space}, but the search '
-            f'space is {space}'
+            f'`latency_table` was measured for {table.search_space}, but the '
+            f'search space is {space}; measure one for it'
         )
 
 

@@ -1,7 +1,7 @@
-"""Measured latency of a path, from a table of its blocks.
+"""Predicted latency of a path: the sum over its stem and blocks.
 
-The table is measured on one device, for one size of image; it says which.
-A path's latency is predicted as the sum over its stem and blocks.
+The table holds what was measured on one device for one size of image, and
+names both.
 """
 
 import json
@@ -15,7 +15,7 @@ from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import text_digest, write_atomically
 
 NANOSECONDS = 1_000_000  # of a millisecond
-# Paths of a space differ by about as much.
+# The paths of a space differ by about this much.
 _LARGE_ERROR = 0.1
 
 
@@ -33,9 +33,9 @@ class LatencyTable:
         precision: ``'fp32'``, ``'fp16'`` or ``'bf16'``.
         channels_last: Whether the channels were last in memory.
         stem: Latency of the stem, in ms for the whole batch.
-        blocks: For each block, that of each of its choices, in ms.
-        software: Versions of what ran.
-        rounds: How often each choice was measured; the medians are kept.
+        blocks: For each block, the latency of each of its choices, in ms.
+        software: Versions of the software that ran.
+        rounds: How often each choice was measured; the table has medians.
         check: How well predictions agreed with measured whole backbones.
     """
 
@@ -78,18 +78,18 @@ class LatencyTable:
         return total / NANOSECONDS
 
     def in_nanoseconds(self) -> tuple[int, tuple[tuple[int, ...], ...]]:
-        """Returns stem and blocks as whole numbers, whose sums are exact."""
+        """Returns stem and blocks as integers, so that sums are exact."""
         rows = tuple(tuple(map(_whole, row)) for row in self.blocks)
         return _whole(self.stem), rows
 
     @property
     def is_inaccurate(self) -> bool:
-        """Whether predictions were far off whole backbones."""
+        """True if predictions were far off measured whole backbones."""
         return self.check.get('mape', 0) > _LARGE_ERROR
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the content."""
+        """SHA-256 of the content of the file."""
         return text_digest(self._text())
 
     def save(self, file: str | os.PathLike) -> None:
@@ -101,8 +101,8 @@ class LatencyTable:
         """Reads a table.
 
         Raises:
-            InputError: If there is no such file.
-            InputError: If it is no table of latencies.
+            InputError: If there is no such file, or it is not a table of
+                latencies.
         """
         file = Path(file)
         if not file.is_file():
@@ -114,7 +114,7 @@ class LatencyTable:
             return cls(**json.loads(file.read_text()))
         except (TypeError, ValueError) as error:
             raise InputError(
-                f'{file} is no latency table ({error}); measure one by '
+                f'{file} is not a latency table ({error}); measure one by '
                 'tools/analysis_tools/measure_latency.py'
             ) from error
 

@@ -1,4 +1,4 @@
-"""Paths whose MACs are spread evenly, as in the authors' ImageNet code."""
+"""Sampling of paths with uniform MACs, as in the authors' ImageNet code."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from detnas_mm.cost.macs import cost_table
 from detnas_mm.structures import ArchPath, SearchSpace
 from detnas_mm.utils.errors import InputError
 
-# 1x1 convolution from 640 to 1024 channels at 7x7, and the classifier of
-# 1000 classes: the authors' bins count them.
+# The authors' bins include the head: a 1x1 convolution from 640 to 1024
+# channels at 7x7, and the classifier of 1000 classes.
 IMAGENET_HEAD_MACS = 640 * 1024 * 7 * 7 + 1024 * 1000
 
 
@@ -17,17 +17,17 @@ IMAGENET_HEAD_MACS = 640 * 1024 * 7 * 7 + 1024 * 1000
 class MacBins:
     """Draws a bin of MACs first, then a path of that many MACs.
 
-    The defaults are those of the authors for the small space: seven bins of
-    10M from 290M to 360M, the classification head counted.
+    The defaults are the authors' settings for the small space: seven bins of
+    10M from 290M to 360M, with the classification head counted.
 
     Attributes:
         low: Lower end of the first bin, in MACs.
         width: Width of a bin, in MACs.
         num_bins: Number of bins.
-        head_macs: MACs that are added to those of the backbone.
+        head_macs: MACs that are added to the MACs of the backbone.
         input_size: Height and width at which the backbone is counted.
-        max_draws: Draws after which a uniform path is taken, as the rarest
-            bins are almost empty.
+        max_draws: Draws after which a uniform path is returned instead,
+            because the rarest bins are almost empty.
     """
 
     low: float = 290e6

@@ -1,10 +1,10 @@
 """Multiply-adds and parameters of a path, from a table.
 
-Counting convention (that of the paper and of the authors' code): one
+Counting convention, as in the paper and in the authors' code: one
 multiply-add (MAC) for each product of a convolution or linear layer;
-biases, batch normalisation, activations and pooling are not counted.
-Parameters are all weights and biases, those of batch normalisation
-included, its running statistics not.
+biases, batch normalization, activations and pooling are not counted.
+Parameters are all weights and biases, including batch normalization, but
+not its running statistics.
 """
 
 from functools import lru_cache
@@ -29,7 +29,7 @@ def conv_cost(
     groups: int = 1,
     bias: bool = False,
 ) -> Cost:
-    """Counts a convolution that is followed by batch normalisation."""
+    """Counts a convolution that is followed by batch normalization."""
     weights = out_channels * (in_channels // groups) * kernel_size**2
     height, width = output_size
     batch_norm = 2 * out_channels
@@ -50,7 +50,7 @@ def _depthwise_cost(channels: int, kernel: int, output: ImageSize) -> Cost:
 
 
 def _main_channels(block: BlockPosition) -> tuple[int, int, int]:
-    """Channels that the main branch takes, works with, and gives."""
+    """Returns input, inner and output channels of the main branch."""
     mid = block.out_channels // 2
     if block.stride == 1:
         return mid, mid, mid
@@ -71,7 +71,7 @@ def _projection_cost(
 def shuffle_block_cost(
     block: BlockPosition, input_size: ImageSize, kernel_size: int
 ) -> Cost:
-    """Counts a ShuffleNetV2 block, its projection branch included."""
+    """Counts a ShuffleNetV2 block with its projection branch."""
     output = input_size if block.stride == 1 else halved(input_size)
     in_channels, mid, out = _main_channels(block)
     return (
@@ -87,9 +87,13 @@ def xception_block_cost(block: BlockPosition, input_size: ImageSize) -> Cost:
     output = input_size if block.stride == 1 else halved(input_size)
     in_channels, mid, out = _main_channels(block)
     cost = _projection_cost(block, 3, output)
-    for taken, given in ((in_channels, mid), (mid, mid), (mid, out)):
-        cost += _depthwise_cost(taken, 3, output)
-        cost += conv_cost(taken, given, 1, output)
+    for channels, next_channels in (
+        (in_channels, mid),
+        (mid, mid),
+        (mid, out),
+    ):
+        cost += _depthwise_cost(channels, 3, output)
+        cost += conv_cost(channels, next_channels, 1, output)
     return cost
 
 
@@ -99,14 +103,14 @@ def choice_cost(
     """Counts one of the paper's choice blocks.
 
     Raises:
-        InputError: If ``name`` is not one of them.
+        InputError: If ``name`` is not a choice block of the paper.
     """
     if name == 'xception':
         return xception_block_cost(block, input_size)
     kernels = {'shuffle_3x3': 3, 'shuffle_5x5': 5, 'shuffle_7x7': 7}
     if name not in kernels:
         raise InputError(
-            f'no cost formula for the choice block {name!r}, known are '
+            f'no cost formula for the choice block {name!r}, only for '
             f'{", ".join([*kernels, "xception"])}; count it on the built '
             'network instead (detnas_mm.models.measured_cost_table)'
         )
@@ -158,7 +162,7 @@ def backbone_macs(
         input_size: Height and width of the image.
 
     Raises:
-        InputError: If the path is not one of the space.
+        InputError: If the path does not belong to the space.
     """
     table = cost_table(space, input_size)
     return table.macs(space.validate(path))

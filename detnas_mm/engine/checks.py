@@ -1,31 +1,52 @@
-"""What is wrong with a config, said before MMEngine prints all of it."""
+"""What is wrong in a config or checkpoint, found before the long work."""
 
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS
-from torch import nn
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DATASETS, init_default_scope
+from mmengine.runner import Runner
+from torch import Tensor, nn
 
-from detnas_mm.engine.config_parts import (
-    built_type,
-    datasets_of,
-    evaluators_of,
-    require_known_parts,
+from detnas_mm.cost import COSTS
+from detnas_mm.engine.search.settings import SearchSettings
+from detnas_mm.models import (
+    DetNASNet,
+    DetNASSupernet,
+    build_model,
+    load_state_dict,
+    require_matching_keys,
 )
-from detnas_mm.engine.missing_data import missing_file
-from detnas_mm.models import DetNASNet, DetNASSupernet, build_model
 from detnas_mm.models.checkpoint import require_matching_pretrained
+from detnas_mm.models.unwrap import unwrap
+from detnas_mm.structures import SearchRecord
 from detnas_mm.utils.errors import InputError
 
 # Larger annotation files take seconds to read.
 _READ_BYTES = 50_000_000
+# What mmdet's CocoMetric gives for each of bbox and segm.
+_COCO_SCORES = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+# Files that a tool makes, by the end of their paths, and the tool.
+_MAKERS = {
+    r'digits/(annotations|classification)': 'digits.py --out data/digits',
+    r'annotations/(detnas_\w+|instances_minival)2014\.json': (
+        'coco_search_split.py DATA_ROOT --year 2014'
+    ),
+    r'annotations/detnas_\w+2017\.json': 'coco_search_split.py DATA_ROOT',
+    r'detnas_\w+\.json': 'coco_search_split.py DATA_ROOT --name NAME ...',
+    r'ImageSets/Main/detnas_\w+\.txt': 'voc_search_split.py DATA_ROOT',
+    r'meta/detnas_\w+\.txt': 'imagenet_search_split.py DATA_ROOT',
+}
 
 
 def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
-    """Checks the model, the names and the files of a config.
+    """Checks the model and the data of a config.
 
     Args:
         config: The config.
@@ -35,56 +56,41 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
         The model, with random weights.
 
     Raises:
-        InputError: If there is no model, or a setting or a name is wrong.
-        InputError: If a file or folder is not there.
+        InputError: If there is no model, a file is not there, or model and
+            data do not fit together.
     """
     if 'model' not in config:
         raise InputError(
-            'the config has no `model`; one that is inherited from, such as '
-            'best_backbone.py, is no config of its own'
+            'the config has no `model`; a file to inherit from, such as '
+            'best_backbone.py, is not a config on its own'
         )
-    require_known_parts(config, parts)
-    model = build_model(config)
-    _require_matching_channels(model, config)
+    init_default_scope(config.get('default_scope') or 'mmdet')
     for part in parts:
         for key, dataset in datasets_of(config, part):
             _require_files(dataset, key)
             _require_classes(dataset, key, config.model)
         for evaluator in evaluators_of(config, part):
-            if not _is_elsewhere(evaluator):
+            if not _is_remote(evaluator):
                 key = f'{part}_evaluator.ann_file'
                 _require_path(evaluator.get('ann_file'), key)
-    weights = config.get('load_from')
-    if _is_missing(weights):
-        raise InputError(f'no checkpoint at {weights}, the `load_from`')
+    if _is_missing(config.get('load_from')):
+        raise InputError(
+            f'no checkpoint at {config.load_from}, the `load_from`'
+        )
+    model = build_model(config)
+    _require_matching_channels(model, config)
     return model
-
-
-def annotation_files(config: Config, parts: Sequence[str]) -> list[str]:
-    """Returns the annotation files that a config names, those that are there.
-
-    Args:
-        config: The config.
-        parts: Whose data, of ``'train'``, ``'val'``, ``'test'``.
-    """
-    named = []
-    for part in parts:
-        named += [_annotations(one) for _, one in datasets_of(config, part)]
-        named += [one.get('ann_file') for one in evaluators_of(config, part)]
-    files = {one for one in named if isinstance(one, str)}
-    return sorted(file for file in files if Path(file).is_file())
 
 
 def require_pretrained(model: nn.Module, config: Config) -> None:
     """Checks the checkpoint that a backbone of ours starts from.
 
     Args:
-        model: What :func:`require_inputs` gave.
+        model: The result of :func:`require_inputs`.
         config: The config.
 
     Raises:
-        InputError: If there is none.
-        InputError: If it does not fit.
+        InputError: If there is none, or it does not fit.
     """
     backbone = getattr(model, 'backbone', None)
     if isinstance(backbone, DetNASSupernet | DetNASNet):
@@ -92,8 +98,179 @@ def require_pretrained(model: nn.Module, config: Config) -> None:
         require_matching_pretrained(backbone, init_cfg)
 
 
+def annotation_files(config: Config, parts: Sequence[str]) -> list[str]:
+    """Returns the annotation files of a config that exist.
+
+    Args:
+        config: The config.
+        parts: Whose data, of ``'train'``, ``'val'``, ``'test'``.
+    """
+    named = []
+    for part in parts:
+        named += [_annotations(data) for _, data in datasets_of(config, part)]
+        named += [e.get('ann_file') for e in evaluators_of(config, part)]
+    files = {name for name in named if isinstance(name, str)}
+    return sorted(file for file in files if Path(file).is_file())
+
+
+def datasets_of(config: Config, part: str) -> Iterator[tuple[str, Mapping]]:
+    """Yields key and settings of the data sets of a part that read files."""
+    loader = config.get(f'{part}_dataloader') or {}
+    key = f'{part}_dataloader.dataset'
+    yield from _datasets_below(loader.get('dataset') or {}, key)
+
+
+def evaluators_of(config: Config, part: str) -> list[Mapping]:
+    """Returns the settings of the evaluators of a part, such as ``'val'``.
+
+    An evaluator that holds others, such as mmdet's
+    ``MultiDatasetsEvaluator``, is replaced by what it holds.
+    """
+    evaluators = _as_list(config.get(f'{part}_evaluator'))
+    if len(evaluators) == 1:
+        return _as_list(evaluators[0].get('metrics')) or evaluators
+    return evaluators
+
+
+def require_new_record(
+    path: Path, settings: SearchSettings, logger: logging.Logger
+) -> None:
+    """Checks that no search is overwritten by mistake.
+
+    Warns if the search to resume does not exist.
+
+    Args:
+        path: Where the record is to be.
+        settings: The settings of the search.
+        logger: The logger of the warning.
+
+    Raises:
+        InputError: If there is a search, and neither ``resume`` nor
+            ``overwrite`` is set.
+    """
+    if settings.resume and not path.exists():
+        logger.warning(
+            f'Nothing to resume in {path.parent}: a new search starts'
+        )
+    allowed = settings.resume or settings.overwrite
+    if allowed or not path.exists() or not SearchRecord.read(path).candidates:
+        return
+    raise InputError(
+        f'{path.parent} already holds a search; resume it with --resume, '
+        'replace it with --overwrite, or use another --work-dir'
+    )
+
+
+@contextmanager
+def refuse_empty_split(name: str) -> Iterator[None]:
+    """Names the data set if one built inside the block is empty.
+
+    Args:
+        name: Its data loader in the config.
+
+    Raises:
+        InputError: If it is empty.
+    """
+    try:
+        yield
+    except ValueError as error:
+        # What MMEngine's data sets raise then.
+        if 'need at least one array' not in str(error):
+            raise
+        raise InputError(
+            f'the data set of `{name}` is empty: no image is in its ann_file '
+            'and folder, or all are filtered out'
+        ) from error
+
+
+def require_known_metrics(
+    evaluator: Evaluator, settings: SearchSettings
+) -> None:
+    """Checks the names of metrics where the evaluator is COCO's.
+
+    The metrics of other evaluators are known once they have evaluated.
+
+    Raises:
+        InputError: If the evaluator does not give one of the metrics.
+    """
+    known = []
+    for metric in evaluator.metrics:
+        kinds = getattr(metric, 'metrics', [])
+        is_plain = type(metric).__name__ == 'CocoMetric'
+        special = {'proposal', 'proposal_fast'} & set(kinds)
+        if not is_plain or special or metric.classwise:
+            return
+        scores = metric.metric_items or _COCO_SCORES
+        known += [
+            f'{metric.prefix}/{kind}_{score}'
+            for kind in kinds
+            for score in scores
+        ]
+    for name in (settings.metric, *settings.maximize):
+        if name not in known:
+            raise InputError(
+                f'the evaluator gives no {name!r}, choose one of '
+                f'{", ".join(known)}; costs are {", ".join(COSTS)}'
+            )
+
+
+def load_supernet(runner: Runner) -> None:
+    """Loads the checkpoint of a search, which must have all of the weights.
+
+    Raises:
+        InputError: If there is none, or it does not fit.
+    """
+    model = unwrap(runner.model)
+    checkpoint = runner.cfg.get('load_from')
+    if not checkpoint:
+        raise InputError(
+            'a search needs the checkpoint of a trained supernet: '
+            'tools/search.py CONFIG CHECKPOINT, or `load_from`'
+        )
+    state_dict = load_state_dict(checkpoint)
+    try:
+        source = f'{checkpoint}{_kind_of_weights(state_dict)}'
+        require_matching_keys(model, state_dict, source)
+    except InputError as error:
+        raise InputError(
+            'a search takes the checkpoint of stage 2, of this detector with '
+            f'this supernet; {error}'
+        ) from error
+    model.load_state_dict(state_dict)
+
+
+def _kind_of_weights(state_dict: Mapping[str, Tensor]) -> str:
+    """Names what else a checkpoint of ours may be than a search needs."""
+    kinds = []
+    if any(re.match(r'backbone\.blocks\.\d+\.\D', key) for key in state_dict):
+        kinds.append('one network and no supernet')
+    if any(key.startswith('head.') for key in state_dict):
+        kinds.append('a classifier and no detector')
+    return f', which holds {", ".join(kinds)},' if kinds else ''
+
+
+def _as_list(settings: object) -> list[Mapping]:
+    each = [settings] if isinstance(settings, Mapping) else settings
+    if not isinstance(each, list | tuple):
+        return []
+    return [part for part in each if isinstance(part, Mapping)]
+
+
+def _datasets_below(
+    dataset: Mapping, key: str
+) -> Iterator[tuple[str, Mapping]]:
+    """Yields a data set, or those that it wraps."""
+    if 'dataset' in dataset:
+        yield from _datasets_below(dataset['dataset'], f'{key}.dataset')
+    elif 'datasets' in dataset:
+        for index, part in enumerate(dataset['datasets']):
+            yield from _datasets_below(part, f'{key}.datasets.{index}')
+    else:
+        yield key, dataset
+
+
 def _require_matching_channels(model: nn.Module, config: Config) -> None:
-    """Else the first batch stumbles over it."""
+    """Checks neck against backbone, before the first batch fails."""
     channels = getattr(getattr(model, 'backbone', None), 'out_channels', None)
     neck = config.model.get('neck')
     neck = neck[0] if isinstance(neck, Sequence) and neck else neck
@@ -104,16 +281,17 @@ def _require_matching_channels(model: nn.Module, config: Config) -> None:
     if list(given) not in (list(channels), list(channels)[::-1]):
         raise InputError(
             f'`model.neck.in_channels` is {list(given)}, but the backbone '
-            f'gives {list(channels)} channels: set it so'
+            f'has {list(channels)} output channels: set it to these'
         )
 
 
 def _require_files(dataset: Mapping, key: str) -> None:
-    if _is_elsewhere(dataset):
+    if _is_remote(dataset):
         return
     root = dataset.get('data_root') or ''
-    # What a tool makes comes first: it is named with the tool.
-    _require_path(_annotations(dataset), f'{key}.{_setting_of(root)}')
+    # First the file that a tool makes: its message names the tool.
+    setting = 'ann_file' if Path(root).is_dir() else 'data_root'
+    _require_path(_annotations(dataset), f'{key}.{setting}')
     _require_path(root, f'{key}.data_root')
     prefix = dataset.get('data_prefix') or {}
     prefix = prefix if isinstance(prefix, Mapping) else {'img_path': prefix}
@@ -122,15 +300,10 @@ def _require_files(dataset: Mapping, key: str) -> None:
         _require_path(folder, f'{key}.data_prefix.{name}')
 
 
-def _is_elsewhere(settings: Mapping) -> bool:
-    """Whether files are read from another place than a disk."""
+def _is_remote(settings: Mapping) -> bool:
+    """Whether files are read from elsewhere than a disk."""
     backend = (settings.get('backend_args') or {}).get('backend', 'local')
     return backend != 'local'
-
-
-def _setting_of(root: str) -> str:
-    """Names the setting to mend where annotations are not found."""
-    return 'ann_file' if Path(root).is_dir() else 'data_root'
 
 
 def _annotations(dataset: Mapping) -> str:
@@ -139,14 +312,19 @@ def _annotations(dataset: Mapping) -> str:
 
 
 def _require_path(file: object, key: str) -> None:
-    """Checks a local file or folder; an empty name is none.
-
-    Args:
-        file: What the config names.
-        key: The setting that it is made of.
-    """
-    if _is_missing(file):
-        raise InputError(missing_file(str(file), key))
+    """Checks a local file or folder; an empty name stands for none."""
+    if not _is_missing(file):
+        return
+    for pattern, command in _MAKERS.items():
+        if re.search(pattern, str(file)):
+            raise InputError(
+                f'no such file or folder: {file}; make it with '
+                f'`python tools/dataset_converters/{command}`'
+            )
+    raise InputError(
+        f'no such file or folder: {file}; set {key} in the config, or with '
+        f'--cfg-options {key}=..., to where your data are'
+    )
 
 
 def _is_missing(file: object) -> bool:
@@ -156,17 +334,17 @@ def _is_missing(file: object) -> bool:
 
 def _require_classes(dataset: Mapping, key: str, model: Mapping) -> None:
     """Compares the classes of a data set with its file and the heads."""
-    built = built_type(DATASETS, dataset)
-    # Those of others, such as panoptic ones, are not all for a bbox_head.
-    if getattr(built, '__name__', '') not in ('CocoDataset', 'VOCDataset'):
+    kind = DATASETS.get(str(dataset.get('type')))
+    # Others, such as panoptic data sets, have classes beside a bbox_head's.
+    if getattr(kind, '__name__', '') not in ('CocoDataset', 'VOCDataset'):
         return
     classes = (dataset.get('metainfo') or {}).get('classes')
-    classes = built.METAINFO['classes'] if classes is None else classes
+    classes = kind.METAINFO['classes'] if classes is None else classes
     # The name of a file is allowed, too.
     if isinstance(classes, str):
         return
     file = _annotations(dataset)
-    if built.__name__ == 'CocoDataset' and file:
+    if kind.__name__ == 'CocoDataset' and file:
         _require_categories(file, classes, key)
     _require_enough_outputs(model, len(classes), key)
 
@@ -174,22 +352,20 @@ def _require_classes(dataset: Mapping, key: str, model: Mapping) -> None:
 def _require_enough_outputs(
     model: Mapping, num_classes: int, key: str
 ) -> None:
-    """Else the loss of the first batch has no output for a class."""
+    """Checks the heads, before a GPU fails with a device assertion."""
     heads = [
         model.get('bbox_head'),
         (model.get('roi_head') or {}).get('bbox_head'),
     ]
-    for head in heads:
-        # Cascade R-CNN has one for each of its stages.
-        for one in [head] if isinstance(head, Mapping) else head or ():
-            outputs = one.get('num_classes')
-            if isinstance(outputs, int) and outputs < num_classes:
-                raise InputError(
-                    f'`{key}` has {num_classes} classes, but a bbox_head of '
-                    f'the model has num_classes={outputs}: set it to '
-                    f'{num_classes}, or `{key}.metainfo.classes` to those of '
-                    'your data'
-                )
+    # Cascade R-CNN has a head for each of its stages.
+    for head in [head for entry in heads for head in _as_list(entry)]:
+        outputs = head.get('num_classes')
+        if isinstance(outputs, int) and outputs < num_classes:
+            raise InputError(
+                f'`{key}` has {num_classes} classes, but a bbox_head of the '
+                f'model has num_classes={outputs}: set it to {num_classes}, '
+                f'or `{key}.metainfo.classes` to those of your data'
+            )
 
 
 def _require_categories(file: str, classes: Sequence[str], key: str) -> None:
@@ -198,21 +374,17 @@ def _require_categories(file: str, classes: Sequence[str], key: str) -> None:
         return
     try:
         content = json.loads(Path(file).read_text())
-        names = [one['name'] for one in content.get('categories', ())]
+        names = [cat['name'] for cat in content.get('categories', ())]
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(
-            f'{file}, which `{key}` reads, is no annotation file in the '
+            f'{file}, which `{key}` reads, is not an annotation file in the '
             f'format of COCO: {error!r}'
         ) from error
     missing = [name for name in classes if name not in names]
     if missing:
+        shown = ', '.join(map(repr, names[:5]))
+        more = f' and {len(names) - 5} more' if len(names) > 5 else ''
         raise InputError(
-            f'`classes` in the `metainfo` of `{key}` are not those of '
-            f'{file}: {missing[0]!r} is not among its categories, '
-            f'{_listed(names)}'
+            f'`classes` in the `metainfo` of `{key}` do not fit {file}: '
+            f'{missing[0]!r} is not among its categories, {shown}{more}'
         )
-
-
-def _listed(names: Sequence[str], shown: int = 5) -> str:
-    more = f' and {len(names) - shown} more' if len(names) > shown else ''
-    return ', '.join(map(repr, names[:shown])) + more

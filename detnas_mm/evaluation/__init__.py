@@ -1,17 +1,6 @@
-"""What an evaluation gives: metrics, their precision, agreement of ranks."""
+"""What an evaluation gives: metrics, predictions, agreement of rankings."""
 
-from .faster_coco import faster_coco
-from .precision import (
-    autocast_type,
-    float32_predictions,
-    require_precision,
-)
-from .unrounded import unrounded
+from .float32_predictions import float32_predictions
+from .metric_patches import exact_metrics
 
-__all__ = [
-    'autocast_type',
-    'faster_coco',
-    'float32_predictions',
-    'require_precision',
-    'unrounded',
-]
+__all__ = ['exact_metrics', 'float32_predictions']

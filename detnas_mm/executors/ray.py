@@ -1,200 +1,307 @@
-"""Evaluation of candidates by actors of Ray, on one machine or a cluster.
+"""Evaluation by actors of Ray, on one machine or a cluster.
 
-A worker is one process on one GPU, or on some CPU cores where there is no
-GPU. It builds what it needs itself, takes the next path as soon as it is
-free, and is replaced when it dies, hangs or is sick; nodes that join the
-cluster later are used. What comes out does not depend on the number of
-workers.
+A worker is one actor: a process on one GPU, or on CPU cores where there is no
+GPU. A new actor replaces a worker that is lost. Ray's own retries
+(``max_task_retries``) would hide when a path starts again, so that neither its
+time nor the number of workers that it kills could be limited.
 """
 
 import logging
+import os
+import signal
+import socket
+import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from types import TracebackType
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
 
-from detnas_mm.executors.base import Evaluation
-from detnas_mm.executors.journal import Journal
-from detnas_mm.executors.ray_cluster import (
-    ClusterLostError,
-    RaySettings,
-    require_ray,
-    start_ray,
+from detnas_mm.executors.base import (
+    PathEvaluator,
+    Result,
+    WrongSearchError,
+    describe,
 )
-from detnas_mm.executors.ray_scorer import Build
-from detnas_mm.executors.ray_worker import Worker
-from detnas_mm.executors.ray_workers import Outcome, RayWorkers
-from detnas_mm.executors.second_tries import SecondTries
-from detnas_mm.structures import ArchPath, Rungs
+from detnas_mm.executors.ray_cluster import (
+    HeadLostError,
+    count_workers,
+    start_ray,
+    wait_for_head,
+)
+from detnas_mm.structures import ArchPath
+from detnas_mm.utils.errors import InputError
 
-# Workers that die or hang over one path before that is an error.
+# Workers that are lost over one path, or cannot be built one after the other,
+# before that is an error.
 _MAX_LOSSES = 3
+_POLL_SECONDS = 1.0
+_WARNING_SECONDS = 60.0
+# Pause after a worker could not be built.
+_REBUILD_SECONDS = 30.0
+# Ray itself ends this process after a minute without the head, and does not
+# say how to continue.
+_HEAD_SECONDS = 30.0
 
 
-class RayEvaluator:
-    """Evaluates candidates on all GPUs of a Ray cluster.
+class _Process:
+    """The methods that run in the process of a worker."""
 
-    To be used in a ``with`` statement, at whose end the workers end.
+    def start(self) -> str:
+        """Returns the host, as soon as the process runs."""
+        _let_sigterm_end_children()
+        return socket.gethostname()
+
+    def build(self, build: Callable[[], PathEvaluator]) -> None:
+        self._evaluator = build()
+
+    def evaluate(self, path: ArchPath) -> Result:
+        return self._evaluator(path)
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A worker: it starts, is built, then evaluates or is idle."""
+
+    actor: Any
+    # The call that runs; None if the worker is idle.
+    task: Any
+    path: ArchPath | None = None
+    # Known when the process has started.
+    host: str = ''
+    is_built: bool = False
+    since: float = field(default_factory=time.monotonic)
+
+    def begin(self, task: object, path: ArchPath | None = None) -> None:
+        self.task, self.path, self.since = task, path, time.monotonic()
+
+
+@dataclass(eq=False)
+class Ray:
+    """Evaluates paths on a Ray cluster.
 
     Args:
-        build: Builds the evaluator of a worker, there. It is sent by pickle.
-        settings: How many workers there are, and how large.
-        journal: Keeps what has finished until it is recorded.
-        logger: Is told about workers that come and go.
+        build: Builds the evaluator of a worker in the process of the worker.
+            It is sent there by pickle.
+        address: Address of the cluster, or ``'auto'`` for the one to which
+            this machine belongs. Defaults to the one that ``RAY_ADDRESS``
+            names, else to a new one on this machine.
+        workers: Number of workers. Those for which the cluster has no room
+            wait for nodes that join. Defaults to as many as there is room for.
+        gpus_per_worker: GPUs of a worker. Defaults to one where the cluster
+            has any.
+        cpus_per_worker: CPU cores of a worker, including its data loaders.
+        candidate_timeout: Seconds that an evaluation, or the building of a
+            worker, may take. Then the worker is replaced.
+        logger: Receives a warning for each worker that is lost.
+
+    Raises:
+        InputError: If a setting is out of range, or Ray is not installed.
     """
 
-    def __init__(
-        self,
-        build: Build,
-        settings: RaySettings | None = None,
-        *,
-        journal: Journal | None = None,
-        logger: logging.Logger | None = None,
-    ) -> None:
-        self.settings = settings or RaySettings()
-        self.journal = journal or Journal()
-        self.logger = logger or logging.getLogger(__name__)
-        self._ray = require_ray()
-        self._is_mine = not self._ray.is_initialized()
-        if self._is_mine:
-            start_ray(self._ray, self.settings.address)
-        self._workers = RayWorkers(
-            self._ray, build, self.settings, self.logger
-        )
+    build: Callable[[], PathEvaluator]
+    _: KW_ONLY
+    address: str | None = None
+    workers: int | None = None
+    gpus_per_worker: float | None = None
+    cpus_per_worker: float = 1
+    candidate_timeout: float = 14400.0
+    logger: logging.Logger | None = None
+
+    def __post_init__(self) -> None:
+        for name in ('workers', 'cpus_per_worker', 'candidate_timeout'):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f'`{name}` must be more than 0, got {value}')
+        if self.gpus_per_worker is not None and self.gpus_per_worker < 0:
+            raise InputError(
+                '`gpus_per_worker` must be at least 0, got '
+                f'{self.gpus_per_worker}'
+            )
+        try:
+            import ray
+        except ImportError as error:
+            raise InputError(
+                'the executor Ray needs a package: pip install "ray>=2.9"'
+            ) from error
+        self._ray = ray
+        self._logger = self.logger or logging.getLogger(__name__)
+        self._workers: list[_Worker] = []
         self._waiting: deque[ArchPath] = deque()
-        # Those of the paths that wait.
-        self._bars: Rungs = ()
+        # How many workers were lost over each path.
         self._losses: Counter[ArchPath] = Counter()
-        self._tries = SecondTries()
-        # Machines on which a worker was sick.
-        self._sick_hosts: set[str] = set()
+        self._failed_builds = 0
+        self._next_start = 0.0
 
-    def evaluate(
-        self,
-        paths: Sequence[ArchPath],
-        ahead: Sequence[ArchPath] = (),
-        bars: Rungs = (),
-    ) -> Iterator[Evaluation]:
-        """Yields the evaluation of each path, in the order of the paths.
-
-        Args:
-            paths: The paths.
-            ahead: What will be asked for next, for workers that would
-                otherwise have nothing to do.
-            bars: Numbers of images, each with the score below which a path
-                is dropped.
+    def __enter__(self) -> 'Ray':
+        """Connects to the cluster, or starts one.
 
         Raises:
-            UnknownMetricError: If the evaluator does not give the metric.
-            WrongSearchError: If a worker has another checkpoint, say.
-            RuntimeError: If no worker can be built.
+            InputError: If there is no cluster at the address.
         """
-        self._bars = bars
-        self._waiting.extend(self.journal.ask([*paths, *ahead]))
-        yield from self.journal.wait_for(paths, self._step)
-
-    def __enter__(self) -> 'RayEvaluator':
+        self._is_mine = not self._ray.is_initialized()
+        if self._is_mine:
+            start_ray(self._ray, self.address)
+        self._head = self._ray.get_runtime_context().gcs_address
+        self._build = self._ray.put(self.build)
+        self._last_seen = time.monotonic()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # Without the head, Ray would wait for it; workers end with this
-        # process.
-        if not isinstance(error, ClusterLostError):
-            self.close()
-
-    def close(self) -> None:
-        """Ends the workers."""
-        self._workers.close()
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        """Ends the workers, and Ray if it was started here."""
+        if isinstance(error, HeadLostError):
+            # Ray would wait for its head. Workers end with this process.
+            return
+        for worker in self._workers:
+            self._ray.kill(worker.actor)
+        self._workers.clear()
         if self._is_mine:
             self._ray.shutdown()
 
-    def _step(self) -> None:
-        """Hands out what there is, and waits until something happens."""
-        self._workers.hire(self.journal.num_asked)
-        for worker in self._workers.idle():
-            paths = self._next_paths(worker)
-            if paths:
-                self._workers.evaluate(worker, paths, self._bars)
-        for outcome in self._workers.wait():
-            if outcome.lost:
-                self._put_back(outcome)
-            else:
-                self._take(outcome)
-        self._replace_sick()
-        self._workers.say_if_nobody_works(self.journal.num_asked)
+    def run(
+        self, paths: Sequence[ArchPath], ahead: Sequence[ArchPath] = ()
+    ) -> Iterator[tuple[ArchPath, Result]]:
+        """Yields each path with its result as soon as it has finished.
 
-    def _next_paths(self, worker: Worker) -> list[ArchPath]:
-        """Takes what a worker does next from what waits.
+        Args:
+            paths: Paths that are needed now.
+            ahead: Paths for workers that would otherwise be idle.
 
-        A second try is for itself, and so is what a worker was lost over: the
-        others that it had are not to fail with it.
+        Raises:
+            InputError: If the evaluator does not give the metric, no worker
+                can be built, or the head of the cluster is lost.
+            WrongSearchError: If a worker has another search.
         """
-        paths: list[ArchPath] = []
-        for path in list(self._waiting):
-            failed_on = self._tries.failed_on(path)
-            if failed_on is None and not self._losses[path]:
-                paths.append(path)
-            elif failed_on is None or self._workers.may_try_again(
-                worker, failed_on
+        running = {worker.path for worker in self._workers}
+        self._waiting = deque(
+            path for path in (*paths, *ahead) if path not in running
+        )
+        missing = set(paths)
+        while missing:
+            wait_for_head(self._head, _HEAD_SECONDS)
+            self._start_workers()
+            for worker in self._workers:
+                if worker.task is None and self._waiting:
+                    path = self._waiting.popleft()
+                    worker.begin(worker.actor.evaluate.remote(path), path)
+            for path, result in self._collect():
+                missing.discard(path)
+                yield path, result
+            self._warn_without_workers(len(missing))
+
+    def _start_workers(self) -> None:
+        evaluating = sum(w.path is not None for w in self._workers)
+        needed = len(self._waiting) + evaluating
+        if len(self._workers) >= needed or time.monotonic() < self._next_start:
+            return
+        resources = self._ray.cluster_resources()
+        cpus, gpus = self.cpus_per_worker, self.gpus_per_worker
+        if gpus is None:
+            gpus = 1 if resources.get('GPU') else 0
+        # Ray keeps actors pending for which there is no room.
+        count = self.workers or max(count_workers(resources, gpus, cpus), 1)
+        actor_class = self._ray.remote(num_gpus=gpus, num_cpus=cpus)(_Process)
+        for _ in range(min(count, needed) - len(self._workers)):
+            actor = actor_class.remote()
+            self._workers.append(_Worker(actor, actor.start.remote()))
+
+    def _collect(self) -> Iterator[tuple[ArchPath, Result]]:
+        """Waits for the end of a call, and replaces workers that hang."""
+        tasks = {w.task: w for w in self._workers if w.task is not None}
+        if not tasks:
+            time.sleep(_POLL_SECONDS)
+            return
+        finished, _ = self._ray.wait(list(tasks), timeout=_POLL_SECONDS)
+        for task in finished:
+            yield from self._finish(tasks[task])
+        for worker in list(self._workers):
+            # Without a host, it may wait for room in the cluster.
+            is_active = worker.host and worker.task is not None
+            seconds = time.monotonic() - worker.since
+            if is_active and seconds > self.candidate_timeout:
+                yield from self._replace(worker, f'no end for {seconds:.0f} s')
+
+    def _finish(self, worker: _Worker) -> Iterator[tuple[ArchPath, Result]]:
+        """Takes what a call has returned; the worker does the next thing."""
+        try:
+            value = self._ray.get(worker.task)
+        except self._ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            is_input = isinstance(cause, InputError) and worker.is_built
+            if is_input or isinstance(cause, WrongSearchError):
+                raise cause from error
+            yield from self._replace(worker, describe(cause))
+        except self._ray.exceptions.RayError as error:
+            yield from self._replace(worker, describe(error))
+        else:
+            path = worker.path
+            if not worker.host:
+                worker.host = value
+                worker.begin(worker.actor.build.remote(self._build))
+            else:
+                worker.is_built = True
+                self._failed_builds = 0
+                worker.begin(None)
+            if path is not None:
+                yield path, value
+
+    def _replace(
+        self, worker: _Worker, reason: str
+    ) -> Iterator[tuple[ArchPath, Result]]:
+        """Ends a lost worker; its path waits again, or fails."""
+        self._workers.remove(worker)
+        self._ray.kill(worker.actor)
+        host, path = worker.host or 'unknown', worker.path
+        self._logger.warning(
+            f'A worker on host {host} is lost and replaced: {reason}'
+        )
+        if not worker.is_built:
+            self._failed_builds += 1
+            self._next_start = time.monotonic() + _REBUILD_SECONDS
+            if self._failed_builds >= _MAX_LOSSES and not any(
+                other.host for other in self._workers
             ):
-                paths = paths or [path]
-                break
-            if len(paths) == self.settings.chunk:
-                break
-        for path in paths:
-            self._waiting.remove(path)
-        return paths
-
-    def _take(self, outcome: Outcome) -> None:
-        """Keeps what has come out; what has failed waits once more."""
-        evaluated = zip(outcome.paths, outcome.evaluations, strict=True)
-        for path, evaluation in evaluated:
-            final = self._tries.take(outcome.worker, path, evaluation)
-            if final is None:
-                self._waiting.appendleft(path)
-            else:
-                self.journal.add(path, final)
-
-    def _put_back(self, outcome: Outcome) -> None:
-        """Has another worker do what a lost one did."""
-        for path in reversed(outcome.paths):
-            self._losses[path] += 1
-            if self._losses[path] < _MAX_LOSSES:
-                self._waiting.appendleft(path)
-            else:
-                error = (
-                    f'{_MAX_LOSSES} workers in a row: the last {outcome.lost}'
+                raise InputError(
+                    f'{self._failed_builds} workers in a row could not be '
+                    f'built, the last one on host {host}: {reason}; correct '
+                    'the cause and continue with --resume'
                 )
-                self.journal.add(path, Evaluation(None, error=error))
+        if path is None:
+            return
+        self._losses[path] += 1
+        if self._losses[path] < _MAX_LOSSES:
+            self._waiting.appendleft(path)
+        else:
+            error = f'{_MAX_LOSSES} workers were lost over it, last: {reason}'
+            yield path, Result(None, error=error)
 
-    def _replace_sick(self) -> None:
-        """Replaces workers that fail where others do not.
-
-        A new process may do better. If it does not, its machine is named,
-        and it stays without work, so that no other takes its place.
-        """
-        for number, failed in self._tries.sick().items():
-            worker = self._workers.find(number)
-            if worker is None or worker.retired:
-                continue
-            self._waiting.extendleft(reversed(worker.paths))
-            has_failed = (
-                f'A {worker} has failed {failed} candidates in a row that '
-                'others could evaluate'
+    def _warn_without_workers(self, missing: int) -> None:
+        now = time.monotonic()
+        if any(worker.is_built for worker in self._workers):
+            self._last_seen = now
+        elif now - self._last_seen > _WARNING_SECONDS:
+            self._last_seen = now
+            self._logger.warning(
+                f'No worker is ready for {missing} candidates: workers start, '
+                'are built, or wait for room (see `ray status`)'
             )
-            if worker.host not in self._sick_hosts:
-                self._sick_hosts.add(worker.host)
-                self.logger.warning(
-                    f'{has_failed}; another one takes its place'
-                )
-                self._workers.dismiss(worker)
-            else:
-                self.logger.warning(
-                    f'{has_failed}, not the first one there: it gets no more '
-                    'of them; look at the GPU and the disk of that machine'
-                )
-                self._workers.retire(worker)
+
+
+def _let_sigterm_end_children() -> None:
+    """Lets SIGTERM end child processes that are forked from now on.
+
+    With the handler of Ray, a child that waits for a lock would never end:
+    mmdet's evaluation on VOC has a pool, which ends its processes by SIGTERM.
+    """
+
+    def set_mask(how: int) -> None:
+        signal.pthread_sigmask(how, {signal.SIGTERM})
+
+    def start_child() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        set_mask(signal.SIG_UNBLOCK)
+
+    os.register_at_fork(
+        before=lambda: set_mask(signal.SIG_BLOCK),
+        after_in_parent=lambda: set_mask(signal.SIG_UNBLOCK),
+        after_in_child=start_child,
+    )

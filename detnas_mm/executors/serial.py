@@ -1,47 +1,41 @@
-"""Evaluation of candidates by the process that searches."""
+"""Evaluation in the process of the search, one path after the other."""
 
 from collections.abc import Iterator, Sequence
+from types import TracebackType
 
-from detnas_mm.executors.base import Evaluation, LocalEvaluator
-from detnas_mm.executors.journal import Journal
-from detnas_mm.structures import ArchPath, Rungs
+from detnas_mm.executors.base import PathEvaluator, Result
+from detnas_mm.structures import ArchPath
 
 
-class InProcessEvaluator:
-    """Evaluates candidates in this process.
+class Serial:
+    """Evaluates paths in this process.
 
     Args:
-        local: Evaluates candidates.
-        journal: Has what other processes had finished, when the search was
-            theirs and was stopped.
+        evaluate: Evaluates one path.
     """
 
-    def __init__(
-        self, local: LocalEvaluator, journal: Journal | None = None
-    ) -> None:
-        self.local = local
-        self.journal = journal or Journal()
+    def __init__(self, evaluate: PathEvaluator) -> None:
+        self.evaluate = evaluate
 
-    def evaluate(
-        self,
-        paths: Sequence[ArchPath],
-        ahead: Sequence[ArchPath] = (),
-        bars: Rungs = (),
-    ) -> Iterator[Evaluation]:
-        """Yields the evaluation of each path in turn.
+    def run(
+        self, paths: Sequence[ArchPath], ahead: Sequence[ArchPath] = ()
+    ) -> Iterator[tuple[ArchPath, Result]]:
+        """Yields each path with its result, in order.
 
         Args:
             paths: The paths.
-            ahead: Ignored: there is no other worker.
-            bars: Numbers of images, each with the score below which a path
-                is dropped.
-
-        Raises:
-            UnknownMetricError: If the evaluator does not give the metric.
+            ahead: Ignored: no other worker would be idle.
         """
-        known = {path: self.journal.get(path) for path in paths}
-        unknown = [path for path in paths if known[path] is None]
-        evaluations = self.local.evaluate(unknown, bars)
         for path in paths:
-            yield known[path] or next(evaluations)
-        self.journal.forget(paths)
+            yield path, self.evaluate(path)
+
+    def __enter__(self) -> 'Serial':
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Has nothing to end."""

@@ -2,20 +2,22 @@
 
 from .base import (
     NoLegalPathError,
+    PopulationSearch,
     Proposal,
     ScoredPath,
     SearchAlgorithm,
 )
 from .evolution import Evolution, RandomSearch
-from .fixed_paths import GivenPaths
+from .fixed_paths import FixedPaths
 from .nsga2 import NSGA2
 from .operators import crossover, mutate
 
 __all__ = [
     'NSGA2',
     'Evolution',
-    'GivenPaths',
+    'FixedPaths',
     'NoLegalPathError',
+    'PopulationSearch',
     'Proposal',
     'RandomSearch',
     'ScoredPath',

@@ -1,10 +1,13 @@
-"""What a search was told so far, and the drawing of paths new to it."""
+"""Interface of search algorithms, and the base of those that draw paths.
+
+The next generation depends on the seed and on the results told so far, and
+on nothing else. To resume a search, tell a new algorithm the same results.
+"""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,17 +17,24 @@ from detnas_mm.utils.errors import InputError
 
 IsLegal = Callable[[ArchPath], bool]
 MakeChild = Callable[[Origin, np.random.Generator], ArchPath]
+# The fitness of a path, several scores of which the first is the fitness, or
+# ``None`` if the evaluation failed.
+Fitness = float | Sequence[float] | None
+# Generations that are being evaluated: proposed, but not told yet.
+Pending = Sequence[Sequence[ArchPath]]
 
-# Draws without a new legal path after which the search says so. A mutated or
-# crossed child gives way to a random path much earlier: when the parents
-# have no new child within the bounds, more draws do not help.
+# Maximum number of random paths drawn to find one that is new and legal.
 MAX_RANDOM_DRAWS = 1_000_000
+# The same for a child. It is lower because more draws do not help if the
+# parents have no new child within the constraint.
 MAX_CHILD_DRAWS = 1_000
-# Spaces up to this size are listed when drawing finds nothing new.
-MAX_LISTED_PATHS = 2_000_000
+# Random paths are drawn in batches: faster than one by one.
+DRAW_BATCH = 256
+# Spaces up to this size are enumerated if drawing finds nothing.
+MAX_ENUMERATED_PATHS = 2_000_000
 
 
-class NoLegalPathError(ValueError):
+class NoLegalPathError(InputError):
     """No new path within the constraint could be drawn."""
 
 
@@ -35,53 +45,77 @@ class ScoredPath(NamedTuple):
     fitness: float
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """A path to be evaluated, and how the search came upon it."""
+class Proposal(NamedTuple):
+    """A path to evaluate, with the step of the algorithm that made it."""
 
     path: ArchPath
     origin: Origin
 
 
-class SearchAlgorithm(Protocol):
-    """What the search loop needs of an algorithm."""
+class SearchAlgorithm(ABC):
+    """What the search loop needs from an algorithm.
 
-    def propose(
-        self, pending: Sequence[Sequence[ArchPath]] = ()
-    ) -> list[Proposal]:
-        """Returns the paths of the next generation with their origins.
+    Attributes:
+        population: Number of paths of a generation.
+    """
+
+    population: int
+
+    @abstractmethod
+    def propose(self, pending: Pending = ()) -> list[Proposal]:
+        """Returns the next generation: each path with its origin.
+
+        Calling it again before :meth:`tell` returns the same paths.
 
         Args:
-            pending: The generations that were asked for and are not told
-                yet, for a search that begins one before the last has ended.
+            pending: Generations that were proposed and are not told yet, if
+                the next one starts before they end.
+
+        Raises:
+            NoLegalPathError: If there are not enough legal paths left.
         """
 
-    def ask(
-        self, pending: Sequence[Sequence[ArchPath]] = ()
-    ) -> list[ArchPath]:
-        """Returns the paths of the next generation."""
-
+    @abstractmethod
     def tell(
-        self, paths: Sequence[ArchPath], fitnesses: Sequence[float | None]
+        self, paths: Sequence[ArchPath], fitnesses: Sequence[Fitness]
     ) -> None:
-        """Takes the fitness of each path of a generation."""
+        """Takes the results of a whole generation.
+
+        Args:
+            paths: The paths, in any order.
+            fitnesses: The fitness of each path, higher is better, or ``None``
+                if its evaluation failed. Multi-objective algorithms take
+                several scores for each path; the first is the fitness.
+
+        Raises:
+            InputError: If a score is not finite.
+        """
+
+    def ask(self, pending: Pending = ()) -> list[ArchPath]:
+        """Returns the paths of the next generation."""
+        return [proposal.path for proposal in self.propose(pending)]
 
 
-class History:
-    """What an algorithm was told, and the drawing of paths new to it.
+class PopulationSearch(SearchAlgorithm):
+    """Base of algorithms whose generations are new, legal, drawn paths.
 
     Args:
         space: The search space.
         population: Number of paths of a generation.
-        is_legal: Says whether a path meets the constraint.
+        is_legal: Returns whether a path meets the constraint.
         seed: Seed of every random choice.
 
     Raises:
-        InputError: If a setting is out of its range.
+        InputError: If a setting is out of range.
     """
 
     def __init__(
-        self, space: SearchSpace, population: int, is_legal: IsLegal, seed: int
+        self,
+        space: SearchSpace,
+        *,
+        population: int,
+        is_legal: IsLegal,
+        seed: int,
     ) -> None:
         if population < 1:
             raise InputError(
@@ -93,134 +127,112 @@ class History:
         self.population = population
         self.is_legal = is_legal
         self.seed = seed
-        self.generation = 0
-        self.seen: set[ArchPath] = set()
-        self.scored: list[ScoredPath] = []
+        self._generation = 0
+        # Scores by path in the order of evaluation; None after a failure.
+        self._results: dict[ArchPath, tuple[float, ...] | None] = {}
 
     def tell(
-        self, paths: Sequence[ArchPath], fitnesses: Sequence[float | None]
+        self, paths: Sequence[ArchPath], fitnesses: Sequence[Fitness]
     ) -> None:
-        """Takes the fitness of each path of a whole generation."""
         if len(paths) != len(fitnesses):
             raise InputError(
                 f'{len(paths)} `paths` need as many `fitnesses`, got '
                 f'{len(fitnesses)}'
             )
         paths = [self.space.validate(path) for path in paths]
-        self.require_finite(paths, fitnesses)
         for path, fitness in zip(paths, fitnesses, strict=True):
-            if path not in self.seen and fitness is not None:
-                self.scored.append(ScoredPath(path, float(fitness)))
-            self.seen.add(path)
-        self.generation += 1
-
-    def require_finite(
-        self,
-        paths: Sequence[ArchPath],
-        fitnesses: Sequence[float | Sequence[float] | None],
-    ) -> None:
-        """Makes sure that each path has a fitness or several, or failed.
-
-        Raises:
-            InputError: If a number is not finite.
-        """
-        for path, fitness in zip(paths, fitnesses, strict=False):
             if fitness is not None and not np.isfinite(fitness).all():
                 raise InputError(
                     '`fitnesses` must be finite, or None for a failed path, '
                     f'got {fitness} for {self.space.format(path)}'
                 )
-
-    def rng(self, pending: int = 0) -> np.random.Generator:
-        """Returns the generator of the next generation's choices.
-
-        Args:
-            pending: Number of generations that are asked for but not told.
-        """
-        return np.random.default_rng((self.seed, self.generation + pending))
-
-    def top(self, count: int) -> list[ScoredPath]:
-        """Returns the fittest of all history, the earlier among equals."""
-        ranked = sorted(self.scored, key=lambda one: -one.fitness)
-        return ranked[:count]
+        for path, fitness in zip(paths, fitnesses, strict=True):
+            scores = None
+            if fitness is not None:
+                scores = tuple(np.atleast_1d(fitness).astype(float).tolist())
+            # The first result of a path counts.
+            self._results.setdefault(path, scores)
+        self._generation += 1
 
     @property
     def best(self) -> ScoredPath | None:
-        """The fittest path so far with its fitness."""
-        return next(iter(self.top(1)), None)
+        """The fittest path with its fitness, the earliest among equals."""
+        return next(iter(self._fittest(1)), None)
 
-    def propose(
+    def _fittest(self, count: int) -> list[ScoredPath]:
+        """Returns the fittest paths of all generations, best first."""
+        scored = [
+            ScoredPath(path, scores[0])
+            for path, scores in self._results.items()
+            if scores is not None
+        ]
+        # Stable: the earlier among equals comes first.
+        return sorted(scored, key=lambda item: -item.fitness)[:count]
+
+    def _draw_generation(
         self,
         origins: Sequence[Origin],
-        make: MakeChild | None = None,
-        pending: Sequence[Sequence[ArchPath]] = (),
+        make_child: MakeChild | None = None,
+        pending: Pending = (),
     ) -> list[Proposal]:
-        """Draws a generation: all legal, none told or pending.
+        """Draws legal paths, none of them told or pending.
 
         Args:
-            origins: How each path is to be made. When the parents have no
-                new child left, a random path takes its place.
-            make: Makes a child.
-            pending: The generations that are asked for but not told.
-
-        Raises:
-            NoLegalPathError: If there are not enough legal paths left.
+            origins: The origin of each path. If the parents have no new child
+                left, a random path takes its place.
+            make_child: Makes a child of the parents.
+            pending: Generations that were proposed and are not told yet.
         """
-        rng = self.rng(len(pending))
-        taken = {path for paths in pending for path in paths}
-        proposals: list[Proposal] = []
+        rng = np.random.default_rng(
+            (self.seed, self._generation + len(pending))
+        )
+        known = {
+            *self._results,
+            *(path for paths in pending for path in paths),
+        }
+        proposals = []
         for origin in origins:
             path = None
             if origin is not Origin.RANDOM:
-                path = self.draw_child(partial(make, origin, rng), taken)
+                path = self._draw_child(make_child, origin, known, rng)
             if path is None:
-                path, origin = self.draw_random(taken, rng), Origin.RANDOM
+                path, origin = self._draw_random(known, rng), Origin.RANDOM
             proposals.append(Proposal(path, origin))
-            taken.add(path)
+            known.add(path)
         return proposals
 
-    def draw_random(
-        self, taken: set[ArchPath], rng: np.random.Generator, batch: int = 256
-    ) -> ArchPath:
-        """Draws a legal path that is neither seen nor taken."""
-        draws = min(MAX_RANDOM_DRAWS, 4 * self.space.size)
-        for _ in range(math.ceil(draws / batch)):
-            for path in self.space.random_paths(rng, batch):
-                if self._is_new(path, taken):
-                    return path
-        return self._draw_from_all(taken, rng)
-
-    def draw_child(
-        self, make: Callable[[], ArchPath], taken: set[ArchPath]
+    def _draw_child(
+        self,
+        make_child: MakeChild,
+        origin: Origin,
+        known: set[ArchPath],
+        rng: np.random.Generator,
     ) -> ArchPath | None:
-        """Makes children until one is legal and new; gives up in the end."""
         for _ in range(MAX_CHILD_DRAWS):
-            path = make()
-            if self._is_new(path, taken):
+            path = make_child(origin, rng)
+            if path not in known and self.is_legal(path):
                 return path
         return None
 
-    def _draw_from_all(
-        self, taken: set[ArchPath], rng: np.random.Generator
+    def _draw_random(
+        self, known: set[ArchPath], rng: np.random.Generator
     ) -> ArchPath:
-        """Draws from the list of what is left, where a list is possible."""
-        left = []
-        if self.space.size <= MAX_LISTED_PATHS:
-            left = [
+        num_draws = min(MAX_RANDOM_DRAWS, 4 * self.space.size)
+        for _ in range(math.ceil(num_draws / DRAW_BATCH)):
+            for path in self.space.random_paths(rng, DRAW_BATCH):
+                if path not in known and self.is_legal(path):
+                    return path
+        remaining = []
+        if self.space.size <= MAX_ENUMERATED_PATHS:
+            remaining = [
                 path
                 for path in self.space.all_paths()
-                if self._is_new(path, taken)
+                if path not in known and self.is_legal(path)
             ]
-        if not left:
+        if not remaining:
             raise NoLegalPathError(
-                f'no new legal path was found after '
-                f'{len(self.seen) + len(taken)} paths of a space of '
-                f'{self.space.size}; widen the constraint or search fewer '
-                'generations'
+                f'no new legal path was found after {len(known)} paths of a '
+                f'space of {self.space.size}; widen the constraint or search '
+                'fewer generations'
             )
-        return pick(left, rng)
-
-    def _is_new(self, path: ArchPath, taken: set[ArchPath]) -> bool:
-        return (
-            path not in taken and path not in self.seen and self.is_legal(path)
-        )
+        return pick(remaining, rng)

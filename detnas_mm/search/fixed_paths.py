@@ -1,22 +1,27 @@
-"""Paths that the user gives, to be scored like those of a search."""
+"""Evaluation of paths that the user lists."""
 
 from collections.abc import Sequence
 
-from detnas_mm.search.base import Proposal
+from detnas_mm.search.base import (
+    Fitness,
+    Pending,
+    Proposal,
+    SearchAlgorithm,
+)
 from detnas_mm.structures import ArchPath, Origin, SearchSpace
 from detnas_mm.utils.errors import InputError
 
 
-class GivenPaths:
-    """Asks for the paths of a list, all in one generation.
+class FixedPaths(SearchAlgorithm):
+    """Proposes the paths of a list, all in one generation.
 
     Args:
         space: The search space.
-        paths: The paths, or their digits; the constraint of a search does
-            not apply to them.
+        paths: The paths, as digits or as sequences of choices. The constraint
+            of a search does not apply to them.
 
     Raises:
-        InputError: If the list is empty, repeats a path, or has one of
+        InputError: If the list is empty, repeats a path, or has a path of
             another space.
     """
 
@@ -33,20 +38,12 @@ class GivenPaths:
             raise InputError(
                 f'`paths` must be different paths, at least one, got {paths}'
             )
+        self.population = len(self.paths)
 
-    def ask(
-        self, pending: Sequence[Sequence[ArchPath]] = ()
-    ) -> list[ArchPath]:
-        """Returns the paths."""
-        return list(self.paths)
-
-    def propose(
-        self, pending: Sequence[Sequence[ArchPath]] = ()
-    ) -> list[Proposal]:
-        """Returns the paths with their origin."""
-        return [Proposal(path, Origin.GIVEN) for path in self.paths]
+    def propose(self, pending: Pending = ()) -> list[Proposal]:
+        return [Proposal(path, Origin.FIXED) for path in self.paths]
 
     def tell(
-        self, paths: Sequence[ArchPath], fitnesses: Sequence[float | None]
+        self, paths: Sequence[ArchPath], fitnesses: Sequence[Fitness]
     ) -> None:
-        """Takes the fitness of each path, which changes nothing."""
+        """Ignores the results: the list does not depend on them."""

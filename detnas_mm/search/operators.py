@@ -1,4 +1,4 @@
-"""Mutation and crossover of paths: pure functions of their arguments."""
+"""Mutation and crossover: pure functions of paths and a generator."""
 
 from collections.abc import Sequence
 
@@ -13,37 +13,37 @@ def mutate(
 ) -> ArchPath:
     """Redraws each choice with probability ``prob``.
 
-    A redrawn choice may be the one that was there, as in the authors' code.
+    The new choice may equal the old one, as in the authors' code.
     """
-    redrawn = rng.random(space.num_blocks) < prob
+    is_redrawn = rng.random(space.num_blocks) < prob
     drawn = space.random_path(rng)
     return tuple(
         new if redraw else old
-        for old, new, redraw in zip(path, drawn, redrawn, strict=True)
+        for old, new, redraw in zip(path, drawn, is_redrawn, strict=True)
     )
 
 
 def crossover(
     first: ArchPath, second: ArchPath, rng: np.random.Generator
 ) -> ArchPath:
-    """Takes each choice from either parent with the same chance."""
+    """Takes each choice from either parent with equal probability."""
     from_first = rng.random(len(first)) < 0.5
     return tuple(
-        one if take else other
-        for one, other, take in zip(first, second, from_first, strict=True)
+        a if take_first else b
+        for a, b, take_first in zip(first, second, from_first, strict=True)
     )
 
 
 def pick(paths: Sequence[ArchPath], rng: np.random.Generator) -> ArchPath:
-    """Draws one of the paths."""
+    """Draws one path of a sequence."""
     return paths[int(rng.integers(len(paths)))]
 
 
 def require_mutation_prob(mutation_prob: float) -> None:
-    """Makes sure that choices are redrawn with a probability, and at all.
+    """Checks that a mutation probability is in range.
 
     Raises:
-        InputError: If it is out of its range.
+        InputError: If it is not.
     """
     if not 0 < mutation_prob <= 1:
         raise InputError(

@@ -3,15 +3,14 @@
 from .candidate import (
     Candidate,
     Origin,
-    Rungs,
     Status,
-    as_rungs,
     best_candidate,
 )
 from .cost_table import Cost, CostTable
 from .pareto import pareto_front, pareto_ranks
 from .published import PUBLISHED_PATHS
-from .record import RECORD, SearchHeader, SearchRecord
+from .record import RECORD, SearchRecord
+from .record_header import SearchHeader
 from .search_space import (
     SEARCH_SPACES,
     SHUFFLE_CHOICES,
@@ -33,12 +32,10 @@ __all__ = [
     'CostTable',
     'Origin',
     'ArchPath',
-    'Rungs',
     'SearchHeader',
     'SearchRecord',
     'SearchSpace',
     'Status',
-    'as_rungs',
     'best_candidate',
     'get_search_space',
     'pareto_front',

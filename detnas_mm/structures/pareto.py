@@ -1,6 +1,7 @@
-"""Which of several things are worse than another in no respect."""
+"""Pareto fronts of points and of candidates."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import numpy as np
 
@@ -11,12 +12,12 @@ def pareto_ranks(values: np.ndarray) -> np.ndarray:
     """Sorts points into fronts (non-dominated sorting).
 
     A point dominates another if it is at least as good in every objective
-    and better in one. Front 0 is dominated by none; front ``k`` only by
-    points of the fronts before it.
+    and better in one. No point dominates a point of front 0; only points of
+    earlier fronts dominate a point of front ``k``.
 
     Args:
-        values: Shape ``(N, M)``, M objectives of N points, all of them
-            better when higher.
+        values: Shape ``(N, M)``, M objectives of N points; higher is better
+            in all of them.
 
     Returns:
         The number of the front of each point, of shape ``(N, )``.
@@ -29,43 +30,44 @@ def pareto_ranks(values: np.ndarray) -> np.ndarray:
     rank = 0
     while (ranks < 0).any():
         left = ranks < 0
-        dominated = dominates[left].any(axis=0)
-        ranks[left & ~dominated] = rank
+        ranks[left & ~dominates[left].any(axis=0)] = rank
         rank += 1
     return ranks
 
 
 def pareto_front(
     candidates: Sequence[Candidate],
-    minimise: Sequence[str] = ('macs',),
-    maximise: Sequence[str] = (),
+    minimize: Sequence[str] = ('macs',),
+    maximize: Sequence[str] = (),
 ) -> list[Candidate]:
-    """Returns the candidates that none other beats in scores and costs.
+    """Returns the candidates that no other candidate dominates.
 
-    Of several equal in all only the earliest is taken.
+    Of candidates with equal objectives, only the earliest is returned.
 
     Args:
-        candidates: Candidates; failed ones are left out.
-        minimise: The costs, names of fields of a candidate.
-        maximise: Scores beside the fitness, keys of its metrics.
+        candidates: Candidates; failed candidates are left out.
+        minimize: Costs, as names of fields of a candidate.
+        maximize: Scores in addition to the fitness, as keys of its metrics.
 
     Returns:
-        The front in the order of the first cost, the cheapest first; without
-        costs, of the fitness, the fittest last.
+        The front, sorted by the first cost, the cheapest first; without
+        costs, sorted by fitness, the fittest last.
     """
     points = {}
-    for one in candidates:
-        if one.status is Status.COMPLETE:
-            scores = [one.metrics[name] for name in maximise]
-            costs = [-getattr(one, cost) for cost in minimise]
-            points.setdefault((one.fitness, *scores, *costs), one)
+    for candidate in candidates:
+        if candidate.status is Status.COMPLETE:
+            scores = [candidate.metrics[name] for name in maximize]
+            costs = [-getattr(candidate, cost) for cost in minimize]
+            point = (candidate.fitness, *scores, *costs)
+            points.setdefault(point, candidate)
     if not points:
         return []
     ranks = pareto_ranks(np.array(list(points)))
     front = [
-        one
-        for one, rank in zip(points.values(), ranks, strict=True)
+        candidate
+        for candidate, rank in zip(points.values(), ranks, strict=True)
         if rank == 0
     ]
-    order = minimise[0] if minimise else 'fitness'
-    return sorted(front, key=lambda one: getattr(one, order))
+    return sorted(
+        front, key=attrgetter(minimize[0] if minimize else 'fitness')
+    )

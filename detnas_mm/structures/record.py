@@ -1,143 +1,62 @@
-"""The record of a search: JSON lines, appended to and never rewritten."""
+"""The record of a search: JSON lines, one appended for each candidate."""
 
-import fcntl
+import bisect
+import contextlib
 import json
 import os
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from detnas_mm.structures.candidate import Candidate
-from detnas_mm.structures.differences import differences
-from detnas_mm.structures.json_lines import (
-    append_line,
-    parse_line,
-    whole_lines,
-)
+from detnas_mm.structures.record_header import SearchHeader
 from detnas_mm.utils.errors import InputError
-from detnas_mm.utils.files import flush_folder, text_digest, write_atomically
+from detnas_mm.utils.files import flush_folder, write_atomically
 
-# Of the format. Since 2 the contents of annotation files define a search.
-VERSION = 2
 # The file in the work dir of a search.
 RECORD = 'search_record.jsonl'
-# The digests say whether checkpoint and config are the same, and the search
-# space names its blocks; where a file lies does not matter.
-_ONLY_FOR_READERS = ('config', 'checkpoint', 'imports', 'planned')
-# How many differences between two searches are told.
-_SHOWN = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchHeader:
-    """What a search is defined by: the first line of its record.
-
-    Two searches with equal headers give equal records (but for the times).
-
-    Attributes:
-        config: The config as JSON, without what does not change a score.
-        config_digest: SHA-256 of ``config``.
-        checkpoint: Path of the supernet checkpoint; only for the reader.
-        checkpoint_digest: SHA-256 of the checkpoint file.
-        search_space: Fields of the search space.
-        constraint: Bounds on the cost.
-        algorithm: Name and settings of the search algorithm.
-        metric: Key of the metric that is the fitness.
-        seed: Seed of the search.
-        shuffle: Channel shuffle of the supernet.
-        imports: Modules that register the choice blocks of an own space;
-            only for the reader.
-        planned: How many candidates were to be evaluated when the search
-            began, 0 if unknown; only for the reader.
-        version: Version of the format.
-    """
-
-    config: str
-    config_digest: str
-    checkpoint: str
-    checkpoint_digest: str
-    search_space: Mapping
-    constraint: Mapping
-    algorithm: Mapping
-    metric: str
-    seed: int
-    shuffle: str = 'grouped'
-    imports: Sequence[str] = field(default_factory=list)
-    planned: int = 0
-    version: int = VERSION
-
-    @property
-    def settings(self) -> object:
-        """The settings of the config, or its text if it is no JSON."""
-        try:
-            return json.loads(self.config)
-        except ValueError:
-            return self.config
-
-    @property
-    def digest(self) -> str:
-        """Digest of what defines the search."""
-        defining = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name not in _ONLY_FOR_READERS
-        }
-        return text_digest(json.dumps(defining, sort_keys=True))
-
-    def difference(self, other: 'SearchHeader') -> str | None:
-        """Returns the first things that differ between two searches."""
-        changes = [
-            change
-            for field in fields(self)
-            if field.name not in _ONLY_FOR_READERS
-            for change in self._changes(other, field.name)
-        ]
-        if not changes:
-            return None
-        more = len(changes) - _SHOWN
-        shown = '; '.join(changes[:_SHOWN])
-        return shown + (f'; and {more} more' if more > 0 else '')
-
-    def _changes(self, other: 'SearchHeader', name: str) -> list[str]:
-        values = getattr(self, name), getattr(other, name)
-        changes = list(differences(*values, name))
-        if changes and name == 'config_digest':
-            trees = self.settings, other.settings
-            return list(differences(*trees, 'config')) or changes
-        return changes
 
 
 class SearchRecord:
     """Append-only record of the evaluated candidates of one search.
 
-    The first line is the header, each further line one candidate, in the
-    order of ``index``. A line that was being written when the process died
-    is dropped when the record is opened again.
+    The first line is the header. Each further line is a candidate, appended
+    when its evaluation has finished: lines are in the order of finishing,
+    and ``index`` says where a candidate belongs. A line that was being
+    written when the process died is dropped when the record is opened again.
 
     While open for appending, the file is locked: a second search on the same
-    record is refused. The operating system gives the lock back when the
+    record is refused. The operating system releases the lock when the
     process ends, however it ends.
 
     Args:
         path: The file, ``search_record.jsonl`` in the work dir of a search.
+
+    Attributes:
+        header: What the search is defined by.
+        candidates: The candidates, sorted by ``index``.
+        finished: The candidates in the order of finishing.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
         self.header: SearchHeader | None = None
         self.candidates: list[Candidate] = []
+        self.finished: list[Candidate] = []
         self._file: int | None = None
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> 'SearchRecord':
-        """Reads a record, also one that a running search is writing.
+        """Reads a record, also while a search is writing it.
 
         Raises:
-            InputError: If there is no such file.
-            InputError: If a line but the last is corrupt.
+            InputError: If there is no such file, or a line but the last is
+                corrupt.
         """
         record = cls(path)
+        if not record.path.is_file():
+            raise InputError(f'no record of a search at {record.path}')
         record._load()
         return record
 
@@ -149,20 +68,20 @@ class SearchRecord:
         *,
         overwrite: bool = False,
     ) -> 'SearchRecord':
-        """Opens a record for appending; makes it where there is none.
+        """Opens a record for appending; creates it where there is none.
 
         Args:
             path: The file.
             header: What the search is defined by.
-            overwrite: Whether to begin anew; what the file holds is kept in
-                a copy beside it, ``.bak``. A record without candidates is
-                begun anew in any case.
+            overwrite: Whether to start a new record; the old file is kept as
+                a copy with the suffix ``.bak``. A record without candidates
+                is replaced in any case.
 
         Raises:
-            InputError: If the file is the record of another search, or
-                corrupt.
-            BlockingIOError: If another process appends to it.
-            OSError: If it cannot be written or locked.
+            InputError: If the file is the record of another search or
+                corrupt, if another process appends to it, or if it cannot be
+                locked.
+            OSError: If it cannot be written.
         """
         record = cls(path)
         record._lock()
@@ -183,56 +102,58 @@ class SearchRecord:
         return record
 
     def require_same(self, header: SearchHeader) -> None:
-        """Makes sure that this is the record of a search.
+        """Checks that this is the record of a search.
 
         Args:
             header: What the search is defined by.
 
         Raises:
-            InputError: If it is that of another one, or was written by
-                another version.
+            InputError: If it is the record of another search, or was written
+                by another version.
         """
         if self.header.version != header.version:
             raise InputError(
                 f'{self.path} was written by another version of detnas_mm '
                 f'(format {self.header.version}, here it is '
-                f'{header.version}); go on with that version, or search anew '
-                'in another work dir'
+                f'{header.version}); resume with that version, or use '
+                'another --work-dir'
             )
         difference = self.header.difference(header)
         if difference is not None:
             raise InputError(
                 f'{self.path} is the record of another search: {difference}; '
-                'use another work dir, or the settings of that search'
+                'use another --work-dir, or the settings of that search'
             )
 
     def append(self, candidate: Candidate) -> None:
         """Writes a candidate, and returns once it is on disk.
 
         Raises:
-            InputError: If it is not the next one.
-            OSError: If the disk is full, say; what was recorded before is
-                kept.
+            ValueError: If there is a candidate of this index.
+            OSError: If it cannot be written, for example because the disk is
+                full; what was recorded before is kept.
         """
         if self._file is None:
-            raise InputError(f'{self.path} is not open for appending')
-        if candidate.index != len(self.candidates):
-            raise InputError(
-                f'the next candidate of {self.path} has index '
-                f'{len(self.candidates)}, got {candidate.index}'
-            )
-        append_line(self._file, self.path, candidate.to_dict())
-        self.candidates.append(candidate)
+            raise ValueError(f'{self.path} is not open for appending')
+        self._require_new(candidate)
+        _append_line(self._file, self.path, candidate.to_dict())
+        self._add(candidate)
 
     def drop_last(self, count: int) -> None:
-        """Takes back the last candidates, to have them evaluated again."""
-        kept = len(self.candidates) - count
+        """Removes the candidates that finished last.
+
+        Args:
+            count: How many; they will be evaluated again.
+        """
+        kept = len(self.finished) - count
         lines = self.path.read_bytes().splitlines(keepends=True)
         os.truncate(self._file, sum(map(len, lines[: kept + 1])))
-        del self.candidates[kept:]
+        dropped, self.finished = self.finished[kept:], self.finished[:kept]
+        for candidate in dropped:
+            self.candidates.remove(candidate)
 
     def close(self) -> None:
-        """Closes the file and gives the lock back."""
+        """Closes the file and releases the lock."""
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
@@ -244,32 +165,33 @@ class SearchRecord:
         self.close()
 
     def _lock(self) -> None:
+        # POSIX only: what reads records works elsewhere, too.
+        import fcntl
+
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         self._file = os.open(self.path, flags, 0o666)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise BlockingIOError(
-                f'another search is writing {self.path}; wait for it, stop '
-                'it, or use another work dir'
-            ) from None
         except OSError as error:
             self.close()
-            raise OSError(
-                error.errno,
+            if isinstance(error, BlockingIOError):
+                raise InputError(
+                    f'another search is writing {self.path}; wait for it, '
+                    'stop it, or use another --work-dir'
+                ) from None
+            raise InputError(
                 f'cannot lock {self.path}: {os.strerror(error.errno)}; use a '
-                'work dir on a file system that has locks',
+                '--work-dir on a file system that has locks'
             ) from error
-        # The workers of a data loader inherit the file, and may outlive a
+        # The workers of a data loader inherit the file and may outlive a
         # killed search: they must not hold its lock.
         this = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _close(this()))
 
     def _move_to_copy(self) -> None:
         content = self.path.read_bytes()
-        # Else a second try would replace what was found by nothing.
-        if len(whole_lines(content)[0]) > 1:
+        # A record without candidates must not replace a copy that has some.
+        if len(_whole_lines(content)[0]) > 1:
             copy = self.path.with_suffix(f'{self.path.suffix}.bak')
             write_atomically(copy, content)
         os.truncate(self._file, 0)
@@ -280,7 +202,7 @@ class SearchRecord:
             return
         try:
             os.truncate(self._file, 0)
-            append_line(self._file, self.path, asdict(header))
+            _append_line(self._file, self.path, asdict(header))
             flush_folder(self.path.parent)
         except BaseException:
             self.path.unlink()
@@ -288,15 +210,15 @@ class SearchRecord:
 
     def _load(self) -> int:
         """Reads all whole lines and returns how many bytes they have."""
-        lines, size = whole_lines(self.path.read_bytes())
+        lines, size = _whole_lines(self.path.read_bytes())
         for number, line in enumerate(lines):
             try:
-                self._read_line(number, parse_line(line))
+                self._read_line(number, json.loads(line))
             except (ValueError, TypeError) as error:
                 raise InputError(
                     f'line {number + 1} of {self.path} is corrupt ({error}); '
-                    'restore the file from a copy, or remove it to start '
-                    'anew'
+                    'restore the file from a copy, or start a new search '
+                    'with --overwrite'
                 ) from error
         if self.header is None:
             raise InputError(
@@ -305,21 +227,67 @@ class SearchRecord:
         return size
 
     def _read_line(self, number: int, values: Mapping) -> None:
+        if not isinstance(values, Mapping):
+            raise ValueError(f'expected a JSON object, got {values!r}')
         if number == 0:
-            # A newer version may have added fields.
-            known = {field.name for field in fields(SearchHeader)}
-            self.header = SearchHeader(
-                **{key: values[key] for key in values if key in known}
-            )
+            self.header = SearchHeader.from_dict(values)
             return
         candidate = Candidate.from_dict(values)
-        if candidate.index != number - 1:
-            raise InputError(
-                f'index {candidate.index} where {number - 1} was expected'
+        self._require_new(candidate)
+        self._add(candidate)
+
+    def _require_new(self, candidate: Candidate) -> None:
+        place = bisect.bisect_left(
+            self.candidates, candidate.index, key=lambda known: known.index
+        )
+        rest = self.candidates[place : place + 1]
+        if any(known.index == candidate.index for known in rest):
+            raise ValueError(
+                f'there are two candidates of index {candidate.index}'
             )
-        self.candidates.append(candidate)
+
+    def _add(self, candidate: Candidate) -> None:
+        self.finished.append(candidate)
+        bisect.insort(self.candidates, candidate, key=lambda c: c.index)
 
 
 def _close(record: SearchRecord | None) -> None:
     if record is not None:
         record.close()
+
+
+def _append_line(handle: int, path: Path, values: Mapping) -> None:
+    """Puts a line on disk, or leaves the file as it was.
+
+    Raises:
+        ValueError: If a number is not finite, which JSON cannot express.
+        OSError: If the line cannot be written.
+    """
+    line = json.dumps(values, allow_nan=False).encode() + b'\n'
+    size = os.fstat(handle).st_size
+    try:
+        while line:
+            line = line[os.write(handle, line) :]
+        os.fsync(handle)
+    except BaseException as error:
+        # On a disk that has become read-only a torn line stays. Readers
+        # ignore it.
+        with contextlib.suppress(OSError):
+            os.truncate(handle, size)
+        if isinstance(error, OSError):
+            raise OSError(
+                error.errno,
+                f'cannot write {path}: {os.strerror(error.errno)}; what was '
+                'recorded before is kept, fix the cause and resume with '
+                '--resume',
+            ) from error
+        raise
+
+
+def _whole_lines(content: bytes) -> tuple[list[bytes], int]:
+    """Returns all whole lines, and how many bytes they have.
+
+    What follows the last newline was cut off by a crash.
+    """
+    *lines, torn = content.split(b'\n')
+    return lines, len(content) - len(torn)

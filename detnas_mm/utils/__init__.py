@@ -1,1 +1,1 @@
-"""What every room may use: errors, files, random state, command lines."""
+"""Errors, files, random state and command lines; imports no other room."""

@@ -1,41 +1,27 @@
-"""What the command lines in ``tools/`` have in common."""
+"""Arguments, config and errors of the command lines in ``tools/``."""
 
 import argparse
-import inspect
+import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from mmengine.config import Config, DictAction
 from mmengine.utils import import_modules_from_strings
 
-from detnas_mm.compat import LAUNCHERS
-from detnas_mm.utils.error_lines import error_line, suggestion
 from detnas_mm.utils.errors import InputError
 
-# What is read at the top of a config beside the arguments of the Runner.
-_OTHER_SETTINGS = {
-    'activation_checkpointing',
-    'compile',
-    'custom_imports',
-    'efficient_conv_bn_eval',
-    'find_unused_parameters',
-    'model_wrapper_cfg',
-    'runner_type',
-    # Of MMEngine's FlexibleRunner.
-    'strategy',
-    'sync_bn',
-    'tta_model',
-    'tta_pipeline',
-}
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+# A full disk, a used-up quota, a disk that has become read-only.
+_UNWRITABLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class OptionsAction(DictAction):
-    """Reads ``key=value`` pairs as mmdet's tools do, but paths as text.
+    """Read ``key=value`` pairs as mmdet's tools do, but paths as text.
 
-    A path of digits is no number: its leading zeros count, and so does their
-    number.
+    A path such as ``0012`` is not a number: its leading zeros count.
     """
 
     def __call__(
@@ -45,7 +31,7 @@ class OptionsAction(DictAction):
         values: Sequence[str],
         option_string: str | None = None,
     ) -> None:
-        """Takes the pairs that follow the option."""
+        """Store the pairs that follow the option."""
         for pair in values:
             if '=' not in pair:
                 parser.error(f'{option_string} takes key=value, got {pair!r}')
@@ -59,7 +45,7 @@ class OptionsAction(DictAction):
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that mmdet's ``tools/train.py`` has, too."""
+    """Add the arguments that mmdet's ``tools/train.py`` has as well."""
     parser.add_argument('--work-dir', help='directory for logs and results')
     parser.add_argument(
         '--cfg-options',
@@ -79,26 +65,25 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Loads the config that the common arguments describe.
+    """Load the config that the common arguments describe.
 
     The work dir is taken from the command line, else from the config, else
     it is ``work_dirs/<name of the config>``.
 
     Raises:
-        InputError: If there is no such config.
-        InputError: If an option would have no effect.
+        InputError: If the config file does not exist.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
         raise InputError(
-            f'no config at {args.config}; see the folder configs/'
+            f'no config file at {args.config}; the folder configs/ has the '
+            'configs of this project'
         )
     config = Config.fromfile(args.config)
     config.launcher = args.launcher
     if args.cfg_options is not None:
-        _require_effect(config, args.cfg_options)
         config.merge_from_dict(args.cfg_options)
-        # Else only those of the file are imported.
+        # Config.fromfile() has imported only the modules that the file names.
         if config.get('custom_imports'):
             import_modules_from_strings(**config.custom_imports)
     if args.work_dir is not None:
@@ -109,17 +94,17 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def is_search(loop: Mapping | None) -> bool:
-    """Whether the config of a loop is that of the search."""
+    """Return True if the config of a loop describes a search."""
     kind = (loop or {}).get('type', '')
     name = getattr(kind, '__name__', str(kind))
     return name.rpartition('.')[2] == 'EvolutionSearchLoop'
 
 
 def refuse_search_config(config: Config) -> None:
-    """Makes sure that a config is not that of a search.
+    """Check that a config does not describe a search.
 
     Raises:
-        InputError: If it is.
+        InputError: If it does.
     """
     for name in ('val_cfg', 'test_cfg'):
         if is_search(config.get(name)):
@@ -129,84 +114,25 @@ def refuse_search_config(config: Config) -> None:
             )
 
 
-def _require_effect(config: Config, options: Mapping) -> None:
-    """Refuses to set what nothing reads.
-
-    That are names that are no setting, and variables of the config file,
-    whose value was copied to where it is used.
-
-    Raises:
-        InputError: If an option is one; it names what to set instead.
-    """
-    # Light commands have no options, and need no Runner.
-    from mmengine.runner import Runner
-
-    settings = {*inspect.signature(Runner).parameters, *_OTHER_SETTINGS}
-    for option in options:
-        name = option.partition('.')[0]
-        if name in settings:
-            continue
-        if name not in config:
-            inside = list(_keys_named(config.to_dict(), name))
-            hint = ' or '.join(inside[:4])
-            hint = (
-                f'did you mean {hint}?'
-                if inside
-                else suggestion(
-                    name, sorted(settings), 'see the config for what there is'
-                )
-            )
-            raise InputError(
-                f'`--cfg-options {option}` has no effect: nothing reads '
-                f'{name}; {hint}'
-            )
-        value = config[name]
-        users = [
-            key
-            for top in settings & set(config)
-            for key in _keys_with(config[top], value, top)
-        ]
-        instead = ', '.join(sorted(users)[:4]) or 'the settings it is used in'
-        raise InputError(
-            f'`--cfg-options {option}` has no effect: {name} is a variable of '
-            f'the config file, whose value is copied; set {instead}'
-        )
-
-
-def _keys_with(node: object, value: object, key: str) -> Iterator[str]:
-    """Yields the keys below a node that have a value, or begin with it."""
-    begins = isinstance(node, str) and isinstance(value, str)
-    if node == value or (begins and node.startswith(value)):
-        yield key
-    for name, child in _children(node):
-        yield from _keys_with(child, value, f'{key}.{name}')
-
-
-def _keys_named(node: object, name: str, key: str = '') -> Iterator[str]:
-    """Yields the keys below a node that end with a name."""
-    for part, child in _children(node):
-        below = f'{key}.{part}' if key else str(part)
-        if part == name:
-            yield below
-        yield from _keys_named(child, name, below)
-
-
-def _children(node: object) -> Iterable[tuple[object, object]]:
-    if isinstance(node, Mapping):
-        return node.items()
-    return enumerate(node) if isinstance(node, list | tuple) else ()
-
-
 def run_command(main: Callable[[], None]) -> None:
-    """Runs a command; says in one line what is wrong with its input.
+    """Run a command and print what is wrong with its input in one line.
 
-    Any error that is not known to come from its input keeps its traceback.
+    An :class:`InputError` and an unwritable disk end the process with exit
+    code 2, Ctrl-C with 130. Every other exception keeps its traceback.
     """
     try:
         main()
-    except Exception as error:
-        line = error_line(error)
-        if line is None:
+    except InputError as error:
+        _exit(f'error: {error}', 2)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE_DISK:
             raise
-        print(f'error: {line}', file=sys.stderr)
-        sys.exit(2)
+        file = f'{error.filename}: ' if error.filename else ''
+        _exit(f'error: {file}{error.strerror}', 2)
+    except KeyboardInterrupt:
+        _exit('interrupted', 130)
+
+
+def _exit(line: str, code: int) -> NoReturn:
+    print(line, file=sys.stderr)
+    sys.exit(code)

@@ -1,8 +1,8 @@
-"""The one exception that the command lines turn into one line."""
+"""The exception that the command lines turn into one line."""
 
 
 class InputError(ValueError):
-    """A setting, file or path that the user gave cannot be used.
+    """An input of the user cannot be used: a setting, a file or a path.
 
     Raised where detnas_mm itself refuses an input. The message is one line:
     the offending value, what was expected, and what to do. Every other

@@ -1,27 +1,33 @@
-"""Files that are written completely or not at all."""
+"""Atomic writing of files, checks of folders, and digests."""
 
-import contextlib
-import glob
+import errno
 import hashlib
 import os
 import tempfile
-import time
 from pathlib import Path
 
-# Seconds after which nobody is still writing a temporary file.
-_ABANDONED_AFTER = 3600
+from detnas_mm.utils.errors import InputError
+
+# The path is unusable, whatever the state of the disk.
+_UNUSABLE_PATH = (
+    errno.EACCES,
+    errno.EISDIR,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+)
 
 
 def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
-    """Writes a file so that no reader ever sees a part of it.
+    """Write a file so that no reader ever sees a part of it.
 
     The content goes to a temporary file in the same folder, which is flushed
-    to disk and renamed. Text is written as UTF-8. What a writer of this file
-    left that was killed an hour ago or earlier is removed.
+    to disk and renamed. Text is written as UTF-8.
 
     Raises:
-        OSError: If it cannot be written, with the reason; the old file is
-            then as it was.
+        InputError: If the path is unusable: its folder is missing or not
+            writable, or it is a folder itself.
+        OSError: If the disk fails or is full. The old file is unchanged.
     """
     path = Path(path)
     if isinstance(content, str):
@@ -30,21 +36,13 @@ def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
         _replace(path, content)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise OSError(error.errno, f'cannot write {path}: {reason}') from error
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Removes the temporary files that killed writers of a file left."""
-    before = time.time() - _ABANDONED_AFTER
-    for file in path.parent.glob(f'.{glob.escape(path.name)}.*.tmp'):
-        # Another writer may be as far.
-        with contextlib.suppress(FileNotFoundError):
-            if file.stat().st_mtime < before:
-                file.unlink()
+        message = f'cannot write {path}: {reason}'
+        if error.errno in _UNUSABLE_PATH:
+            raise InputError(f'{message}; use another path') from error
+        raise OSError(error.errno, message) from error
 
 
 def _replace(path: Path, content: bytes) -> None:
-    _remove_abandoned(path)
     handle, temporary = tempfile.mkstemp(
         dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp'
     )
@@ -64,7 +62,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def flush_folder(folder: str | os.PathLike) -> None:
-    """Puts on disk which files a folder has, a new one say."""
+    """Flush the entries of a folder, such as a new file's, to disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -75,14 +73,14 @@ def flush_folder(folder: str | os.PathLike) -> None:
 def require_writable(
     folder: str | os.PathLike, option: str = '--work-dir'
 ) -> None:
-    """Makes a folder where there is none, and tries to write into it.
+    """Create a folder if it does not exist, and try to write into it.
 
     Args:
         folder: The folder.
-        option: What names another one on the command line.
+        option: The option of the command line that sets the folder.
 
     Raises:
-        OSError: If that fails, with the reason.
+        InputError: If the folder cannot be written.
     """
     folder = Path(folder)
     try:
@@ -91,19 +89,17 @@ def require_writable(
             file.write(b'something')
             file.flush()
     except OSError as error:
-        reason = f'cannot write to {folder}: {error.strerror}'
-        raise OSError(f'{reason}; use another {option}') from error
+        raise InputError(
+            f'cannot write to {folder}: {error.strerror}; use another {option}'
+        ) from error
 
 
 def text_digest(text: str) -> str:
-    """Returns the SHA-256 digest of a text, in hexadecimal."""
+    """Return the SHA-256 digest of a text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_digest(path: str | os.PathLike) -> str:
-    """Returns the SHA-256 digest of a file, in hexadecimal."""
-    digest = hashlib.sha256()
+    """Return the SHA-256 digest of a file, in hexadecimal."""
     with open(path, 'rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -1,4 +1,4 @@
-"""A fixed state of all global random generators, for a while."""
+"""A fixed random state for the duration of a ``with`` block."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,13 @@ import torch
 
 @contextmanager
 def fixed_random_state(seed: Sequence[int]) -> Iterator[None]:
-    """Seeds Python's, NumPy's and PyTorch's generators; then restores them.
+    """Seed Python's, NumPy's and PyTorch's global generators, then restore.
 
-    What runs inside draws the same random numbers each time, and what runs
-    after it draws as if nothing had happened.
+    The block draws the same random numbers each time. Code after the block
+    draws the numbers that it would draw without the block.
 
     Args:
-        seed: Integers that together are the seed.
+        seed: Integers that together form the seed.
     """
     words = np.random.SeedSequence(list(seed)).generate_state(2)
     python_state = random.getstate()
@@ -25,8 +25,8 @@ def fixed_random_state(seed: Sequence[int]) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         random.seed(int(words[0]))
         np.random.seed(words[0])
-        # torch.manual_seed() also notes, by a costly trace of the stack,
-        # what to do once CUDA is initialised.
+        # torch.manual_seed() also records a stack trace for the later
+        # initialization of CUDA, which is slow.
         torch.default_generator.manual_seed(int(words[1]))
         if devices:
             torch.cuda.manual_seed(int(words[1]))

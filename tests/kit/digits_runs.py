@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 from copy import deepcopy
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from mmengine.runner import Runner
 
 from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.digits.build import DigitsSettings, build_digits
-from detnas_mm.structures.json_lines import parse_line
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'
@@ -121,7 +121,7 @@ def run_search(config):
 def read_candidates(work_dir):
     """The candidates of a record as it is written, without checksums."""
     lines = (Path(work_dir) / 'search_record.jsonl').read_text().splitlines()
-    return [parse_line(line) for line in lines[1:]]
+    return [json.loads(line) for line in lines[1:]]
 
 
 def without_seconds(candidates):

@@ -8,6 +8,7 @@ from kit.latencies import latency_table, random_latencies
 from kit.spaces import FOUR_BLOCKS, TWO_BLOCKS
 
 from detnas_mm.cost import LatencyTable
+from detnas_mm.utils.errors import InputError
 
 TABLE = latency_table(TWO_BLOCKS, [[1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]], 0.5)
 
@@ -40,22 +41,13 @@ def test_digest_is_of_all_that_matters(change):
     assert replace(TABLE, **change).digest != TABLE.digest
 
 
-@pytest.mark.parametrize(
-    ('content', 'expected'),
-    [
-        ('', 'is no latency table'),
-        ('[1]', 'is no latency table'),
-        ('{"stem": 1}', 'is no latency table'),
-    ],
-)
-def test_another_file_is_refused(tmp_path, content, expected):
+@pytest.mark.parametrize('content', ['', '[1]', '{"stem": 1}'])
+def test_another_file_is_refused(tmp_path, content):
     file = tmp_path / 'table.json'
     file.write_text(content)
-    with pytest.raises(ValueError, match=expected) as error:
+    with pytest.raises(InputError, match='is not a latency table.*measure'):
         LatencyTable.load(file)
-    assert 'measure_latency.py' in str(error.value)
-    assert '\n' not in str(error.value)
-    with pytest.raises(FileNotFoundError, match='no latency table at'):
+    with pytest.raises(InputError, match='no latency table at.*measure'):
         LatencyTable.load(tmp_path / 'none.json')
 
 
@@ -63,5 +55,5 @@ def test_another_file_is_refused(tmp_path, content, expected):
     'blocks', [[[1, 2, 3, 4]], [[1, 2, 3], [1, 2, 3]], [[1, 2, 3, 0]] * 2]
 )
 def test_impossible_table_is_refused(blocks):
-    with pytest.raises(ValueError, match='`blocks`|positive'):
+    with pytest.raises(InputError, match='`blocks`|positive'):
         latency_table(TWO_BLOCKS, blocks)

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.counting import count_macs, count_params
-from kit.spaces import TWO_BLOCKS, paths_of, spaces, spaces_with_path
+from kit.spaces import TWO_BLOCKS, paths_of, spaces_with_path
 
 from detnas_mm.cost import backbone_macs, backbone_params, cost_table
-from detnas_mm.cost.mac_bins import IMAGENET_HEAD_MACS
 from detnas_mm.models import DetNASNet, DetNASSupernet
 from detnas_mm.structures import SEARCH_SPACES, SearchSpace
+from detnas_mm.utils.errors import InputError
 
 SIZES = st.tuples(st.integers(1, 70), st.integers(1, 70))
 # Counted on the networks of the authors' code at 224 x 224: space, path,
@@ -69,7 +69,7 @@ def head_macs(space):
 
 
 @pytest.mark.parametrize('name', AUTHORS)
-def test_numbers_of_the_authors_networks(name):
+def test_networks_of_the_authors(name):
     space, digits, macs, with_head, params = AUTHORS[name]
     space = SEARCH_SPACES[space]
     path = space.parse(digits)
@@ -77,13 +77,7 @@ def test_numbers_of_the_authors_networks(name):
     assert backbone_params(space, path) == params
     if with_head is not None:
         assert macs + head_macs(space) == with_head
-
-
-@pytest.mark.parametrize('name', AUTHORS)
-def test_authors_networks_are_built_as_counted(name):
-    space, digits, macs, _, params = AUTHORS[name]
-    space = SEARCH_SPACES[space]
-    net = built(space, space.parse(digits))
+    net = built(space, path)
     assert count_params(net) == params
     assert counted_macs(net, (224, 224)) == macs
 
@@ -101,10 +95,6 @@ def test_supernets_of_the_authors(name, params):
     assert params == table.stem.params + sum(
         cost.params for row in table.blocks for cost in row
     )
-
-
-def test_head_of_the_small_space():
-    assert head_macs(SEARCH_SPACES['small']) == IMAGENET_HEAD_MACS
 
 
 @settings(max_examples=20)
@@ -127,27 +117,6 @@ def test_table_equals_a_count_for_the_named_spaces(name, data, size):
     assert backbone_params(space, path) == count_params(net)
 
 
-@given(spaces(), st.data(), SIZES)
-def test_costs_are_additive(space, data, size):
-    """Changing a block costs the same whatever the other blocks are."""
-    one, two = data.draw(paths_of(space)), data.draw(paths_of(space))
-    block = data.draw(st.integers(0, space.num_blocks - 1))
-    new = data.draw(st.integers(0, space.num_choices - 1))
-
-    def change(count, path, old):
-        path = list(path)
-        path[block] = old
-        before = count(tuple(path))
-        path[block] = new
-        return count(tuple(path)) - before
-
-    for count in (
-        lambda path: backbone_macs(space, path, size),
-        lambda path: backbone_params(space, path),
-    ):
-        assert change(count, one, one[block]) == change(count, two, one[block])
-
-
 def test_share_of_uniform_paths_up_to_300m():
     # 68.9 % count the backbone alone, 1.2 % with the head: measured with
     # the authors' code. Five standard deviations of 20,000 draws.
@@ -168,18 +137,18 @@ def test_costs_are_whole_numbers_of_python():
 
 @pytest.mark.parametrize('path', [(0,), (0, 4), (0, -1), (0, 1, 2)])
 def test_path_of_another_space_is_refused(path):
-    with pytest.raises(ValueError, match='digit'):
+    with pytest.raises(InputError, match='digit'):
         backbone_macs(TWO_BLOCKS, path)
-    with pytest.raises(ValueError, match='digit'):
+    with pytest.raises(InputError, match='digit'):
         backbone_params(TWO_BLOCKS, path)
 
 
 def test_impossible_image_is_refused():
-    with pytest.raises(ValueError, match=r'`input_size`.*\(0, 224\)'):
+    with pytest.raises(InputError, match=r'`input_size`.*\(0, 224\)'):
         backbone_macs(TWO_BLOCKS, (0, 0), (0, 224))
 
 
 def test_block_without_formula_is_named():
     space = SearchSpace(4, (8,), (1,), ('shuffle_3x3', 'mine'))
-    with pytest.raises(ValueError, match="'mine'.*measured_cost_table"):
+    with pytest.raises(InputError, match="'mine'.*measured_cost_table"):
         backbone_macs(space, (0,))

@@ -1,26 +1,29 @@
-"""Paths that the user gives."""
+"""Evaluation of listed paths."""
 
 import pytest
 from kit.spaces import TWO_BLOCKS
 
-from detnas_mm.search import GivenPaths
+from detnas_mm.search import FixedPaths
 from detnas_mm.structures import Origin
 
 
-def test_asks_for_the_paths_in_their_order():
-    algorithm = GivenPaths(TWO_BLOCKS, paths=['21', (0, 3), '00'])
+def test_proposes_the_listed_paths_in_their_order():
+    algorithm = FixedPaths(TWO_BLOCKS, paths=['21', (0, 3), '00'])
+    assert algorithm.population == 3
     assert algorithm.ask() == [(2, 1), (0, 3), (0, 0)]
-    assert {one.origin for one in algorithm.propose()} == {Origin.GIVEN}
+    assert {item.origin for item in algorithm.propose()} == {Origin.FIXED}
     algorithm.tell(algorithm.ask(), [1.0, None, 0.5])
     assert algorithm.ask() == [(2, 1), (0, 3), (0, 0)]
 
 
-@pytest.mark.parametrize('paths', [[], ['21', '21'], ['21', (2, 1)]])
-def test_needs_different_paths(paths):
-    with pytest.raises(ValueError, match='different paths'):
-        GivenPaths(TWO_BLOCKS, paths=paths)
-
-
-def test_a_path_of_another_space_is_named():
-    with pytest.raises(ValueError, match="'217'"):
-        GivenPaths(TWO_BLOCKS, paths=['00', '217'])
+@pytest.mark.parametrize(
+    ('paths', 'message'),
+    [
+        ([], 'different paths'),
+        (['21', (2, 1)], 'different paths'),
+        (['00', '217'], "'217'"),
+    ],
+)
+def test_wrong_lists_are_refused(paths, message):
+    with pytest.raises(ValueError, match=message):
+        FixedPaths(TWO_BLOCKS, paths=paths)

@@ -1,4 +1,4 @@
-"""The search for a whole Pareto front."""
+"""Search for a Pareto front."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def cost(path):
 
 
 def run(search, fitness, generations):
-    """Fitness and cost of all paths that a search asks for."""
+    """Fitness and negative cost of all paths that a search asks for."""
     points = []
     for _ in range(generations):
         paths = search.ask()
@@ -29,7 +29,7 @@ def run(search, fitness, generations):
     return np.array(points)
 
 
-def covered(points, corner):
+def hypervolume(points, corner):
     """Area that a front dominates, above a corner."""
     front = points[pareto_ranks(points) == 0] - corner
     front = front[np.argsort(-front[:, 1], kind='stable')]
@@ -41,21 +41,21 @@ def covered(points, corner):
 
 
 @pytest.mark.parametrize('seed', range(3))
-def test_front_covers_more_than_that_of_random_paths(seed):
+def test_front_dominates_more_than_that_of_random_paths(seed):
     def fitness(path):
-        # More digits are better and dearer: a real choice.
+        # Larger digits score higher and cost more: a real trade-off.
         return additive_fitness(TINY, seed)(path) + 0.3 * sum(path)
 
     settings = dict(population=20, seed=seed)
     found = run(NSGA2(TINY, costs=cost, **settings), fitness, 15)
     random = run(RandomSearch(TINY, **settings), fitness, 15)
     corner = np.minimum(found, random).min(axis=0)
-    assert covered(found, corner) > 1.1 * covered(random, corner)
+    assert hypervolume(found, corner) > 1.1 * hypervolume(random, corner)
     # Not only the fittest or the cheapest.
     assert (pareto_ranks(found) == 0).sum() > 5
 
 
-def test_crowding_distance_is_the_gap_to_the_neighbours():
+def test_crowding_distance_is_the_gap_between_the_neighbors():
     values = np.array([[0.0, 8.0], [1.0, 4.0], [3.0, 1.0], [4.0, 0.0]])
     expected = [np.inf, 3 / 4 + 7 / 8, 3 / 4 + 4 / 8, np.inf]
     assert crowding_distances(values).tolist() == expected
@@ -63,9 +63,7 @@ def test_crowding_distance_is_the_gap_to_the_neighbours():
     assert crowding_distances(values[shuffled]).tolist() == [
         expected[index] for index in shuffled
     ]
-
-
-def test_equal_points_have_no_distance():
+    # Equal points, and a single one.
     assert crowding_distances(np.ones((3, 2)))[1] == 0
     assert crowding_distances(np.ones((1, 2))).tolist() == [np.inf]
 
@@ -79,19 +77,18 @@ def test_the_better_of_two_wins_a_tournament():
     assert wins == pytest.approx([5000, 3000, 1000], rel=0.1)
 
 
-def test_children_are_made_of_the_parents_choices():
-    """Almost without mutation: each choice is one of a parent."""
+def test_children_consist_of_the_choices_of_parents():
+    """Almost without mutation: every choice comes from a parent."""
     search = NSGA2(TINY, costs=cost, population=4, mutation_prob=1e-9)
     paths = [(0,) * 10, (3,) * 10, (0,) * 5 + (3,) * 5, (3,) * 5 + (0,) * 5]
     search.tell(paths, [1.0, 4.0, 2.0, 3.0])
-    proposals = search.propose()
-    assert {one.origin for one in proposals} == {Origin.CROSSOVER}
-    for one in proposals:
-        assert set(one.path) <= {0, 3}
+    for proposal in search.propose():
+        assert proposal.origin is Origin.CROSSOVER
+        assert set(proposal.path) <= {0, 3}
 
 
 def test_further_scores_are_objectives_like_costs():
-    """The same search, whether cheapness is a cost or a score."""
+    """The same search, with cheapness as a cost or as a score."""
     settings = dict(population=8, seed=1)
     by_cost = NSGA2(TINY, costs=cost, **settings)
     by_score = NSGA2(TINY, costs=lambda path: [], **settings)
@@ -114,8 +111,10 @@ def test_further_scores_must_be_finite():
 
 
 def test_parents_are_the_first_fronts():
-    search = NSGA2(FOUR_BLOCKS, costs=cost, population=2)
+    """The third path is dominated by the first, and the last one failed."""
+    search = NSGA2(FOUR_BLOCKS, costs=cost, population=2, mutation_prob=1e-9)
     search.tell([(0, 0, 0, 0), (3, 3, 3, 3)], [1.0, 2.0])
     search.tell([(1, 1, 1, 1), (0, 0, 0, 1)], [0.5, None])
-    assert search._parents() == [(0, 0, 0, 0), (3, 3, 3, 3)]
+    children = search.ask()
+    assert {choice for path in children for choice in path} == {0, 3}
     assert search.best.path == (3, 3, 3, 3)

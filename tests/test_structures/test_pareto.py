@@ -14,9 +14,9 @@ values = st.lists(
 )
 
 
-def dominates(one, other):
-    pairs = zip(one, other, strict=True)
-    return one != other and all(a >= b for a, b in pairs)
+def dominates(point, other):
+    pairs = zip(point, other, strict=True)
+    return point != other and all(a >= b for a, b in pairs)
 
 
 @given(values)
@@ -41,9 +41,9 @@ def test_front_of_candidates_is_rank_0_of_fitness_and_macs(points):
     front = pareto_front(candidates)
     ranks = pareto_ranks(np.array([(f, -m) for f, m in points]))
     best = {points[index] for index in np.flatnonzero(ranks == 0)}
-    assert {(one.fitness, one.macs) for one in front} == best
+    assert {(c.fitness, c.macs) for c in front} == best
     assert len(front) == len(best)
-    assert [one.macs for one in front] == sorted(one.macs for one in front)
+    assert [c.macs for c in front] == sorted(c.macs for c in front)
 
 
 @given(values)
@@ -54,8 +54,8 @@ def test_front_of_metrics_is_that_of_costs_with_the_sign_changed(points):
     ]
     by_cost = pareto_front(candidates)
     by_metric = pareto_front(candidates, (), ('m',))
-    assert {one.index for one in by_metric} == {one.index for one in by_cost}
-    scores = [one.fitness for one in by_metric]
+    assert {c.index for c in by_metric} == {c.index for c in by_cost}
+    scores = [c.fitness for c in by_metric]
     assert scores == sorted(scores)
 
 

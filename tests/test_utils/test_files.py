@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all."""
+"""Atomic writing, checks of folders, digests."""
 
 import contextlib
 import hashlib
@@ -7,6 +7,7 @@ import stat
 
 import pytest
 
+from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import (
     file_digest,
     require_writable,
@@ -17,7 +18,7 @@ from detnas_mm.utils.files import (
 
 @pytest.fixture
 def umask():
-    """Sets the umask of the process, and puts the old one back."""
+    """Set the umask of the process, and restore it after the test."""
     before = os.umask(0)
     yield os.umask
     os.umask(before)
@@ -69,20 +70,14 @@ def test_text_that_is_no_unicode_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ['best.json']
 
 
-def test_what_killed_writers_left_is_removed(tmp_path):
-    """Only of this file, and not what may still be written."""
-    names = ['.best.json.a.tmp', '.best.json.b.tmp', '.other.json.a.tmp']
-    for name in names:
-        (tmp_path / name).write_text('a part')
-        if name != '.best.json.b.tmp':
-            os.utime(tmp_path / name, (0, 0))
-    write_atomically(tmp_path / 'best.json', 'text')
-    assert sorted(os.listdir(tmp_path)) == [*names[1:], 'best.json']
-
-
-def test_missing_folder_is_an_os_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        write_atomically(tmp_path / 'none' / 'best.json', 'text')
+def test_path_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'file').touch()
+    for name in ('none/best.json', 'folder', 'file/best.json'):
+        file = tmp_path / name
+        with pytest.raises(InputError, match=f'cannot write {file}: '):
+            write_atomically(file, 'text')
+    assert os.listdir(tmp_path / 'folder') == []
 
 
 @pytest.mark.parametrize(
@@ -93,7 +88,7 @@ def test_mode_follows_the_umask(tmp_path, umask, mask, mode):
     file = tmp_path / 'best.json'
     write_atomically(file, 'text')
     assert stat.S_IMODE(file.stat().st_mode) == mode
-    # And the umask of the process is as before.
+    # The umask of the process is unchanged.
     assert umask(mask) == mask
 
 
@@ -109,7 +104,7 @@ def test_digests(tmp_path):
 
 @contextlib.contextmanager
 def ordinary_user():
-    """Root may write everywhere."""
+    """Run the block without the rights of root, who may write everywhere."""
     if os.geteuid():
         yield
         return
@@ -120,31 +115,23 @@ def ordinary_user():
         os.seteuid(0)
 
 
-def test_a_folder_that_can_be_written_is_made(tmp_path):
+def test_folder_that_can_be_written_is_made(tmp_path):
     folder = tmp_path / 'work_dirs' / 'search'
     require_writable(folder)
     require_writable(folder)
     assert os.listdir(folder) == []
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
-    folder = tmp_path / 'search'
-    folder.mkdir()
-    folder.chmod(0o500)
-    for one in (folder, folder / 'deeper'):
-        with (
-            ordinary_user(),
-            pytest.raises(OSError, match='cannot write to') as error,
-        ):
-            require_writable(one)
-        assert str(one) in str(error.value)
-        assert '--work-dir' in str(error.value)
-        assert '\n' not in str(error.value)
-
-
-def test_a_file_is_no_folder(tmp_path):
+def test_folder_that_cannot_be_written_is_refused(tmp_path):
+    locked = tmp_path / 'search'
+    locked.mkdir()
+    locked.chmod(0o500)
     file = tmp_path / 'file'
-    file.write_text('')
-    for one in (file, file / 'search'):
-        with pytest.raises(OSError, match='cannot write to'):
-            require_writable(one)
+    file.touch()
+    for folder in (locked, locked / 'deeper', file, file / 'search'):
+        with ordinary_user(), pytest.raises(InputError) as error:
+            require_writable(folder)
+        line = str(error.value)
+        assert line.startswith(f'cannot write to {folder}: ')
+        assert line.endswith('use another --work-dir')
+        assert '\n' not in line

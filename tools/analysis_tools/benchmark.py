@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from detnas_mm.engine.network_options import (
+from detnas_mm.engine.network_arguments import (
     add_device_option,
     add_path_options,
     add_shape_option,

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from detnas_mm.engine.network_options import (
+from detnas_mm.engine.network_arguments import (
     add_path_options,
     add_shape_option,
     chosen_backbone,

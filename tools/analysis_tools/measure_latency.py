@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from detnas_mm.cost import LatencyTable
-from detnas_mm.engine.network_options import (
+from detnas_mm.engine.network_arguments import (
     add_device_option,
     add_shape_option,
     image_size,

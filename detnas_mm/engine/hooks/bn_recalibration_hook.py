@@ -1,17 +1,15 @@
-"""Recomputes BN statistics before a validation."""
+"""Recomputes BN statistics before a validation (Section 3.2, Step 3)."""
 
 from collections.abc import Mapping
 
 from mmengine.hooks import Hook
-from mmengine.model import BaseModel
-from mmengine.runner import Runner
+from mmengine.runner import Runner, autocast
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from detnas_mm.datasets.batch_cache import KeptBatches, MemoryBudget
 from detnas_mm.datasets.calibration import build_calibration_loader
 from detnas_mm.models import (
-    BNRecalibration,
     recalibrate_bn,
     restore_bn_statistics,
     save_bn_statistics,
@@ -28,12 +26,12 @@ class BNRecalibrationHook(Hook):
     The images are the same for every validation, and so is the random state
     in which they are augmented and regions of interest are sampled: the
     statistics depend on the path and the weights alone. After the validation
-    those from before are restored.
+    the previous statistics are restored.
 
     Args:
         num_images: Number of training images. Defaults to 500, as in the
-            paper. With 0 nothing is recomputed: a supernet is validated on
-            its running statistics, which fit none of its paths, to compare.
+            paper. With 0 nothing is recomputed, for comparison: the running
+            statistics of a supernet fit none of its paths.
         seed: Seed of the choice of images and of the random state.
         dataloader: Config of the data loader. Defaults to the
             ``train_dataloader`` of the config.
@@ -56,7 +54,7 @@ class BNRecalibrationHook(Hook):
     def prepare(
         self, runner: Runner, budget: MemoryBudget | None = None
     ) -> None:
-        """Builds the data loader, where that was not done yet.
+        """Builds the data loader, if that was not done before.
 
         Args:
             runner: The runner.
@@ -65,19 +63,17 @@ class BNRecalibrationHook(Hook):
         Raises:
             InputError: If there are not enough training images.
         """
-        if self.num_images and self.batches is None:
+        if not self.num_images:
+            return
+        if self.batches is None:
             self.batches = build_calibration_loader(
                 self._dataloader_cfg(runner), self.num_images, self.seed
             )
-        if self.batches is not None and budget is not None:
+        if budget is not None:
             self.batches = KeptBatches(self.batches, budget)
 
-    def start(self, model: BaseModel) -> BNRecalibration:
-        """Returns what recomputes the statistics of the active path."""
-        return BNRecalibration(model, self._random_seed)
-
     def before_train(self, runner: Runner) -> None:
-        """Makes sure, before the long work, that validations can run."""
+        """Checks before the long work that validations can run."""
         if runner.val_loop is not None:
             self.prepare(runner)
 
@@ -87,11 +83,14 @@ class BNRecalibrationHook(Hook):
             return
         model = unwrap(runner.model)
         if self._saved is not None:
-            # The validation before was broken off.
+            # The previous validation failed half-way.
             restore_bn_statistics(model, self._saved)
         self._saved = save_bn_statistics(model)
         self.prepare(runner)
-        recalibrate_bn(model, self.batches, self._random_seed)
+        # As the validation that follows.
+        fp16 = getattr(runner._val_loop, 'fp16', False)
+        with autocast(enabled=bool(fp16)):
+            recalibrate_bn(model, self.batches, (self.seed, self.num_images))
 
     def after_val(self, runner: Runner) -> None:
         """Restores the statistics from before the validation."""
@@ -99,10 +98,6 @@ class BNRecalibrationHook(Hook):
             return
         restore_bn_statistics(unwrap(runner.model), self._saved)
         self._saved = None
-
-    @property
-    def _random_seed(self) -> tuple[int, int]:
-        return self.seed, self.num_images
 
     def _dataloader_cfg(self, runner: Runner) -> Mapping:
         config = self.dataloader or runner.cfg.get('train_dataloader')

@@ -1,46 +1,51 @@
 """The search as a loop of MMEngine's Runner (Section 3.4, Algorithm 2)."""
 
-import inspect
-from collections.abc import Mapping, Sequence
+import itertools
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch.utils.data import DataLoader
 
-from detnas_mm.engine.runner.search_run import (
-    SearchRun,
-    drop_final_failures,
-    open_journal,
-)
-from detnas_mm.engine.runner.search_validation import build_validation
-from detnas_mm.engine.search.constraint import extend_to_detector
-from detnas_mm.engine.search.executors import executor_settings, open_executor
-from detnas_mm.engine.search.header import build_search_header
-from detnas_mm.engine.search.plan import plan_search
-from detnas_mm.engine.search.progress import SearchProgress
-from detnas_mm.engine.search.results import build_results
-from detnas_mm.engine.search_checks import (
-    find_bn_recalibration,
+from detnas_mm.engine.checks import (
     load_supernet,
-    no_empty_split,
+    refuse_empty_split,
+    require_known_metrics,
     require_new_record,
 )
-from detnas_mm.evaluation.precision import require_precision
-from detnas_mm.executors.base import CandidateEvaluator, LocalEvaluator
-from detnas_mm.executors.job import connect, job_rank
-from detnas_mm.executors.peer import serve
-from detnas_mm.models import DetNASSupernet, find_supernet
+from detnas_mm.engine.runner.candidate_validation import CandidateValidation
+from detnas_mm.engine.search.constraint import build_constraint
+from detnas_mm.engine.search.executors import build_executor
+from detnas_mm.engine.search.header import build_header
+from detnas_mm.engine.search.progress import SearchProgress
+from detnas_mm.engine.search.results import build_results
+from detnas_mm.engine.search.settings import (
+    SearchSettings,
+    build_algorithm,
+    takes_objectives,
+)
+from detnas_mm.executors import Executor, PathEvaluator, Result
+from detnas_mm.executors.launched import connect, serve
+from detnas_mm.models import find_supernet
 from detnas_mm.registry import LOOPS
-from detnas_mm.structures import RECORD, Candidate, SearchHeader, SearchRecord
+from detnas_mm.search import Proposal
+from detnas_mm.structures import (
+    RECORD,
+    ArchPath,
+    Candidate,
+    SearchRecord,
+    Status,
+    best_candidate,
+)
 from detnas_mm.utils.errors import InputError
 
 
 @LOOPS.register_module()
 class EvolutionSearchLoop(BaseLoop):
-    """Asks for paths, has each validated, records and tells.
+    """Asks for paths, has each evaluated, records and tells.
 
     Used as ``val_cfg``: each path is scored by MMEngine's validation loop on
     the ``val_dataloader`` with the ``val_evaluator`` of the config, after
@@ -50,54 +55,14 @@ class EvolutionSearchLoop(BaseLoop):
         runner: The runner.
         dataloader: The data loader of the search split.
         evaluator: The evaluator.
-        metric: Key of the metric that is the fitness, higher is better, such
-            as ``'coco/bbox_mAP'``, ``'pascal_voc/mAP'``, ``'accuracy/top1'``.
-        constraint: Bounds on the cost, see
-            :func:`detnas_mm.engine.search.constraint.build_constraint`.
-        algorithm: ``'evolution'``, ``'random'`` for the paper's baseline, or
-            ``'given'`` to score ``paths``.
-        paths: The paths to score, for the algorithm ``'given'``: digits,
-            published names, or the ``best.json`` of searches.
-        generations: Number of generations.
-        population: Number of paths of a generation.
-        parents: Number of the fittest paths that have children.
-        mutation_prob: Probability that a choice of a mutated path is
-            redrawn.
-        num_mutation: Mutated children of a generation.
-        num_crossover: Crossed children of a generation.
-        num_random: Random paths of each later generation.
-        minimise: Costs to be low beside a high fitness, any of ``'macs'``,
-            ``'params'`` and ``'latency'``: then the whole Pareto front is
-            searched for (NSGA-II), and its points are written to ``front``
-            after each generation.
-        maximise: Metrics to be high beside ``metric``, with the same effect.
-        lookahead: How many generations are begun before one has ended, so
-            that no worker is idle. Then parents are of an earlier generation.
-        seed: Seed of the search.
-        resume: Whether to go on with the search in the work dir.
-        overwrite: Whether to drop the search in the work dir.
-        max_failures: Failed candidates in a row that end the search.
-        race: Whether to drop candidates that cannot become parents before
-            they have seen all images; or ``parts`` and ``risk`` of a ``Race``.
-        launcher: How the processes of the search were started: ``'none'``
-            for this one alone, ``'pytorch'``, ``'slurm'`` or ``'mpi'``. Each
-            process evaluates candidates of its own.
-        executor: Settings of the executor, see
-            :func:`detnas_mm.engine.search.executors.executor_settings`.
-        worker: Whether this process only evaluates, for a search elsewhere.
-        fp16: Whether to run the detector under autocast; ``'float16'`` or
-            ``'bfloat16'`` for another type than MMEngine takes.
-        chunk: How many candidates share each batch of images, which is read
-            once for all of them. They are recorded together.
-        cache_gb: Memory of each process for decoded images, in GB; if those
-            for the BN statistics or those of the search split fit, they are
-            read from the disk only once.
+        settings: See
+            :class:`detnas_mm.engine.search.settings.SearchSettings`.
 
     Raises:
         InputError: If a setting is out of its range, too few paths keep the
-            constraint, or the search split is empty.
-        InputError: If the work dir holds a search and neither
-            ``resume`` nor ``overwrite`` is set.
+            constraint, the search split is empty, the checkpoint does not
+            fit, or the work dir holds a search and neither ``resume`` nor
+            ``overwrite`` is set.
     """
 
     def __init__(
@@ -105,208 +70,270 @@ class EvolutionSearchLoop(BaseLoop):
         runner: Runner,
         dataloader: DataLoader | dict,
         evaluator: Evaluator | dict | list,
-        *,
-        metric: str,
-        constraint: Mapping | None = None,
-        algorithm: str = 'evolution',
-        paths: Sequence[str] = (),
-        generations: int = 20,
-        population: int = 50,
-        parents: int = 10,
-        mutation_prob: float = 0.1,
-        num_mutation: int | None = None,
-        num_crossover: int | None = None,
-        num_random: int = 0,
-        minimise: Sequence[str] = (),
-        maximise: Sequence[str] = (),
-        lookahead: int = 0,
-        seed: int = 0,
-        resume: bool = False,
-        overwrite: bool = False,
-        max_failures: int = 10,
-        race: bool | Mapping = False,
-        launcher: str = 'none',
-        executor: Mapping | None = None,
-        worker: bool = False,
-        fp16: bool | str = False,
-        chunk: int = 1,
-        cache_gb: float = 2.0,
+        **settings: object,
     ) -> None:
-        self.executor = executor_settings(executor, launcher, chunk)
-        rank = job_rank(launcher)
-        # First of all: should rank 0 refuse to search, the others notice.
-        self.job = None if launcher == 'none' else connect()
+        self.settings = SearchSettings.from_config(settings)
+        self.fp16 = self.settings.fp16
         self.record_path = Path(runner.work_dir) / RECORD
-        if rank == 0 and not worker:
-            require_new_record(
-                self.record_path, resume, overwrite, runner.logger
-            )
-        recalibration = find_bn_recalibration(runner)
-        self.supernet = find_supernet(runner.model)
-        self.metric = metric
-        self.results = build_results(
-            runner,
-            self.supernet,
-            metric,
-            minimise=minimise,
-            maximise=maximise,
+        # First of all: if rank 0 refuses to search, its launcher ends all.
+        launched = self.settings.launcher != 'none'
+        self.info = connect() if launched else None
+        self.searches = not (
+            self.settings.evaluate_only or (self.info and self.info.rank)
         )
-        self.plan = plan_search(
-            self.supernet,
-            constraint=constraint,
-            algorithm=algorithm,
-            paths=paths,
-            generations=generations,
-            population=population,
-            parents=parents,
-            mutation_prob=mutation_prob,
-            num_mutation=num_mutation,
-            num_crossover=num_crossover,
-            num_random=num_random,
-            minimise=minimise,
-            maximise=maximise,
-            lookahead=lookahead,
-            race=race,
-            seed=seed,
-        )
-        self.maximise = maximise
-        self.lookahead = lookahead
-        self.overwrite = overwrite
-        self.max_failures = max_failures
+        if self.searches:
+            require_new_record(self.record_path, self.settings, runner.logger)
         load_supernet(runner)
-        with no_empty_split('val_dataloader'):
+        with refuse_empty_split('val_dataloader'):
             super().__init__(runner, dataloader)
-        self.chunk = chunk
-        self.validation = build_validation(
-            runner,
-            self.dataloader,
-            evaluator,
-            recalibration,
-            metric=metric,
-            race=self.plan.race,
-            seed=seed,
-            fp16=fp16,
-            cache_gb=cache_gb,
-        )
-        self.constraint = self.plan.constraint
-        if self.plan.whole_detector:
-            self.constraint = extend_to_detector(
-                self.constraint, runner.model, self.dataloader
+        self._build(evaluator)
+
+    def _build(self, evaluator: Evaluator | dict | list) -> None:
+        settings, runner = self.settings, self.runner
+        self.supernet = find_supernet(runner.model)
+        with refuse_empty_split('train_dataloader'):
+            self.validation = CandidateValidation(
+                runner,
+                self.dataloader,
+                evaluator,
+                fp16=settings.fp16,
+                cache_gb=settings.cache_gb,
             )
-        self.algorithm = self.plan.build_algorithm(self.constraint)
+        require_known_metrics(self.validation.val_loop.evaluator, settings)
+        self.constraint = build_constraint(
+            runner.model, self.dataloader, settings.constraint
+        )
+        self.algorithm, complete = build_algorithm(settings, self.constraint)
+        # Paths that are listed are scored once, whatever they cost.
+        is_listed = 'paths' in complete
+        self.generations = 1 if is_listed else settings.generations
+        self.total = self.generations * self.algorithm.population
+        if not is_listed:
+            self.constraint.require_legal_paths(self.total)
+        self.header = build_header(
+            runner.cfg,
+            settings,
+            supernet=self.supernet,
+            constraint=self.constraint,
+            algorithm=complete,
+            planned=self.total,
+        )
+        self.evaluate = PathEvaluator(
+            self.validation.score,
+            settings.metric,
+            settings.maximize,
+            seconds_by_part=lambda: self.validation.timer.seconds,
+        )
+        self.executor = build_executor(
+            settings,
+            self.evaluate,
+            info=self.info,
+            config=runner.cfg,
+            header=self.header,
+        )
+        self.results = build_results(runner, self.supernet, settings)
 
     def run(self) -> dict:
         """Runs the search, and writes its results.
 
         Returns:
-            The metrics of the best candidate; nothing on other ranks than 0.
+            The metrics of the best candidate; nothing where this process
+            only evaluates.
         """
-        if self.job is None or self.job.rank == 0:
-            return self._search()
-        serve(
-            self.job,
-            self.local_evaluator(),
-            limits=self.executor,
-            header=self.header(),
-        )
-        return {}
-
-    def header(self) -> SearchHeader:
-        """Returns what defines the search, as this process has it."""
-        return build_search_header(
-            self.runner.cfg,
-            checkpoint=self.runner.cfg.load_from,
-            supernet=self.supernet,
-            constraint=self.constraint,
-            algorithm=self.plan.algorithm,
-            metric=self.metric,
-            seed=self.plan.seed,
-            planned=self.plan.total,
-        )
-
-    def local_evaluator(self) -> LocalEvaluator:
-        """Returns what evaluates candidates in this process."""
-        return LocalEvaluator(
-            self.validation.score,
-            self.metric,
-            chunk=self.chunk,
-            stopwatch=self.validation.stopwatch,
-            further=self.maximise,
-        )
-
-    def _search(self) -> dict:
-        space = self.supernet.search_space
+        if not self.searches:
+            serve(self.evaluate, self.info, header=self.header)
+            return {}
+        overwrite = self.settings.overwrite
         with SearchRecord.open(
-            self.record_path, self.header(), overwrite=self.overwrite
+            self.record_path, self.header, overwrite=overwrite
         ) as record:
-            if self.overwrite:
+            if overwrite:
                 self.results.remove()
-            drop_final_failures(
-                record, self.max_failures, self.plan.total, self.runner.logger
+            self._drop_final_failures(record)
+            progress = SearchProgress(
+                self.runner,
+                self.supernet.search_space,
+                metric=self.settings.metric,
+                total=self.total,
+                done=len(record.candidates),
             )
-            with open_executor(
-                self.executor,
-                self.local_evaluator(),
-                job=self.job,
-                journal=open_journal(record, space, anew=self.overwrite),
-                config=self.runner.cfg,
-                header=record.header,
-                logger=self.runner.logger,
-            ) as evaluator:
-                return dict(self._run(record, evaluator).metrics)
+            with self.executor as executor:
+                search = Search(self, record, executor, progress)
+                return dict(search.run().metrics)
 
-    def _run(
-        self, record: SearchRecord, evaluator: CandidateEvaluator
-    ) -> Candidate:
-        progress = SearchProgress(
-            self.runner.logger,
-            self.runner.visualizer,
-            self.supernet.search_space,
-            total=self.plan.total,
-            metric=self.metric,
-            done=len(record.candidates),
-            work_dir=self.runner.work_dir,
-        )
-        return SearchRun(
-            algorithm=self.algorithm,
-            constraint=self.constraint,
-            evaluator=evaluator,
-            record=record,
-            progress=progress,
-            on_best=self.results.write_best,
-            on_generation=self.results.write_front,
-            maximise=self.maximise,
-            generations=self.plan.generations,
-            lookahead=self.lookahead,
-            max_failures=self.max_failures,
-            race=self.plan.race,
-        ).run()
+    def _drop_final_failures(self, record: SearchRecord) -> None:
+        """Removes the failed candidates that ended a search.
+
+        Their cause has been fixed. Fewer failures than end a search stay:
+        something else ended it.
+        """
+        failed = len(_final_failures(record.finished))
+        all_failed = failed == len(record.finished) == self.total
+        if failed >= self.settings.max_failures or all_failed:
+            record.drop_last(failed)
+            self.runner.logger.warning(
+                f'The last {failed} candidates of the record failed and ended '
+                'the search: they are evaluated again'
+            )
 
 
-def require_search_settings(
-    settings: Mapping, supernet: DetNASSupernet
-) -> None:
-    """Checks the settings of a search as its loop will, without a Runner.
+class Search:
+    """One run of a search: Algorithm 2, from what is recorded.
 
     Args:
-        settings: The config of the loop.
-        supernet: The supernet.
-
-    Raises:
-        InputError: If they name a file that is not there.
-        InputError: If a setting is missing, out of its range, or some do not
-            go together.
+        loop: The loop, which has the algorithm and the constraint.
+        record: The open record.
+        executor: The open executor.
+        progress: Reports to the user.
     """
-    if 'metric' not in settings:
-        raise InputError(
-            '`val_cfg` needs `metric`, the key of the metric that is the '
-            "fitness, such as 'coco/bbox_mAP'"
+
+    def __init__(
+        self,
+        loop: EvolutionSearchLoop,
+        record: SearchRecord,
+        executor: Executor,
+        progress: SearchProgress,
+    ) -> None:
+        self.loop = loop
+        self.record = record
+        self.executor = executor
+        self.progress = progress
+        self.best = best_candidate(record.candidates)
+        self.planned: deque[list[Proposal]] = deque()
+        # Where each proposal that is not told yet belongs: index, generation
+        # and origin of its candidate.
+        self.places: dict[ArchPath, dict] = {}
+        self.known = {c.index: c for c in record.candidates}
+
+    def run(self) -> Candidate:
+        """Runs all generations and returns the fittest candidate.
+
+        Candidates of the record are told again instead of being evaluated:
+        the algorithm depends on nothing else.
+
+        Raises:
+            InputError: If the record is not of this search, or too many
+                candidates fail.
+        """
+        for generation in range(self.loop.generations):
+            self._plan(generation)
+            self._run_generation(generation)
+        if self.best is None:
+            raise InputError(
+                'all candidates of the search failed, the last one with '
+                f'{self.record.finished[-1].error}; fix the cause and run '
+                'again with --resume'
+            )
+        self.loop.results.write_best(self.best)
+        self.progress.finish(self.best)
+        return self.best
+
+    def _plan(self, generation: int) -> None:
+        """Asks for this generation and those that may start with it."""
+        last = min(
+            generation + self.loop.settings.lookahead,
+            self.loop.generations - 1,
         )
-    parameters = inspect.signature(EvolutionSearchLoop).parameters.values()
-    values = {one.name: one.default for one in parameters} | dict(settings)
-    executor_settings(values['executor'], values['launcher'], values['chunk'])
-    require_precision(values['fp16'], get_device())
-    planned = inspect.signature(plan_search).parameters.keys() - {'supernet'}
-    plan = plan_search(supernet, **{name: values[name] for name in planned})
-    if not plan.whole_detector:
-        plan.build_algorithm(plan.constraint)
+        while generation + len(self.planned) <= last:
+            pending = [_paths(proposals) for proposals in self.planned]
+            proposals = self.loop.algorithm.propose(pending)
+            number = generation + len(self.planned)
+            for position, proposal in enumerate(proposals):
+                index = number * self.loop.algorithm.population + position
+                self._require_same_path(index, proposal)
+                self.places[proposal.path] = dict(
+                    index=index, generation=number, origin=proposal.origin
+                )
+            self.planned.append(proposals)
+
+    def _run_generation(self, generation: int) -> None:
+        proposals = self.planned.popleft()
+        missing = self._unknown(proposals)
+        ahead = [p for later in self.planned for p in self._unknown(later)]
+        for path, result in self.executor.run(missing, ahead):
+            self._add(path, result)
+        candidates = [self.known[self._index(p.path)] for p in proposals]
+        if missing:
+            self.progress.report_generation(generation, candidates)
+        if missing or generation + 1 == self.loop.generations:
+            self.loop.results.write_front(self.record.candidates)
+        self.loop.algorithm.tell(
+            _paths(proposals), [self._scores(c) for c in candidates]
+        )
+        for proposal in proposals:
+            del self.places[proposal.path]
+
+    def _add(self, path: ArchPath, result: Result) -> None:
+        """Records a result."""
+        constraint = self.loop.constraint
+        candidate = Candidate(
+            **self.places[path],
+            path=constraint.space.format(path),
+            macs=constraint.table.macs(path),
+            params=constraint.table.params(path),
+            fitness=result.fitness,
+            metrics=result.metrics,
+            seconds=result.seconds,
+            status=result.status,
+            error=result.error,
+            latency=constraint.latency(path),
+            seconds_by_part=result.seconds_by_part,
+        )
+        self.record.append(candidate)
+        self.known[candidate.index] = candidate
+        best = best_candidate([*filter(None, [self.best]), candidate])
+        if best is candidate:
+            self.loop.results.write_best(candidate)
+        self.best = best
+        self.progress.report(candidate, best)
+        self._stop_if_all_fail()
+
+    def _scores(self, candidate: Candidate) -> float | list[float] | None:
+        """Returns what the algorithm is told of a candidate."""
+        names = self.loop.settings.maximize
+        alone = not names or not takes_objectives(self.loop.algorithm)
+        if candidate.fitness is None or alone:
+            return candidate.fitness
+        return [candidate.fitness, *(candidate.metrics[k] for k in names)]
+
+    def _unknown(self, proposals: Sequence[Proposal]) -> list[ArchPath]:
+        return [
+            path
+            for path in _paths(proposals)
+            if self._index(path) not in self.known
+        ]
+
+    def _index(self, path: ArchPath) -> int:
+        return self.places[path]['index']
+
+    def _require_same_path(self, index: int, proposal: Proposal) -> None:
+        path = self.loop.constraint.space.format(proposal.path)
+        if index in self.known and self.known[index].path != path:
+            raise InputError(
+                f'candidate {index} of {self.record.path} is '
+                f'{self.known[index].path}, but this search asks for {path}: '
+                'the record was changed, or written by another version; use '
+                'another --work-dir'
+            )
+
+    def _stop_if_all_fail(self) -> None:
+        failures = _final_failures(self.record.finished)
+        if len(failures) >= self.loop.settings.max_failures:
+            raise InputError(
+                f'{len(failures)} candidates in a row failed, the last one '
+                f'with {failures[-1].error}; fix the cause and run again with '
+                '--resume'
+            )
+
+
+def _final_failures(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Returns the failed candidates after the last complete one."""
+    failures = itertools.takewhile(
+        lambda candidate: candidate.status is Status.FAILED,
+        reversed(candidates),
+    )
+    return list(failures)[::-1]
+
+
+def _paths(proposals: Sequence[Proposal]) -> list[ArchPath]:
+    return [proposal.path for proposal in proposals]

@@ -1,11 +1,10 @@
-"""What a search tells while it runs."""
+"""What a search logs while it runs."""
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from mmengine.visualization import Visualizer
+from mmengine.runner import Runner
 
 from detnas_mm.structures import Candidate, SearchSpace, Status
 
@@ -13,63 +12,65 @@ from detnas_mm.structures import Candidate, SearchSpace, Status
 class SearchProgress:
     """Logs a line for each candidate and a summary of each generation.
 
-    The same numbers go to the visualizer, and so to TensorBoard or whatever
-    else is among its ``vis_backends``. The step is the number of the
-    candidate, also after a resume.
+    The same numbers go to the visualizer, and so to TensorBoard or any other
+    of its ``vis_backends``. The step is the index of the candidate, also
+    after a resume.
 
     Args:
-        logger: The logger of the runner.
-        visualizer: The visualizer of the runner.
+        runner: The runner, with its logger and visualizer.
         space: The search space.
-        total: Number of candidates of the whole search.
         metric: Key of the metric that is the fitness.
-        done: Number of candidates that are already in the record.
-        work_dir: Where the results are.
+        total: Number of candidates of the whole search.
+        done: Number of candidates that are in the record already.
     """
 
     def __init__(
         self,
-        logger: logging.Logger,
-        visualizer: Visualizer,
+        runner: Runner,
         space: SearchSpace,
         *,
-        total: int,
         metric: str,
+        total: int,
         done: int,
-        work_dir: str,
     ) -> None:
-        self.logger = logger
-        self.visualizer = visualizer
+        self.logger = runner.logger
+        self.visualizer = runner.visualizer
+        self.work_dir = runner.work_dir
         self.space = space
-        self.total = total
         self.metric = metric
-        self.done_before = done
-        self.work_dir = work_dir
+        self.total = total
+        self.done_before = self.done = done
         self.charts_failed = False
         self.start = time.perf_counter()
         if done:
-            logger.info(
+            self.logger.info(
                 f'Resume the search: {done} of {total} candidates are in the '
                 'record'
             )
 
     def report(self, candidate: Candidate, best: Candidate | None) -> None:
-        """Tells of a candidate that was just evaluated, with the time left.
+        """Logs a candidate that has finished, with the time left.
 
         Args:
             candidate: The candidate.
-            best: The fittest one so far, if there is any.
+            best: The fittest candidate so far, if there is any.
         """
+        self.done += 1
         path = self.space.format_stages(self.space.parse(candidate.path))
-        outcome = self._outcome(candidate)
+        complete = candidate.status is Status.COMPLETE
+        outcome = (
+            f'{self.metric} {candidate.fitness:.4f}'
+            if complete
+            else f'failed: {candidate.error}'
+        )
         best_text = f'best {best.fitness:.4f}' if best else 'none yet'
         width = len(str(self.total))
         self.logger.info(
-            f'Search [{candidate.index + 1:{width}}/{self.total}]  '
+            f'Search [{self.done:{width}}/{self.total}]  '
             f'gen {candidate.generation}  {path}  '
             f'{candidate.macs / 1e6:.1f}M  {_latency(candidate, "  ")}'
             f'{outcome}  {best_text}  '
-            f'{candidate.seconds:.1f} s  left {self._time_left(candidate)}'
+            f'{candidate.seconds:.1f} s  left {self._time_left()}'
         )
         scalars = {
             'fitness': candidate.fitness,
@@ -85,37 +86,28 @@ class SearchProgress:
     def report_generation(
         self, generation: int, candidates: Sequence[Candidate]
     ) -> None:
-        """Tells what a generation of candidates brought."""
+        """Logs the scores of a generation."""
         scores = [
             candidate.fitness
             for candidate in candidates
             if candidate.status is Status.COMPLETE
         ]
-        statuses = [candidate.status for candidate in candidates]
-        others = ''.join(
-            f', {statuses.count(status)} {status.value}'
-            for status in (Status.FAILED, Status.DROPPED)
-            if status in statuses
-        )
+        num_failed = len(candidates) - len(scores)
+        failed = f', {num_failed} failed' if num_failed else ''
         if not scores:
-            self.logger.warning(
-                f'Generation {generation}: none was scored to the end{others}'
-            )
+            self.logger.warning(f'Generation {generation}: all failed')
             return
         mean = sum(scores) / len(scores)
         self.logger.info(
             f'Generation {generation}: {self.metric} {min(scores):.4f} to '
-            f'{max(scores):.4f}, mean {mean:.4f}' + others
+            f'{max(scores):.4f}, mean {mean:.4f}{failed}'
         )
         scalars = {
             'generation': generation,
             'generation_min': min(scores),
             'generation_mean': mean,
             'generation_max': max(scores),
-            'generation_failed': statuses.count(Status.FAILED),
-            'generation_dropped': statuses.count(Status.DROPPED)
-            if any(candidate.rungs for candidate in candidates)
-            else None,
+            'generation_failed': num_failed,
         }
         self._visualize(scalars, candidates[-1].index)
 
@@ -129,14 +121,6 @@ class SearchProgress:
             f'(backbone). See best.json and best_backbone.py in '
             f'{self.work_dir}'
         )
-
-    def _outcome(self, candidate: Candidate) -> str:
-        if candidate.status is Status.COMPLETE:
-            return f'{self.metric} {candidate.fitness:.4f}'
-        if candidate.status is Status.FAILED:
-            return f'failed: {candidate.error}'
-        images, score = candidate.rungs[-1]
-        return f'dropped after {images} images: {score:.4f}'
 
     def _visualize(
         self, scalars: Mapping[str, float | None], step: int
@@ -156,11 +140,10 @@ class SearchProgress:
                     'search goes on, its record has them all'
                 )
 
-    def _time_left(self, candidate: Candidate) -> timedelta:
-        evaluated = candidate.index + 1 - self.done_before
-        mean = (time.perf_counter() - self.start) / evaluated
-        left = self.total - candidate.index - 1
-        return timedelta(seconds=round(mean * left))
+    def _time_left(self) -> timedelta:
+        passed = time.perf_counter() - self.start
+        mean = passed / (self.done - self.done_before)
+        return timedelta(seconds=round(mean * (self.total - self.done)))
 
 
 def _latency(candidate: Candidate, end: str) -> str:

@@ -1,4 +1,4 @@
-"""Files that a search leaves beside its record."""
+"""Files that a search writes beside its record."""
 
 import json
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.models import DetNASSupernet
 from detnas_mm.structures import Candidate, pareto_front, space_name
 from detnas_mm.structures.config_text import (
@@ -38,8 +39,8 @@ _BACKBONE_CONFIG = """\
 #       backbone=_base_.searched_backbone,
 #       neck=dict(in_channels=_base_.searched_out_channels))
 #
-# So for necks that take four feature maps, of strides 4 to 32, as any FPN. For
-# those that take three, of strides 8 to 32 (YOLOX, RTMDet, DINO), write
+# This fits necks that take four feature maps, of strides 4 to 32, as any FPN.
+# For necks that take three, of strides 8 to 32 (YOLOX, RTMDet, DINO), write
 #
 #       backbone=dict(**_base_.searched_backbone, out_indices=(1, 2, 3)),
 #       neck=dict(in_channels=_base_.searched_out_channels[1:]))
@@ -47,8 +48,8 @@ _BACKBONE_CONFIG = """\
 searched_out_channels = {channels!r}
 """
 _INPUTS = """\
-# Images as the supernet got them, and so those of its pre-training. Weights
-# from there are worth nothing with other ones, and nothing would say so.
+# Normalisation of the images that the supernet was trained on. Pre-trained
+# weights are useless with another one, and no error would tell.
 searched_data_preprocessor = {inputs}
 """
 
@@ -59,18 +60,18 @@ class SearchResults:
 
     Attributes:
         work_dir: The work dir of the search.
-        supernet: What the backbones are found in.
+        supernet: Settings of the supernet that is searched.
         metric: Key of the metric that is the fitness.
-        minimise: Costs that are low on the Pareto front.
-        maximise: Metrics beside the fitness that are high on it. Without
-            either there is no front.
+        minimize: Costs to be low on the Pareto front.
+        maximize: Metrics beside the fitness to be high on it. Without any of
+            these there is no front.
     """
 
     work_dir: Path
     supernet: SupernetSettings
     metric: str
-    minimise: Sequence[str] = ()
-    maximise: Sequence[str] = ()
+    minimize: Sequence[str] = ()
+    maximize: Sequence[str] = ()
 
     def write_best(self, best: Candidate) -> None:
         """Writes ``best.json`` and ``best_backbone.py``."""
@@ -80,22 +81,21 @@ class SearchResults:
     def write_front(self, candidates: Sequence[Candidate]) -> None:
         """Writes ``front.json`` and the folder ``front``, if there is one.
 
-        The folder has a JSON file and a config of each point, like those of
-        the best candidate, named by its path. Whenever the process dies, all
-        that the list names is there.
+        The folder has a JSON file and a config of each point, named by its
+        path. They are written before the list that names them.
 
         Args:
             candidates: All candidates of the search so far.
         """
-        if not self.minimise and not self.maximise:
+        if not self.minimize and not self.maximize:
             return
-        front = pareto_front(candidates, self.minimise, self.maximise)
+        front = pareto_front(candidates, self.minimize, self.maximize)
         folder = self.work_dir / FRONT_FOLDER
         folder.mkdir(exist_ok=True)
-        for one in front:
-            self._write_point(folder / one.path, one)
-        self._write_json(FRONT, [self._result(one) for one in front])
-        paths = {one.path for one in front}
+        for candidate in front:
+            self._write_point(folder / candidate.path, candidate)
+        self._write_json(FRONT, [self._result(c) for c in front])
+        paths = {candidate.path for candidate in front}
         for file in folder.iterdir():
             if file.is_file() and file.stem not in paths:
                 file.unlink()
@@ -106,13 +106,13 @@ class SearchResults:
         )
 
     def remove(self) -> None:
-        """Removes all that is written here."""
+        """Removes all of these files."""
         for name in (BEST, BEST_BACKBONE, FRONT):
             (self.work_dir / name).unlink(missing_ok=True)
         shutil.rmtree(self.work_dir / FRONT_FOLDER, ignore_errors=True)
 
     def _write_point(self, file: Path, candidate: Candidate) -> None:
-        """Writes what never changes, unless it is there."""
+        """Writes the files of a point, which never change."""
         config = file.with_suffix('.py')
         if not config.exists():
             name = str(file.with_suffix('.json').relative_to(self.work_dir))
@@ -149,21 +149,14 @@ class SearchResults:
 
 
 def build_results(
-    runner: Runner,
-    supernet: DetNASSupernet,
-    metric: str,
-    *,
-    minimise: Sequence[str] = (),
-    maximise: Sequence[str] = (),
+    runner: Runner, supernet: DetNASSupernet, settings: SearchSettings
 ) -> SearchResults:
-    """Returns what writes the results of a search.
+    """Builds what writes the results of a search.
 
     Args:
         runner: The runner of the search.
         supernet: Its supernet.
-        metric: Key of the metric that is the fitness.
-        minimise: Costs that are low on the Pareto front.
-        maximise: Further metrics that are high on it.
+        settings: The settings of the search.
     """
     config = runner.cfg.to_dict()
     return SearchResults(
@@ -174,7 +167,7 @@ def build_results(
             config,
             imported_modules(config),
         ),
-        metric=metric,
-        minimise=minimise,
-        maximise=maximise,
+        metric=settings.metric,
+        minimize=settings.minimize,
+        maximize=settings.maximize,
     )

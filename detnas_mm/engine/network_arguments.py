@@ -1,4 +1,4 @@
-"""Options of the command lines that look at one network at one size."""
+"""Arguments of the command lines that examine one network at one size."""
 
 import argparse
 import math
@@ -12,10 +12,10 @@ from detnas_mm.utils.errors import InputError
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--device``."""
+    """Add ``--device``."""
     parser.add_argument(
         '--device',
-        type=usable_device,
+        type=_device,
         default='cuda' if torch.cuda.is_available() else 'cpu',
         help='such as cuda:0 or cpu; by default a GPU, if torch finds one',
     )
@@ -24,8 +24,8 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 def add_shape_option(
     parser: argparse.ArgumentParser, default: tuple[int, int] | None = None
 ) -> None:
-    """Adds ``--shape``."""
-    size = "that of the config's test images"
+    """Add ``--shape``."""
+    size = "the size of the config's test images"
     if default is not None:
         size = '{} x {}'.format(*default)
     parser.add_argument(
@@ -39,7 +39,7 @@ def add_shape_option(
 
 
 def add_path_options(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--path`` and ``--search-space``."""
+    """Add ``--path`` and ``--search-space``."""
     parser.add_argument(
         '--path', help='digits, published name or best.json of the backbone'
     )
@@ -47,12 +47,13 @@ def add_path_options(parser: argparse.ArgumentParser) -> None:
 
 
 def image_size(args: argparse.Namespace, config: Config) -> tuple[int, int]:
-    """Returns height and width of the image that is asked for.
+    """Return height and width of the image.
 
-    By default those of the largest test image of the config, padded.
+    Without ``--shape`` this is the size of the largest test image of the
+    config after padding.
 
     Raises:
-        InputError: If neither options nor config say it.
+        InputError: If neither the arguments nor the config set the size.
     """
     if args.shape:
         return tuple(args.shape)
@@ -64,7 +65,7 @@ def image_size(args: argparse.Namespace, config: Config) -> tuple[int, int]:
     sizes = [size for size in sizes if size]
     if not sizes:
         raise InputError(
-            'the config does not say the size of its test images; give it '
+            'the config does not set the size of its test images; give it '
             'by --shape HEIGHT WIDTH'
         )
     size = sizes[-1]
@@ -75,15 +76,15 @@ def image_size(args: argparse.Namespace, config: Config) -> tuple[int, int]:
 
 
 def chosen_backbone(args: argparse.Namespace, config: Config) -> dict | None:
-    """Returns the config of the backbone that is asked for, if any.
+    """Return the config of the backbone of ``--path``, or None without it.
 
     Raises:
-        InputError: If that of the config is a supernet and no path is given.
+        InputError: If the config has a supernet and no path is given.
     """
-    own = config.model.backbone
+    backbone = config.model.backbone
     if args.path:
         known = resolve_architecture(
-            args.path, args.search_space or own.get('search_space')
+            args.path, args.search_space or backbone.get('search_space')
         )
         return dict(
             type='detnas_mm.DetNASNet',
@@ -91,9 +92,17 @@ def chosen_backbone(args: argparse.Namespace, config: Config) -> dict | None:
             path=known.path,
             shuffle=known.shuffle,
         )
-    if str(own.type).endswith('DetNASSupernet'):
+    if str(backbone.type).endswith('DetNASSupernet'):
         raise InputError(
             'the backbone of the config is a supernet; give one of its '
             'paths by --path'
         )
     return None
+
+
+def _device(name: str) -> str:
+    try:
+        return usable_device(name)
+    except (RuntimeError, InputError) as error:
+        # argparse prints the text of this exception only.
+        raise argparse.ArgumentTypeError(str(error)) from None

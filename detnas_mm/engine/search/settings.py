@@ -1,0 +1,299 @@
+"""The settings of a search: ``val_cfg`` of its config."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
+
+from mmengine.registry import Registry
+
+from detnas_mm.cost import COSTS, Constraint
+from detnas_mm.models import resolve_architecture
+from detnas_mm.registry import ALGORITHMS
+from detnas_mm.search import (
+    NSGA2,
+    Evolution,
+    FixedPaths,
+    RandomSearch,
+    SearchAlgorithm,
+)
+from detnas_mm.structures import ArchPath, SearchSpace
+from detnas_mm.utils.errors import InputError
+
+for _algorithm in (Evolution, RandomSearch, NSGA2, FixedPaths):
+    ALGORITHMS.register_module(module=_algorithm)
+
+# Settings of version 0.1, with their new places.
+_MOVED = {
+    **dict.fromkeys(
+        (
+            'population',
+            'parents',
+            'mutation_prob',
+            'num_mutation',
+            'num_crossover',
+            'num_random',
+            'paths',
+        ),
+        "algorithm=dict(type='Evolution', {name}=...)",
+    ),
+    'minimise': "objectives=[...] and algorithm=dict(type='NSGA2')",
+    'maximise': "objectives=[...] and algorithm=dict(type='NSGA2')",
+    'race': 'nowhere: candidates are always scored to the end',
+    'chunk': 'nowhere: candidates are scored one at a time',
+    'worker': 'nowhere',
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """What ``val_cfg`` of a search may hold.
+
+    Attributes:
+        metric: Key of the metric that is the fitness, higher is better, such
+            as ``'coco/bbox_mAP'``, ``'pascal_voc/mAP'``, ``'accuracy/top1'``.
+        objectives: Further objectives beside ``metric``: costs to be low
+            (``'macs'``, ``'params'``, ``'latency'``), other metrics to be
+            high. They need an algorithm for several objectives
+            (``'NSGA2'``); the Pareto front is then written to ``front``.
+        generations: Number of generations.
+        constraint: Bounds on the cost, see
+            :func:`detnas_mm.engine.search.constraint.build_constraint`.
+        algorithm: Type and settings of the search algorithm: ``Evolution``,
+            ``RandomSearch`` (the paper's baseline), ``NSGA2``,
+            ``FixedPaths`` (scores the ``paths`` given), or another class of
+            the registry ``ALGORITHMS``.
+        executor: Type and settings of what evaluates the candidates:
+            ``Serial``, ``Ray``, with a launcher ``Launched``, or another
+            class of the registry ``EXECUTORS``.
+        seed: Seed of every random choice of the search.
+        lookahead: Number of generations that may start before the current
+            one finishes. Keeps workers busy; parents are then that many
+            generations older.
+        max_failures: Number of consecutive failed candidates that end the
+            search.
+        fp16: Whether to run the model under autocast, as MMEngine's
+            ``ValLoop`` does.
+        cache_gb: Memory of each process for decoded images, in GB. If the
+            calibration images or those of the search split fit, they are
+            read from the disk once.
+        resume: Whether to resume the search in the work dir.
+        overwrite: Whether to replace the search in the work dir.
+        launcher: How the processes of the search were started: ``'none'``,
+            ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        evaluate_only: Whether this process evaluates for a search elsewhere.
+    """
+
+    metric: str
+    objectives: Sequence[str] = ()
+    generations: int = 20
+    constraint: Mapping = field(default_factory=dict)
+    algorithm: Mapping = field(default_factory=lambda: dict(type='Evolution'))
+    executor: Mapping = field(default_factory=dict)
+    seed: int = 0
+    lookahead: int = 0
+    max_failures: int = 10
+    fp16: bool = False
+    cache_gb: float = 2.0
+    resume: bool = False
+    overwrite: bool = False
+    launcher: str = 'none'
+    evaluate_only: bool = False
+
+    @classmethod
+    def from_config(cls, settings: Mapping[str, Any]) -> 'SearchSettings':
+        """Reads the settings of a config.
+
+        Raises:
+            InputError: If a setting is unknown, missing, of another type or
+                out of its range.
+        """
+        known = {item.name: item for item in fields(cls)}
+        for name in settings:
+            if name in _MOVED:
+                place = _MOVED[name].format(name=name)
+                raise InputError(
+                    f'`val_cfg.{name}` is no longer a setting; it moved to: '
+                    f'{place}'
+                )
+            if name not in known:
+                raise InputError(
+                    f'`val_cfg` of a search has no setting {name!r}; it takes '
+                    f'{", ".join(known)}'
+                )
+        if 'metric' not in settings:
+            raise InputError(
+                '`val_cfg` needs `metric`, the key of the metric that is the '
+                "fitness, such as 'coco/bbox_mAP'"
+            )
+        settings = {k: v for k, v in settings.items() if v is not None}
+        for name, value in settings.items():
+            _require_kind(name, value, known[name])
+        return cls(**settings)
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ('generations', 1),
+            ('seed', 0),
+            ('lookahead', 0),
+            ('max_failures', 1),
+            ('cache_gb', 0),
+        ):
+            value = getattr(self, name)
+            if value < least:
+                raise InputError(
+                    f'`val_cfg.{name}` must be at least {least}, got {value}'
+                )
+        if self.resume and self.overwrite:
+            raise InputError('`resume` and `overwrite` exclude each other')
+        names = (self.metric, *self.objectives)
+        if len(set(names)) < len(names) or self.metric in COSTS:
+            raise InputError(
+                '`metric` must be a metric, and `objectives` others than it, '
+                f'each once, got {", ".join(names)}'
+            )
+
+    @property
+    def minimize(self) -> tuple[str, ...]:
+        """The objectives that are costs."""
+        return tuple(name for name in self.objectives if name in COSTS)
+
+    @property
+    def maximize(self) -> tuple[str, ...]:
+        """The objectives that are metrics beside the fitness."""
+        return tuple(name for name in self.objectives if name not in COSTS)
+
+
+def build_algorithm(
+    settings: SearchSettings, constraint: Constraint
+) -> tuple[SearchAlgorithm, dict]:
+    """Builds the search algorithm.
+
+    The constructor gets by name what it declares of ``space``, ``is_legal``,
+    ``seed`` and ``costs`` (a function of a path).
+
+    Args:
+        settings: The settings of the search.
+        constraint: The bounds, which know the costs of a path.
+
+    Returns:
+        The algorithm, and its type and settings with all defaults.
+
+    Raises:
+        InputError: If a setting is unknown or out of its range, or settings
+            do not fit together.
+    """
+    algorithm = dict(settings.algorithm)
+    space = constraint.space
+    if 'paths' in algorithm:
+        algorithm['paths'] = _read_paths(algorithm['paths'], space)
+    offered = dict(
+        space=space,
+        is_legal=constraint.is_legal,
+        seed=settings.seed,
+        costs=_costs_of_path(constraint, settings.minimize),
+    )
+    built, complete = build_part(ALGORITHMS, 'algorithm', algorithm, offered)
+    if bool(settings.objectives) != takes_objectives(built) and type(
+        built
+    ) not in (RandomSearch, FixedPaths):
+        raise InputError(
+            f'`val_cfg.objectives` {list(settings.objectives)} and '
+            f'`algorithm` {complete["type"]} do not fit together: several '
+            "objectives need an algorithm for them, such as 'NSGA2', which "
+            'needs them'
+        )
+    return built, complete
+
+
+def takes_objectives(algorithm: SearchAlgorithm) -> bool:
+    """Whether an algorithm is told several objectives of a path."""
+    return 'costs' in inspect.signature(type(algorithm)).parameters
+
+
+def build_part(
+    registry: Registry, key: str, settings: Mapping, offered: Mapping
+) -> tuple[Any, dict]:
+    """Builds an algorithm or executor.
+
+    Args:
+        registry: Where its type is looked up.
+        key: Its setting in ``val_cfg``, for messages.
+        settings: Its type and settings.
+        offered: What its constructor gets by name, if it declares it.
+
+    Returns:
+        The object, and its type and settings with all defaults.
+
+    Raises:
+        InputError: If the type or a setting is unknown, or one is missing.
+    """
+    settings = dict(settings)
+    name = str(settings.pop('type', None))
+    cls = registry.get(name)
+    if cls is None:
+        raise InputError(
+            f'`val_cfg.{key}` has no type {name!r}; it is one of '
+            f'{", ".join(registry.module_dict)}'
+        )
+    declared = inspect.signature(cls).parameters
+    own = {k: p.default for k, p in declared.items() if k not in offered}
+    missing = [
+        k for k, v in own.items() if v is inspect._empty and k not in settings
+    ]
+    unknown = [k for k in settings if k not in own]
+    if missing or unknown:
+        raise InputError(
+            f'`val_cfg.{key}` {name} takes {", ".join(own) or "no settings"}; '
+            f'got {", ".join(settings) or "none"}'
+        )
+    complete = {'type': name, **own, **settings}
+    given = {k: v for k, v in offered.items() if k in declared}
+    return cls(**given, **settings), complete
+
+
+def _require_kind(name: str, value: Any, item: Any) -> None:
+    """Checks a value against the type of its field."""
+    kinds = {
+        int: int,
+        float: (int, float),
+        str: str,
+        bool: bool,
+        Mapping: Mapping,
+        Sequence[str]: (list, tuple),
+    }
+    kind = kinds[item.type]
+    is_flag = isinstance(value, bool) and item.type is not bool
+    if not isinstance(value, kind) or is_flag:
+        default = item.default if item.default is not MISSING else '...'
+        raise InputError(
+            f'`val_cfg.{name}` must be {getattr(item.type, "__name__", "")} '
+            f'such as {default!r}, got {value!r}'
+        )
+
+
+def _read_paths(texts: Sequence[str], space: SearchSpace) -> list[str]:
+    """Reads digits, published names and ``best.json`` files as digits."""
+    texts = [texts] if isinstance(texts, str) else texts
+    paths = [resolve_architecture(str(text), space).path for text in texts]
+    return [space.format(path) for path in paths]
+
+
+def _costs_of_path(constraint: Constraint, names: Sequence[str]) -> Any:
+    """Returns a function that looks up the costs of a path.
+
+    Raises:
+        InputError: If latency is among them, and there is no table of it.
+    """
+    if 'latency' in names and constraint.latency_table is None:
+        raise InputError(
+            'the objective latency needs `latency_table` in '
+            '`val_cfg.constraint`; measure one by '
+            'tools/analysis_tools/measure_latency.py'
+        )
+    lookups = [getattr(constraint, name) for name in names]
+
+    def costs(path: ArchPath) -> list[float]:
+        return [lookup(path) for lookup in lookups]
+
+    return costs
