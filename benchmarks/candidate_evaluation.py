@@ -78,6 +78,8 @@ def build_runner(
         save_random_weights(config, config.load_from, args.spread)
     config.work_dir = str(folder / 'search')
     config.log_level = 'WARNING'
+    # MMEngine keeps visualizers by name, and this folder is temporary.
+    config.visualizer.update(name='candidate', vis_backends=[])
     config.val_cfg.update(
         algorithm=dict(
             type='Evolution', population=1 + args.rounds, parents=1

@@ -64,10 +64,11 @@ def search(folder: Path, generations: int, population: int) -> None:
             origins = {p.path: p.origin for p in proposals}
             fitnesses = {}
             for path, result in executor.run([*origins]):
+                index = generation * population + len(fitnesses)
                 fitnesses[path] = result.fitness
                 record.append(
                     Candidate(
-                        index=len(record.candidates),
+                        index=index,
                         generation=generation,
                         origin=origins[path],
                         path=SMALL.format(path),
