@@ -26,7 +26,7 @@ from random_images import (
 from torch import nn
 
 from detnas_mm.compat import setup_compat
-from detnas_mm.datasets.batch_cache import KeptBatches
+from detnas_mm.datasets.batch_cache import CachedLoader
 from detnas_mm.engine import BNRecalibrationHook
 from detnas_mm.models import build_model
 from detnas_mm.structures import RECORD, SearchRecord
@@ -120,7 +120,7 @@ def timed_parts(model: nn.Module, timer: PartTimer) -> Iterator[None]:
             part = f'network: {name}'
             stack.enter_context(timer.of_function(module, 'forward', part))
         stack.enter_context(
-            timer.of_iterator(KeptBatches, '__iter__', 'images')
+            timer.of_iterator(CachedLoader, '__iter__', 'images')
         )
         stack.enter_context(timer.marks_after(SearchRecord, 'append'))
         yield

@@ -1,4 +1,4 @@
-# Searches that supernet, within a bound on its multiply-adds.
+# Searches the supernet under a bound on multiply-adds.
 _base_ = './supernet.py'
 
 custom_hooks = [
@@ -11,5 +11,4 @@ val_cfg = dict(
     metric='coco/bbox_mAP',
     constraint=dict(max_macs=60e6),
     generations=3,
-    population=10,
-    parents=4)
+    algorithm=dict(type='Evolution', population=10, parents=4))
