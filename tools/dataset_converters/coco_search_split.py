@@ -11,7 +11,6 @@ from detnas_mm.datasets.search_split import (
     require_disjoint,
     write_split,
 )
-from detnas_mm.engine.missing_data import HOW_TO_GET_COCO
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import file_digest
@@ -49,7 +48,11 @@ YEARS = {
     ),
 }
 
-# Of training and of test images.
+HOW_TO_GET_COCO = (
+    '; COCO is downloaded as in https://mmdetection.readthedocs.io/en/latest/'
+    'user_guides/dataset_prepare.html'
+)
+# For training and for test images.
 _FOLDER_OPTIONS = ('--img-dir', '--test-img-dir')
 
 
