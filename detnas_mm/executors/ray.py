@@ -202,10 +202,13 @@ class Ray:
         for task in finished:
             yield from self._finish(tasks[task])
         for worker in list(self._workers):
-            # Without a host, it may wait for room in the cluster.
-            is_active = worker.host and worker.task is not None
+            # A worker without a host may wait for room in the cluster.
+            if not worker.host or worker.task is None:
+                continue
             seconds = time.monotonic() - worker.since
-            if is_active and seconds > self.candidate_timeout:
+            is_late = seconds > self.candidate_timeout
+            # The call may have ended while nothing asked for its result.
+            if is_late and not self._ray.wait([worker.task], timeout=0)[0]:
                 yield from self._replace(worker, f'no end for {seconds:.0f} s')
 
     def _finish(self, worker: _Worker) -> Iterator[tuple[ArchPath, Result]]:

@@ -87,19 +87,17 @@ class Search:
     @property
     def has_front(self) -> bool:
         """True if the search has more objectives than the fitness."""
-        algorithm = self.header.algorithm
-        return bool(algorithm.get('minimize') or algorithm.get('maximize'))
+        return bool(self.header.objectives)
 
     @property
     def minimize(self) -> tuple[str, ...]:
         """Costs on the Pareto front: MACs if fitness is the only objective."""
-        default = () if self.has_front else ('macs',)
-        return tuple(self.header.algorithm.get('minimize') or default)
+        return self.header.minimize if self.has_front else ('macs',)
 
     @property
     def maximize(self) -> tuple[str, ...]:
         """Metrics on the Pareto front, in addition to the fitness."""
-        return tuple(self.header.algorithm.get('maximize') or ())
+        return self.header.maximize
 
     @property
     def front(self) -> list[Candidate]:

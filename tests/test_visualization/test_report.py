@@ -176,8 +176,8 @@ def test_front_is_that_of_all_objectives(tmp_path):
         replace(c, fitness=a, metrics={'ap_s': b}, macs=10 - c.index)
         for c, (a, b) in zip(synthetic_candidates(), small, strict=False)
     ]
-    algorithm = dict(type='nsga2', minimize=['macs'], maximize=['ap_s'])
-    search = synthetic_search(candidates=candidates, algorithm=algorithm)
+    objectives = ['macs', 'ap_s']
+    search = synthetic_search(candidates=candidates, objectives=objectives)
     assert [c.macs for c in search.front] == [8, 9, 10]
     shown, _ = report(tmp_path, search)
     assert 'The Pareto front: 3' in shown
@@ -186,7 +186,7 @@ def test_front_is_that_of_all_objectives(tmp_path):
     assert shown.count('>ap_s</th>') == 2
     without = [replace(c, metrics={}) for c in candidates]
     with pytest.raises(InputError, match='candidate 0 of .* lacks'):
-        synthetic_search(candidates=without, algorithm=algorithm)
+        synthetic_search(candidates=without, objectives=objectives)
 
 
 def test_settings_are_those_that_are_set():

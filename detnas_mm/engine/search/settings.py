@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.registry import Registry
 
-from detnas_mm.cost import COSTS, Constraint
+from detnas_mm.cost import Constraint
 from detnas_mm.models import resolve_architecture
 from detnas_mm.registry import ALGORITHMS
 from detnas_mm.search import (
@@ -17,7 +17,7 @@ from detnas_mm.search import (
     RandomSearch,
     SearchAlgorithm,
 )
-from detnas_mm.structures import ArchPath, SearchSpace
+from detnas_mm.structures import COSTS, ArchPath, SearchSpace
 from detnas_mm.utils.errors import InputError
 
 for _algorithm in (Evolution, RandomSearch, NSGA2, FixedPaths):
