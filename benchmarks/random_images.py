@@ -1,4 +1,4 @@
-"""A data set of noise in COCO's format, of any size, for configs of COCO."""
+"""Replace the data of a COCO config by images of noise, of any size."""
 
 import argparse
 import json
@@ -11,37 +11,52 @@ from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
 from detnas_mm.engine.network_arguments import add_shape_option
+from detnas_mm.utils.errors import InputError
 
 BOXES = 6
-# Of the noise, in pixels: files about as large as those of photographs.
+# Pixels per grain of the noise: files are about as large as photographs.
 COARSENESS = 4
-# As many as the paper's 500 for 5,000 to score.
+# The paper uses 500 images for BN statistics and 5,000 for the score.
 IMAGES_FOR_BN = 0.1
 
 
 def add_random_options(
     parser: argparse.ArgumentParser, shape: tuple[int, int]
 ) -> None:
-    """Adds ``--random`` and the size of those images."""
+    """Add ``--random`` and ``--shape``."""
     parser.add_argument(
         '--random',
         type=int,
         metavar='IMAGES',
-        help='take images of noise, and not the data of the config',
+        help='use images of noise instead of the data of the config',
     )
     add_shape_option(parser, shape)
+
+
+def recalibration_hook(config: Config) -> dict:
+    """Return the settings of the ``BNRecalibrationHook`` of a search.
+
+    Raises:
+        InputError: If the config has none.
+    """
+    for hook in config.custom_hooks:
+        if hook['type'].endswith('BNRecalibrationHook'):
+            return hook
+    raise InputError(
+        'the config has no BNRecalibrationHook among its `custom_hooks`'
+    )
 
 
 def use_random_images(
     config: Config, folder: Path, count: int, shape: tuple[int, int]
 ) -> None:
-    """Puts images of noise in the place of a config's data.
+    """Replace the data of a config by images of noise.
 
     Args:
         config: A search on a data set of mmdet; it is changed.
         folder: Where the images are written.
-        count: Number of images to score; a tenth of it, as in the paper, are
-            for BN statistics.
+        count: Number of images for the score; a tenth of it, as in the
+            paper, is used for BN statistics.
         shape: Height and width of the images.
     """
     data = config.val_dataloader.dataset
@@ -54,9 +69,8 @@ def use_random_images(
             data_prefix=dict(img=''),
         )
     config.val_evaluator.ann_file = str(folder / 'annotations.json')
-    for hook in config.custom_hooks:
-        if hook.type.endswith('BNRecalibrationHook'):
-            hook.num_images = max(1, round(count * IMAGES_FOR_BN))
+    hook = recalibration_hook(config)
+    hook.num_images = max(1, round(count * IMAGES_FOR_BN))
 
 
 def _write(

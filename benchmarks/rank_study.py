@@ -1,9 +1,9 @@
-"""Trains random nets by themselves and compares them with their scores.
+"""Train random nets alone and compare the results with their scores.
 
-On the embedded digits, after tools/quickstart.sh, whose supernet scores the
-nets with and without BN recalibration. Each net is pre-trained, trained as a
-detector and tested as the quickstart does it. A second call goes on where the
-first one stopped, also with more --nets.
+The study uses the embedded digits and the supernet of tools/quickstart.sh,
+which scores the nets with and without BN recalibration. Each net is
+pre-trained, trained as a detector and tested as in the quickstart. A second
+call continues where the first one stopped, also with more --nets.
 """
 
 import argparse
@@ -22,9 +22,11 @@ from detnas_mm.search import RandomSearch
 from detnas_mm.structures import SearchSpace, get_search_space
 from detnas_mm.structures.net_results import read_test_metrics
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 
-TOOLS = Path(__file__).resolve().parents[1]
-CONFIGS = TOOLS.parent / 'configs' / 'digits'
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = ROOT / 'tools'
+CONFIGS = ROOT / 'configs' / 'digits'
 METRIC = 'coco/bbox_mAP'
 
 
@@ -34,20 +36,26 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--checkpoint',
         type=Path,
-        help='checkpoint of the supernet; by default that of the quickstart',
+        help='checkpoint of the supernet; default: that of the quickstart',
     )
     parser.add_argument('--nets', type=int, default=16, help='nets to train')
-    parser.add_argument('--seed', type=int, default=0, help='draws the nets')
+    parser.add_argument('--seed', type=int, default=0, help='of the nets')
     parser.add_argument(
-        '--max-macs', type=float, default=42e6, help='of a net, at 224x224'
+        '--max-macs',
+        type=float,
+        default=42e6,
+        help='multiply-adds of a net at 224x224',
     )
     parser.add_argument(
-        '--jobs', type=int, default=2, help='nets at a time, a thread each'
+        '--jobs',
+        type=int,
+        default=2,
+        help='nets trained at a time, one thread each',
     )
     parser.add_argument(
         '--bn-images',
         type=int,
-        help='images of the BN recalibration; by default as in the config',
+        help='images for BN statistics; by default as in the config',
     )
     parser.add_argument('--detector', default='retinanet')
     parser.add_argument('--top-k', type=int, default=5)
@@ -64,15 +72,15 @@ def parse_args() -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class Study:
-    """Where a study keeps its files, and how it runs its steps.
+    """The folder of a study and the way to run its steps.
 
     Attributes:
-        out: The folder.
-        detector: Beginning of the names of the configs.
+        out: Folder for all results.
+        detector: First part of the names of the configs.
         classifier_options: Settings of the pre-training.
         detector_options: Settings of training, test and search.
-        run: Runs a command, with its output in a file.
-        bn_images: Images of the BN recalibration; ``None`` is the config's.
+        run: Runs a command and writes its output to a file.
+        bn_images: Images for BN statistics; ``None``: as in the config.
     """
 
     out: Path
@@ -85,7 +93,7 @@ class Study:
     def step(
         self, name: str, tool: str, *arguments: object, options: Sequence[str]
     ) -> Path:
-        """Runs a tool once, and returns its work dir."""
+        """Run a tool, unless it has run before, and return its work dir."""
         work_dir = self.out / name
         done = self.out / f'{name}.done'
         if not done.exists():
@@ -98,7 +106,7 @@ class Study:
         return work_dir
 
     def train_net(self, path: str) -> Path:
-        """Trains and tests a net, and returns the work dir of its test."""
+        """Train and test a net; return the work dir of the test."""
         of_path = f"model.backbone.path='{path}'"
         classifier = CONFIGS / 'detnas-tiny_digits-cls.py'
         pretrained = self.step(
@@ -121,7 +129,7 @@ class Study:
 
     @property
     def search_config(self) -> Path:
-        """The config that scores nets."""
+        """The config of the search, which scores nets."""
         return CONFIGS / f'{self.detector}_detnas-search-tiny_fpn_digits.py'
 
     def score_nets(
@@ -131,7 +139,7 @@ class Study:
         paths: Sequence[str],
         options: Sequence[str],
     ) -> Path:
-        """Scores all nets with a supernet, and returns the work dir."""
+        """Score all nets with the supernet and return the work dir."""
         return self.step(
             f'scores_{name}_{len(paths)}', 'search.py', self.search_config,
             checkpoint, '--resume', '--paths', *paths,
@@ -140,7 +148,7 @@ class Study:
 
 
 def recalibration_setting(config: Path) -> str:
-    """Returns the name of the setting of a config: images for BN."""
+    """Return the config key for the number of images for BN statistics."""
     hooks = [hook['type'] for hook in Config.fromfile(config).custom_hooks]
     index = hooks.index('detnas_mm.BNRecalibrationHook')
     return f'custom_hooks.{index}.num_images'
@@ -149,12 +157,12 @@ def recalibration_setting(config: Path) -> str:
 def latest_checkpoint(work_dir: Path) -> Path:
     found = sorted(work_dir.glob('epoch_*.pth'), key=os.path.getmtime)
     if not found:
-        raise FileNotFoundError(f'no checkpoint epoch_*.pth in {work_dir}')
+        raise InputError(f'no checkpoint epoch_*.pth in {work_dir}')
     return found[-1]
 
 
 def run_logged(command: Sequence[str], log: Path) -> None:
-    """Runs a command with one thread; its output goes to a file."""
+    """Run a command with one thread and write its output to a file."""
     environment = os.environ | {'OMP_NUM_THREADS': '1'}
     with log.open('w') as output:
         status = subprocess.run(
@@ -168,7 +176,10 @@ def run_logged(command: Sequence[str], log: Path) -> None:
 def draw_paths(
     space: SearchSpace, count: int, max_macs: float, seed: int
 ) -> list[str]:
-    """Draws different paths under a bound; more begin with the same ones."""
+    """Draw different paths under a bound.
+
+    A larger ``count`` gives the same paths and more.
+    """
     constraint = Constraint(space, Bounds(max_macs=max_macs))
     constraint.require_legal_paths(count)
     search = RandomSearch(
@@ -180,10 +191,10 @@ def draw_paths(
 def run_study(
     study: Study, checkpoint: Path, paths: Sequence[str], jobs: int
 ) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Scores and trains all nets, some at a time.
+    """Score and train all nets, ``jobs`` at a time.
 
     Returns:
-        Work dirs of the scores by name, and those of the tests by path.
+        Work dirs of the scores by name, and work dirs of the tests by path.
     """
 
     def train(path: str) -> Path:
@@ -211,7 +222,7 @@ def run_study(
                 {path: future.result() for path, future in tests.items()},
             )
         finally:
-            # After a failure no other net is begun.
+            # After a failure do not start any other net.
             pool.shutdown(cancel_futures=True)
 
 
@@ -234,9 +245,11 @@ def main() -> None:
     if checkpoint is None:
         checkpoint = latest_checkpoint(Path('work_dirs/quickstart/supernet'))
     if not checkpoint.is_file():
-        raise FileNotFoundError(f'no checkpoint at {checkpoint}')
+        raise InputError(
+            f'no checkpoint at {checkpoint}; run tools/quickstart.sh first'
+        )
     if args.nets < 3 or not 1 <= args.top_k < args.nets:
-        raise ValueError(
+        raise InputError(
             '--nets must be at least 3 and more than --top-k, got '
             f'{args.nets} and {args.top_k}'
         )

@@ -1,12 +1,11 @@
-"""Measures how many candidates an hour several workers evaluate.
+"""Measure how many candidates per hour several workers evaluate.
 
 Each run is a search by `tools/search.py` with its own work dir. The clock
-runs from the time when each worker has had a candidate until the last one is
-recorded, so that the start of the processes does not count. On a machine that
-others use as well, look at the share of the time in which workers evaluate,
-and at the CPU time of a candidate: neither depends much on the others.
-Arguments that are not known here go to `tools/search.py`, such as
-`--cfg-options val_cfg.generations=4`.
+starts once every worker has finished a candidate and ends with the last
+candidate, so the start of the processes does not count. On a shared machine
+look at the share of the time in which workers evaluate and at the CPU time of
+a candidate: neither depends much on other work. Unknown arguments are passed
+on to `tools/search.py`, such as `--cfg-options val_cfg.generations=4`.
 """
 
 import argparse
@@ -20,23 +19,24 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from searches import SEARCH
 
 from detnas_mm.structures import RECORD, SearchRecord
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 
-SEARCH = Path(__file__).parents[1] / 'search.py'
 _PORT = 29741
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What a run achieved.
+    """The result of one run.
 
     Attributes:
-        per_hour: Candidates an hour.
+        per_hour: Candidates per hour.
         seconds: Mean duration of an evaluation.
         busy: Share of the time in which workers evaluate.
-        cpu: CPU seconds of all processes for each candidate.
+        cpu: CPU seconds of all processes per candidate.
     """
 
     per_hour: float
@@ -55,14 +55,14 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         '--executors',
         nargs='+',
-        choices=['distributed', 'ray'],
-        default=['distributed', 'ray'],
+        choices=['torchrun', 'ray'],
+        default=['torchrun', 'ray'],
     )
     parser.add_argument(
         '--out',
         type=Path,
         default=Path('work_dirs/search_scaling'),
-        help='folder of the work dirs of the searches',
+        help='folder for the work dirs of the searches',
     )
     return parser.parse_known_args()
 
@@ -72,57 +72,55 @@ def build_command(
     executor: str,
     workers: int,
     work_dir: Path,
-    rest: list[str],
+    options: list[str],
 ) -> list[str]:
-    """Returns the command line of one run."""
-    command = [sys.executable]
-    if executor == 'distributed':
-        command += ['-m', 'torch.distributed.run', f'--master_port={_PORT}']
-        command += [f'--nproc_per_node={workers}']
-    command += [str(SEARCH), args.config, args.checkpoint, '--overwrite']
-    command += ['--work-dir', str(work_dir)]
-    if executor == 'distributed':
-        command += ['--launcher', 'pytorch']
-    options = list(rest)
-    if executor == 'ray':
-        command += ['--executor', 'ray']
-        if '--cfg-options' not in options:
-            options.append('--cfg-options')
-        options.append(f'val_cfg.executor.workers={workers}')
-    return [*command, *options]
+    """Return the command line of one run."""
+    search = [str(SEARCH), args.config, args.checkpoint, '--overwrite']
+    search += ['--work-dir', str(work_dir)]
+    if executor == 'torchrun':
+        return [
+            sys.executable, '-m', 'torch.distributed.run',
+            f'--master_port={_PORT}', f'--nproc_per_node={workers}',
+            *search, '--launcher', 'pytorch', *options,
+        ]  # fmt: skip
+    options = list(options)
+    if '--cfg-options' not in options:
+        options.append('--cfg-options')
+    options.append(f'val_cfg.executor.workers={workers}')
+    return [sys.executable, *search, '--executor', 'ray', *options]
 
 
 def num_recorded(record: Path) -> int:
-    """Returns how many candidates a record has, 0 if there is none."""
+    """Return the number of candidates in a record, 0 if there is none."""
     if not record.exists():
         return 0
     return max(0, record.read_bytes().count(b'\n') - 1)
 
 
 def cpu_seconds(root: int) -> float:
-    """Returns the CPU time so far of a process and all that it started."""
+    """Return the CPU time of a process and of all its descendants."""
     parents, ticks = {}, {}
     for file in Path('/proc').glob('[0-9]*/stat'):
         with contextlib.suppress(OSError):
             fields = file.read_text().rpartition(')')[2].split()
             pid = int(file.parent.name)
             parents[pid] = int(fields[1])
-            # User and system, and both of children that have ended.
+            # User and system time, and both of children that have ended.
             ticks[pid] = sum(map(int, fields[11:15]))
     total, family = 0, [root]
     while family:
         pid = family.pop()
         total += ticks.get(pid, 0)
-        family += [child for child, one in parents.items() if one == pid]
+        family += [child for child, parent in parents.items() if parent == pid]
     return total / os.sysconf('SC_CLK_TCK')
 
 
 def run(command: list[str], work_dir: Path, workers: int) -> Throughput:
-    """Runs a search; watches its record grow."""
+    """Run a search and watch its record grow."""
     record = work_dir / RECORD
     record.unlink(missing_ok=True)
     seen: list[float] = []
-    # CPU time when the clock starts and when the last one was recorded.
+    # CPU time at the start of the clock and at the last candidate.
     cpu: list[float] = []
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -134,13 +132,17 @@ def run(command: list[str], work_dir: Path, workers: int) -> Throughput:
     if process.returncode:
         raise RuntimeError(
             f'{" ".join(command)} ended with code {process.returncode}; run '
-            'it by itself to see why'
+            'it alone to see why'
         )
-    seconds = [one.seconds for one in SearchRecord.read(record).candidates]
+    candidates = SearchRecord.read(record).candidates
+    seconds = [candidate.seconds for candidate in candidates]
     counted = len(seconds) - workers
     if counted < 1:
-        raise ValueError(f'a search for {workers} workers needs more paths')
-    # From the time when the first evaluation began, before the clock.
+        raise InputError(
+            f'a search by {workers} workers needs more than {workers} '
+            f'candidates, got {len(seconds)}: raise val_cfg.generations'
+        )
+    # Includes the first evaluation, which began before the clock started.
     whole = seen[-1] - seen[0] + seconds[0]
     return Throughput(
         per_hour=3600 * counted / (seen[-1] - seen[workers - 1]),
@@ -151,16 +153,16 @@ def run(command: list[str], work_dir: Path, workers: int) -> Throughput:
 
 
 def main() -> None:
-    args, rest = parse_args()
-    table = Table(title=f'Candidates an hour, {os.cpu_count()} CPU cores')
-    for column in ('executor', 'workers', 'an hour', 'of the ideal',
+    args, options = parse_args()
+    table = Table(title=f'Candidates per hour, {os.cpu_count()} CPU cores')
+    for column in ('executor', 'workers', 'per hour', 'of the ideal',
                    'busy', 's each', 'CPU s each'):  # fmt: skip
         table.add_column(column, justify='right')
     for executor in args.executors:
         alone = None
         for workers in args.workers:
             work_dir = args.out / f'{executor}_{workers}'
-            command = build_command(args, executor, workers, work_dir, rest)
+            command = build_command(args, executor, workers, work_dir, options)
             result = run(command, work_dir, workers)
             alone = alone or result.per_hour / workers
             table.add_row(

@@ -1,4 +1,4 @@
-"""What the benchmarks have in common: timing in turns, and a table."""
+"""Shared code of the benchmarks: timing in turns and a table."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ from detnas_mm.models.latency import Stopwatch, device_name
 
 @dataclass(frozen=True)
 class Spread:
-    """A median with the quartiles beside it."""
+    """A median and its quartiles."""
 
     median: float
     low: float
@@ -27,7 +27,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> 'Spread':
-        """Returns that of some values, at least one."""
+        """Compute it from at least one value."""
         if len(values) == 1:
             return cls(values[0], values[0], values[0])
         low, median, high = statistics.quantiles(
@@ -42,7 +42,7 @@ class Spread:
 def add_measuring_options(
     parser: argparse.ArgumentParser, rounds: int
 ) -> None:
-    """Adds the options that every benchmark of times has."""
+    """Add the options of all benchmarks that measure times."""
     add_device_option(parser)
     parser.add_argument(
         '--threads', type=int, default=1, help='threads of a CPU'
@@ -51,7 +51,7 @@ def add_measuring_options(
         '--clock',
         choices=['wall', 'cpu'],
         default='wall',
-        help='on a shared CPU, `cpu` leaves out the time of others',
+        help='`cpu` counts the CPU time of this process, for shared machines',
     )
     parser.add_argument(
         '--rounds', type=int, default=rounds, help='runs of each case'
@@ -60,7 +60,7 @@ def add_measuring_options(
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--json``."""
+    """Add ``--json``."""
     parser.add_argument('--json', type=Path, help='write the numbers there')
 
 
@@ -69,15 +69,15 @@ def measure_in_turns(
     args: argparse.Namespace,
     warm_up: int = 2,
 ) -> dict[str, list[float]]:
-    """Runs all cases, one after the other, again and again.
+    """Run all cases in turns.
 
-    What differs between rounds, such as the load of the machine, meets all
-    of them alike.
+    Changes between rounds, such as the load of the machine, affect all cases
+    equally.
 
     Args:
-        cases: What to run, by name.
+        cases: Functions to run, by name.
         args: The options of :func:`add_measuring_options`.
-        warm_up: Rounds before the first that counts.
+        warm_up: Rounds that do not count, before the others.
 
     Returns:
         The ms of each run of each case.
@@ -92,7 +92,7 @@ def measure_in_turns(
 
 
 def measure(run: Callable[[], object], args: argparse.Namespace) -> float:
-    """Returns the ms of one run."""
+    """Return the ms of one run."""
     if args.clock == 'cpu':
         start = time.process_time()
         run()
@@ -105,7 +105,7 @@ def measure(run: Callable[[], object], args: argparse.Namespace) -> float:
 
 
 def conditions(args: argparse.Namespace) -> dict:
-    """Returns what the numbers depend on beside the code."""
+    """Return the conditions of a measurement besides the code."""
     device = torch.device(args.device)
     return dict(
         device=device_name(device),
@@ -122,14 +122,14 @@ def report(
     args: argparse.Namespace,
     **facts: object,
 ) -> None:
-    """Prints a table and the same as JSON.
+    """Print a table, and the same as JSON.
 
     Args:
-        title: What was measured.
-        rows: Rows with the same columns; a :class:`Spread` shows its median
-            and its quartiles.
-        args: The options; ``json`` is a file for the JSON.
-        facts: What all rows share.
+        title: Title of the table.
+        rows: Rows with the same columns; a :class:`Spread` is printed as
+            median and quartiles.
+        args: The options; ``json`` names a file for the JSON.
+        facts: Further entries of the JSON.
     """
     table = Table(title=title)
     for column in rows[0]:

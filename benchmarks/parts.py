@@ -1,4 +1,4 @@
-"""Time of parts that run inside each other: each gets what is its own."""
+"""Measure the own time of parts that run inside each other."""
 
 import argparse
 import time
@@ -12,17 +12,17 @@ REST = 'rest'
 
 
 class PartTimer:
-    """Shares the time of a run out among its parts.
+    """Distributes the time of a run among its parts.
 
-    A part that runs inside another one takes its time from it. On a GPU each
-    change of part waits for the device.
+    The time of a part that runs inside another one is subtracted from the
+    outer one. On a GPU every change of part synchronizes the device.
 
     Args:
         args: ``device`` and ``clock``.
 
     Attributes:
-        parts: The ms of each part; what is of none of them is the rest.
-        marks: What they were at the marks.
+        parts: The ms of each part; time outside of all parts is the rest.
+        marks: Copies of ``parts``, taken at the marks.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -35,7 +35,7 @@ class PartTimer:
         self._since = 0.0
 
     def whole(self, run: Callable[[], object]) -> object:
-        """Runs what the parts are parts of."""
+        """Run the function whose parts are measured."""
         self._since = self._now()
         result = run()
         self._switch()
@@ -45,7 +45,7 @@ class PartTimer:
     def of_function(
         self, owner: object, name: str, part: str
     ) -> Iterator[None]:
-        """Counts the calls of a method as a part."""
+        """Count the calls of a method as a part."""
         function = getattr(owner, name)
 
         def timed(*args: object, **kwargs: object) -> object:
@@ -57,7 +57,7 @@ class PartTimer:
 
     @contextmanager
     def marks_after(self, owner: object, name: str) -> Iterator[None]:
-        """Keeps what the parts are after each call of a method."""
+        """Keep a copy of the parts after each call of a method."""
         function = getattr(owner, name)
 
         def marked(*args: object, **kwargs: object) -> object:
@@ -73,7 +73,7 @@ class PartTimer:
     def of_iterator(
         self, owner: object, name: str, part: str
     ) -> Iterator[None]:
-        """Counts as a part what a method that yields does in between."""
+        """Count the time that a generator method needs for its items."""
         function = getattr(owner, name)
 
         def timed(*args: object) -> Iterator[object]:
@@ -90,19 +90,13 @@ class PartTimer:
 
     @contextmanager
     def _inside(self, part: str) -> Iterator[None]:
-        self._enter(part)
+        self._switch()
+        self._stack.append(part)
         try:
             yield
         finally:
-            self._leave()
-
-    def _enter(self, part: str) -> None:
-        self._switch()
-        self._stack.append(part)
-
-    def _leave(self) -> None:
-        self._switch()
-        self._stack.pop()
+            self._switch()
+            self._stack.pop()
 
     def _switch(self) -> None:
         now = self._now()

@@ -1,4 +1,4 @@
-"""Counts what a step does, exactly, where its time is too noisy to tell."""
+"""Count the work of a training step exactly, where times are too noisy."""
 
 import cProfile
 import pstats
@@ -12,12 +12,12 @@ from torch.utils._pytree import tree_leaves
 
 @dataclass(frozen=True)
 class Work:
-    """What a run does.
+    """The work of one call.
 
     Attributes:
         operators: Calls of tensor operators.
-        values: Millions of values in the tensors that they are given.
-        python_calls: Calls of functions in Python.
+        values: Millions of values in the tensors that operators receive.
+        python_calls: Calls of Python functions.
     """
 
     operators: int
@@ -45,7 +45,7 @@ class _Operators(TorchDispatchMode):
 
 
 def count_work(run: Callable[[], object]) -> Work:
-    """Runs something twice and counts what it does."""
+    """Call a function twice and count its work."""
     profile = cProfile.Profile()
     profile.runcall(run)
     with _Operators() as operators:

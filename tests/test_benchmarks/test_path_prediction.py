@@ -1,4 +1,4 @@
-"""How well scores are foretold, where that is known."""
+"""Predictions of scores, where the right answer is known."""
 
 import re
 import runpy
@@ -12,7 +12,7 @@ from kit.spaces import additive_fitness
 
 from detnas_mm.structures import SEARCH_SPACES, SearchRecord
 
-TOOL = 'analysis_tools/path_prediction.py'
+TOOL = ROOT / 'benchmarks' / 'path_prediction.py'
 TINY = SEARCH_SPACES['tiny']
 
 
@@ -33,25 +33,19 @@ def noise(path):
     return float(np.random.default_rng(path).normal())
 
 
-@pytest.fixture(scope='module')
-def tool():
-    return runpy.run_path(str(ROOT / 'tools' / TOOL))
-
-
 @pytest.mark.parametrize(
     ('fitness', 'low', 'high'),
     [(additive_fitness(TINY, 0), 0.9, 1.0), (noise, -0.3, 0.3)],
-    ids=['a sum', 'noise'],
+    ids=['sum', 'noise'],
 )
-def test_sums_are_foretold_and_noise_is_not(
-    tool, tmp_path, fitness, low, high
-):
+def test_sums_are_predicted_and_noise_is_not(tmp_path, fitness, low, high):
+    tool = runpy.run_path(str(TOOL))
     folders = [
         write_record(tmp_path / str(seed), fitness, seed) for seed in (1, 2)
     ]
     space, candidates = tool['read_candidates'](folders)
     features = tool['one_hot'](space, candidates)
-    scores = np.array([one.fitness for one in candidates])
+    scores = np.array([candidate.fitness for candidate in candidates])
     assert features.sum(axis=1).tolist() == [10] * 120
     rng = np.random.default_rng(0)
     rounds = [
@@ -62,23 +56,17 @@ def test_sums_are_foretold_and_noise_is_not(
     assert (kept == 1) == (low > 0)
 
 
-def test_prints_a_table(tmp_path):
-    folder = write_record(tmp_path / 'a', additive_fitness(TINY, 0), 0)
-    output = run_here(TOOL, folder, '--fitted', 20, 40, '--rounds', 5)
+def test_table_of_a_record(tmp_path, capsys):
+    first = write_record(tmp_path / 'a', noise, 0)
+    output = run_here(TOOL, first, '--fitted', 20, 40, '--rounds', 5)
     assert '60 candidates' in output
     assert 'Kendall tau of MACs alone: nan' in output
-
-
-@pytest.mark.parametrize(
-    ('changes', 'fitted', 'message'),
-    [
-        (dict(checkpoint_digest='other'), 20, 'differs.*checkpoint_digest'),
-        ({}, 115, '120 different candidates.*115'),
-    ],
-)
-def test_wrong_records(tmp_path, capsys, changes, fitted, message):
-    first = write_record(tmp_path / 'a', noise, 0)
-    other = write_record(tmp_path / 'b', noise, 1, **changes)
-    with pytest.raises(SystemExit):
-        run_here(TOOL, first, other, '--fitted', fitted)
-    assert re.search(message, capsys.readouterr().err)
+    other = write_record(tmp_path / 'b', noise, 1, checkpoint_digest='other')
+    cases = {
+        'differs.*checkpoint_digest': [other],
+        '60 different candidates.*55': ['--fitted', 55],
+    }
+    for message, options in cases.items():
+        with pytest.raises(SystemExit):
+            run_here(TOOL, first, *options)
+        assert re.search(message, capsys.readouterr().err)

@@ -1,4 +1,4 @@
-"""Counts how many paths a second are checked against the constraint."""
+"""Measure how many paths per second are checked against a constraint."""
 
 import argparse
 
@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def constraints(name: str) -> dict[str, Constraint]:
-    """Bounds on one cost and on two, that about half of the paths keep."""
+    """Return bounds on one and on two costs that half of the paths meet."""
     space = SEARCH_SPACES[name]
     table = cost_table(space)
     rng = np.random.default_rng(0)

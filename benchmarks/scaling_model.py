@@ -1,9 +1,9 @@
-"""Works out what many GPUs give, from the durations in a search record.
+"""Simulate a search on many GPUs, with the durations of a search record.
 
-A search is simulated event by event: each worker takes the next path when it
-is free, a generation begins when the one before has ended (or, with
-lookahead, earlier), and the controller spends some time on each candidate.
-The durations are drawn from those of the record, scaled to another mean.
+The simulation is event by event: each worker takes the next path when it is
+free, a generation begins when the previous one has finished (or, with
+lookahead, earlier), and the controller needs some time for each candidate.
+Durations are drawn from the record and scaled to another mean.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('record', help='search_record.jsonl')
     parser.add_argument(
-        '--seconds', type=float, help='mean duration, else as recorded'
+        '--seconds', type=float, help='mean duration; default: as recorded'
     )
     parser.add_argument(
         '--controller',
@@ -46,22 +46,23 @@ def simulate(
     lookahead: int = 0,
     controller: float = 0.0,
 ) -> float:
-    """Returns how many seconds a search takes.
+    """Return the seconds that a search takes.
 
     Args:
         durations: Seconds of each candidate, by generation.
         workers: Number of workers.
-        lookahead: How many generations are begun before one has ended.
-        controller: Seconds that the controller, which does one thing at a
-            time, spends on a candidate when it has ended.
+        lookahead: Number of generations that may start before the current
+            one finishes.
+        controller: Seconds of the controller for each finished candidate;
+            it handles one at a time.
     """
     free = [0.0] * workers
     controller_free = 0.0
-    told: list[float] = []
+    finished: list[float] = []
     for generation, seconds in enumerate(durations):
-        # All that was told before this generation could be asked for.
+        # The last generation whose results this one needs.
         known = generation - 1 - lookahead
-        begin = told[known] if known >= 0 else 0.0
+        begin = finished[known] if known >= 0 else 0.0
         ends = []
         for duration in seconds:
             start = max(heapq.heappop(free), begin)
@@ -71,14 +72,14 @@ def simulate(
         for end in sorted(ends):
             controller_free = max(controller_free, end) + controller
             recorded = controller_free
-        told.append(max(recorded, told[-1] if told else 0.0))
-    return told[-1]
+        finished.append(max(recorded, finished[-1] if finished else 0.0))
+    return finished[-1]
 
 
 def main() -> None:
     args = parse_args()
     record = SearchRecord.read(args.record)
-    seconds = np.array([one.seconds for one in record.candidates])
+    seconds = np.array([candidate.seconds for candidate in record.candidates])
     mean = args.seconds or seconds.mean()
     shape = (args.generations, args.population)
     rng = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from kit.records import candidate, header
 from detnas_mm.cost import backbone_macs
 from detnas_mm.structures import SEARCH_SPACES, SearchRecord
 
-TOOL = 'analysis_tools/rank_study.py'
+TOOL = ROOT / 'benchmarks' / 'rank_study.py'
 TINY = SEARCH_SPACES['tiny']
 ONE_EPOCH = (
     'train_cfg.max_epochs=1',
@@ -28,9 +28,7 @@ ONE_EPOCH = (
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location(
-        'rank_study', ROOT / 'tools' / TOOL
-    )
+    spec = importlib.util.spec_from_file_location('rank_study', TOOL)
     module = importlib.util.module_from_spec(spec)
     sys.modules['rank_study'] = module  # dataclasses look it up
     spec.loader.exec_module(module)
@@ -39,7 +37,7 @@ def tool():
 
 
 class FakeTools:
-    """Leaves what the tools leave, and remembers the commands."""
+    """Writes the results of the tools and remembers the commands."""
 
     def __init__(self, fail=None):
         self.commands = []
@@ -78,8 +76,9 @@ def write_record(work_dir, paths):
     with SearchRecord.open(file, first) as record:
         for index, path in enumerate(paths):
             macs = backbone_macs(TINY, TINY.parse(path))
-            one = candidate(index, path=path, fitness=index, macs=macs)
-            record.append(one)
+            record.append(
+                candidate(index, path=path, fitness=index, macs=macs)
+            )
 
 
 @pytest.fixture
@@ -92,9 +91,9 @@ def study(tool, tmp_path):
 
 
 def test_each_net_is_trained_from_nothing_and_tested(tool, study, tmp_path):
-    one, fake = study()
+    toy, fake = study()
     paths = ['0000000000', '0120312012']
-    scores, tests = tool.run_study(one, Path('supernet.pth'), paths, jobs=2)
+    scores, tests = tool.run_study(toy, Path('supernet.pth'), paths, jobs=2)
     assert list(scores) == ['recalibrated', 'running statistics']
     assert tests == {path: tmp_path / f'test_{path}' for path in paths}
     for path in paths:
@@ -110,50 +109,33 @@ def test_each_net_is_trained_from_nothing_and_tested(tool, study, tmp_path):
         assert f'model.backbone.init_cfg.checkpoint={weights}' in own[1]
     for command in fake.of('test.py'):
         assert command[1].endswith('epoch_2.pth')
-    for _, command in fake.commands:
-        setting = 'c=1' if 'digits-cls' in command[0] else 'd=1'
-        assert setting in command
-
-
-def test_scores_with_and_without_recalibration(tool, study):
-    one, fake = study()
-    paths = ['0000000000', '1111111111', '2222222222']
-    tool.run_study(one, Path('supernet.pth'), paths, jobs=1)
+    # The scores with and without recalibration, by the second hook.
     recalibrated, running = fake.of('search.py')
     for command in (recalibrated, running):
         assert command[1] == 'supernet.pth'
         assert paths_of(command) == paths
     assert not any('num_images' in text for text in recalibrated)
-    # The second hook of the config is the one that recalibrates.
     assert 'custom_hooks.1.num_images=0' in running
+    for _, command in fake.commands:
+        setting = 'c=1' if 'digits-cls' in command[0] else 'd=1'
+        assert setting in command
 
 
-def test_nothing_is_done_twice(tool, study):
+def test_only_missing_steps_are_run(tool, study):
     paths = ['0000000000', '1111111111', '2222222222']
-    one, fake = study()
-    tool.run_study(one, Path('supernet.pth'), paths[:2], jobs=1)
-    assert len(fake.commands) == 2 + 2 * 3
-    one, fake = study()
-    tool.run_study(one, Path('supernet.pth'), paths[:2], jobs=1)
+    toy, _ = study(fail='detector_0000000000')
+    with pytest.raises(RuntimeError, match='detector_0000000000.log'):
+        tool.run_study(toy, Path('supernet.pth'), paths[:2], jobs=1)
+    toy, fake = study()
+    tool.run_study(toy, Path('supernet.pth'), paths[:2], jobs=1)
+    repeated = [command[0] for command in fake.of('train.py')]
+    assert not [config for config in repeated[:1] if 'cls' in config]
+    toy, fake = study()
+    tool.run_study(toy, Path('supernet.pth'), paths[:2], jobs=1)
     assert not fake.commands
     # More nets: the new one is trained, and all are scored again.
-    tool.run_study(one, Path('supernet.pth'), paths, jobs=1)
+    tool.run_study(toy, Path('supernet.pth'), paths, jobs=1)
     assert len(fake.commands) == 2 + 3
-
-
-def test_a_failed_step_is_repeated(tool, study):
-    paths = ['0000000000', '1111111111']
-    one, fake = study(fail='detector_0000000000')
-    with pytest.raises(RuntimeError, match='detector_0000000000.log'):
-        tool.run_study(one, Path('supernet.pth'), paths, jobs=1)
-    one, fake = study()
-    tool.run_study(one, Path('supernet.pth'), paths, jobs=1)
-    done_again = [
-        command for command in fake.of('train.py')
-        if "model.backbone.path='0000000000'" in command
-    ]  # fmt: skip
-    assert len(done_again) == 1
-    assert 'retinanet' in done_again[0][0]
 
 
 def test_nets_are_drawn_under_the_bound(tool):
@@ -169,9 +151,9 @@ def test_nets_are_drawn_under_the_bound(tool):
 
 def test_table_of_a_study(tool, study, tmp_path, capfd, monkeypatch):
     monkeypatch.setenv('COLUMNS', '120')
-    one, _ = study()
+    toy, _ = study()
     paths = tool.draw_paths(TINY, 6, 42e6, seed=0)
-    scores, tests = tool.run_study(one, Path('supernet.pth'), paths, jobs=2)
+    scores, tests = tool.run_study(toy, Path('supernet.pth'), paths, jobs=2)
     tool.print_ranks(tmp_path, scores, tests, top_k=2)
     printed = capfd.readouterr().out
     for name in ('recalibrated', 'running statistics', 'macs'):
@@ -194,5 +176,5 @@ def test_miniature_study(digits, supernet, tmp_path, monkeypatch, capfd):
     assert len(re.findall(r'^[0-3]{10}: 0.\d{3}$', results, re.M)) == 3
     assert 'Ranking of 3 trained networks' in capfd.readouterr().out
     ranks = json.loads(Path('work_dirs/rank_study/ranks.json').read_text())
-    (one, *_) = ranks['networks'].values()
-    assert one['recalibrated'] != one['running statistics']
+    (net, *_) = ranks['networks'].values()
+    assert net['recalibrated'] != net['running statistics']

@@ -1,8 +1,8 @@
-"""How well scores of paths are foretold from scores of other paths.
+"""Measure how well scores of paths predict the scores of other paths.
 
 A ridge regression on the choices of each block is fitted to some candidates
-of one or more searches of a supernet, and ranks the others. Would it pay to
-leave out the children that it thinks least of?
+of one or more searches of a supernet and ranks the remaining ones. If it
+ranks them well, a search could skip the children with a low prediction.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from detnas_mm.structures import (
     get_search_space,
 )
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         '--fitted', type=int, nargs='+', default=[25, 50, 100],
-        help='how many candidates the model is fitted to',
+        help='numbers of candidates to fit the model to',
     )  # fmt: skip
     parser.add_argument('--top', type=int, default=5)
     parser.add_argument('--rounds', type=int, default=100)
@@ -46,35 +47,35 @@ def parse_args() -> argparse.Namespace:
 def read_candidates(
     records: Sequence[Path],
 ) -> tuple[SearchSpace, list[Candidate]]:
-    """Reads the candidates of searches, each path once.
+    """Read the candidates of searches, each path once.
 
     Raises:
-        ValueError: If the searches do not score alike.
+        InputError: If the searches differ in supernet or protocol.
     """
     read = [
         SearchRecord.read(path / RECORD if path.is_dir() else path)
         for path in records
     ]
     first = read[0].header
-    for one in read[1:]:
+    for record in read[1:]:
         for name in ('search_space', 'checkpoint_digest', 'config_digest'):
-            if getattr(one.header, name) != getattr(first, name):
-                raise ValueError(
-                    f'{one.path} differs from {read[0].path} in its {name}: '
-                    'only scores of one supernet and protocol go together'
+            if getattr(record.header, name) != getattr(first, name):
+                raise InputError(
+                    f'{record.path} differs from {read[0].path} in '
+                    f'`{name}`: give searches of one supernet and protocol'
                 )
     candidates = {
         candidate.path: candidate
-        for one in read
-        for candidate in one.candidates
+        for record in read
+        for candidate in record.candidates
         if candidate.status is Status.COMPLETE
     }
     return get_search_space(first.search_space), list(candidates.values())
 
 
 def one_hot(space: SearchSpace, candidates: Sequence[Candidate]) -> np.ndarray:
-    """Returns the choices, of shape ``(N, blocks * choices)``."""
-    paths = np.array([space.parse(one.path) for one in candidates])
+    """Encode the choices as ``(N, blocks * choices)``."""
+    paths = np.array([space.parse(c.path) for c in candidates])
     return np.eye(space.num_choices)[paths].reshape(len(paths), -1)
 
 
@@ -85,11 +86,11 @@ def held_out(
     top: int,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """Fits to some candidates; returns how well the others are ranked.
+    """Fit the model to some candidates and rank the remaining ones.
 
     Returns:
-        Kendall's tau, and the share of the best of them that the better half
-        by the prediction has.
+        Kendall's tau, and the share of the ``top`` best remaining candidates
+        that the better half of the prediction contains.
     """
     order = rng.permutation(len(scores))
     model = RidgeCV(alphas=np.logspace(-2, 3, 20))
@@ -105,20 +106,20 @@ def main() -> None:
     args = parse_args()
     space, candidates = read_candidates(args.records)
     if len(candidates) < max(args.fitted) + 2 * args.top:
-        raise ValueError(
+        raise InputError(
             f'the searches have {len(candidates)} different candidates: too '
-            f'few to fit to {max(args.fitted)} and rank 2 * --top others'
+            f'few to fit {max(args.fitted)} and rank 2 * --top more'
         )
     features = one_hot(space, candidates)
-    scores = np.array([one.fitness for one in candidates])
-    macs = np.array([one.macs for one in candidates])
+    scores = np.array([candidate.fitness for candidate in candidates])
+    macs = np.array([candidate.macs for candidate in candidates])
     table = Table(
-        title=f'{len(candidates)} candidates, {args.rounds} draws of those '
-        'fitted to'
+        title=f'{len(candidates)} candidates, {args.rounds} random '
+        'choices of the fitted ones'
     )
     for column in (
-        'fitted to', 'Kendall tau of the others', 'standard deviation',
-        f'best {args.top} of the others in the better half',
+        'fitted to', 'Kendall tau of the rest', 'standard deviation',
+        f'best {args.top} of the rest in the better half',
     ):  # fmt: skip
         table.add_column(column, justify='right')
     for fitted in args.fitted:

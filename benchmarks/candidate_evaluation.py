@@ -1,8 +1,8 @@
-"""Times a candidate of a search, part by part.
+"""Time the evaluation of one candidate, part by part.
 
-Against the bare forward passes of the network on the same images. Both are
-taken from the same evaluation, so that the load of the machine meets them
-alike.
+The parts are compared with the bare forward passes of the network on the same
+images. Both come from the same evaluation, so the load of the machine affects
+them equally.
 """
 
 import argparse
@@ -13,25 +13,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from measuring import (
-    Spread,
-    add_measuring_options,
-    conditions,
-    report,
-)
+from measuring import Spread, add_measuring_options, conditions, report
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from parts import PartTimer
-from random_images import add_random_options, use_random_images
+from random_images import (
+    add_random_options,
+    recalibration_hook,
+    use_random_images,
+)
 from torch import nn
 
 from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.batch_cache import CachedLoader
-from detnas_mm.engine.runner.candidate_validation import CandidateValidation
+from detnas_mm.engine import BNRecalibrationHook
 from detnas_mm.models import build_model
-from detnas_mm.structures import SearchRecord
+from detnas_mm.structures import RECORD, SearchRecord
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
+from detnas_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,11 +45,8 @@ def parse_args() -> argparse.Namespace:
         '--spread',
         type=float,
         default=1.0,
-        help='factor on the last weights of the classification, which are '
-        'random then, so that some boxes are above the threshold of scores',
-    )
-    parser.add_argument(
-        '--chunk', type=int, default=1, help='candidates that share batches'
+        help='with --random: factor on the random weights of the '
+        'classification layer, so that some scores exceed the threshold',
     )
     parser.add_argument('--seed', type=int, default=0, help='of the paths')
     add_measuring_options(parser, rounds=5)
@@ -58,7 +55,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def save_random_weights(config: Config, file: str, spread: float) -> None:
-    """Writes a checkpoint of a detector that has not been trained."""
+    """Write the checkpoint of an untrained detector."""
     config.model.backbone.init_cfg = None
     torch.manual_seed(0)
     model = build_model(config)
@@ -69,9 +66,10 @@ def save_random_weights(config: Config, file: str, spread: float) -> None:
     torch.save(dict(state_dict=model.state_dict()), file)
 
 
-def build_runner(args: argparse.Namespace, folder: Path) -> Runner:
-    """Builds a search of random paths, as many as are measured."""
-    config = load_config(args)
+def build_runner(
+    config: Config, args: argparse.Namespace, folder: Path
+) -> Runner:
+    """Build a search of one generation, whose paths are random."""
     config.launcher = 'none'
     config.load_from = args.checkpoint
     if args.random:
@@ -80,19 +78,20 @@ def build_runner(args: argparse.Namespace, folder: Path) -> Runner:
         save_random_weights(config, config.load_from, args.spread)
     config.work_dir = str(folder / 'search')
     config.log_level = 'WARNING'
+    # MMEngine keeps visualizers by name, and this folder is temporary.
+    config.visualizer.update(name='candidate', vis_backends=[])
     config.val_cfg.update(
-        algorithm='random',
+        algorithm=dict(
+            type='Evolution', population=1 + args.rounds, parents=1
+        ),
         generations=1,
-        population=(1 + args.rounds) * args.chunk,
-        race=False,
-        chunk=args.chunk,
         seed=args.seed,
     )
     return Runner.from_cfg(config)
 
 
 def network_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Backbone, neck and the layers of the heads, without the losses."""
+    """Return backbone, neck and the layers of the heads, without losses."""
     modules = {'backbone': model.backbone}
     if getattr(model, 'neck', None) is not None:
         modules['neck'] = model.neck
@@ -103,25 +102,21 @@ def network_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 @contextlib.contextmanager
-def timed_parts(
-    validation: CandidateValidation, timer: PartTimer
-) -> Iterator[None]:
-    """Times what an evaluation consists of."""
-    model = validation.model
+def timed_parts(model: nn.Module, timer: PartTimer) -> Iterator[None]:
+    """Time the parts of an evaluation."""
     functions = [
-        (model.data_preprocessor, 'forward', 'normalising'),
+        (model.data_preprocessor, 'forward', 'normalizing'),
         (model, 'val_step', 'boxes from outputs, NMS'),
-        # Of the class: paths that share batches have evaluators of their own.
         (Evaluator, 'process', 'metric'),
         (Evaluator, 'evaluate', 'metric'),
-        (validation, '_recalibrate', 'BN statistics'),
+        (BNRecalibrationHook, 'before_val', 'BN statistics'),
         (SearchRecord, 'append', 'record'),
     ]
     with contextlib.ExitStack() as stack:
         for owner, name, part in functions:
             stack.enter_context(timer.of_function(owner, name, part))
         for name, module in network_modules(model).items():
-            # mmdet calls some of them past the hooks of modules.
+            # mmdet calls some modules without their hooks.
             part = f'network: {name}'
             stack.enter_context(timer.of_function(module, 'forward', part))
         stack.enter_context(
@@ -132,12 +127,12 @@ def timed_parts(
 
 
 def rows_of(rounds: list[dict[str, float]]) -> list[dict]:
-    """A row for each part, for the network and for the whole."""
+    """Return a row for each part, for the network and for the whole."""
     names = list(dict.fromkeys(itertools.chain(*rounds)))
-    totals = [sum(one.values()) for one in rounds]
+    totals = [sum(parts.values()) for parts in rounds]
     networks = [
-        sum(ms for name, ms in one.items() if name.startswith('network'))
-        for one in rounds
+        sum(ms for name, ms in parts.items() if name.startswith('network'))
+        for parts in rounds
     ]
 
     def row(part: str, values: list[float]) -> dict:
@@ -148,69 +143,61 @@ def rows_of(rounds: list[dict[str, float]]) -> list[dict]:
             'share, %': Spread.of([100 * share for share in shares]),
         }
 
-    parts = [row(n, [one.get(n, 0.0) for one in rounds]) for n in names]
-    parts.sort(key=lambda one: -one['ms'].median)
+    rows = [row(n, [parts.get(n, 0.0) for parts in rounds]) for n in names]
+    rows.sort(key=lambda cells: -cells['ms'].median)
     ratios = [
         total / bare for total, bare in zip(totals, networks, strict=True)
     ]
     return [
-        *parts,
+        *rows,
         row('network alone', networks),
         row('whole candidate', totals),
-        {
-            'part': 'whole / network',
-            'ms': Spread.of(ratios),
-            'share, %': '',
-        },
+        {'part': 'whole / network', 'ms': Spread.of(ratios), 'share, %': ''},
     ]
 
 
 def measured_parts(
     runner: Runner, args: argparse.Namespace
 ) -> list[dict[str, float]]:
-    """Runs a search; returns the ms of each part, for each candidate."""
+    """Run a search and return the ms of each part of each candidate."""
     timer = PartTimer(args)
-    with timed_parts(runner.val_loop.validation, timer):
+    with timed_parts(runner.model, timer):
         timer.whole(runner.val)
-    record = SearchRecord.read(runner.val_loop.record_path)
-    for one in record.candidates:
-        if one.error is not None:
-            raise RuntimeError(f'path {one.path} has failed: {one.error}')
-    # Paths that share batches are recorded one after another.
-    marks = timer.marks[args.chunk - 1 :: args.chunk]
+    record = SearchRecord.read(Path(runner.work_dir) / RECORD)
+    for candidate in record.candidates:
+        if candidate.error is not None:
+            raise RuntimeError(
+                f'path {candidate.path} failed: {candidate.error}'
+            )
     return [
-        {
-            part: (ms - before.get(part, 0.0)) / args.chunk
-            for part, ms in after.items()
-        }
-        # The first one reads the images, and is not counted.
-        for before, after in itertools.pairwise(marks)
+        {part: ms - before.get(part, 0.0) for part, ms in after.items()}
+        # The first candidate also reads the images from disk: skip it.
+        for before, after in itertools.pairwise(timer.marks)
     ]
 
 
 def main() -> None:
     args = parse_args()
     if (args.checkpoint is None) == (args.random is None):
-        raise ValueError(
-            'give either a checkpoint, to score the data of the config, or '
+        raise InputError(
+            'give either a checkpoint, to use the data of the config, or '
             '--random IMAGES'
         )
     setup_compat()
     torch.set_num_threads(args.threads)
+    config = load_config(args)
     with tempfile.TemporaryDirectory() as folder:
-        runner = build_runner(args, Path(folder))
-        # MMEngine takes the GPU if there is one.
+        runner = build_runner(config, args, Path(folder))
+        # MMEngine uses a GPU if there is one.
         args.device = str(next(runner.model.parameters()).device)
         rounds = measured_parts(runner, args)
-    validation = runner.val_loop.validation
     report(
-        f'One candidate of {type(validation.model).__name__}',
+        f'One candidate of {config.model.type}',
         rows_of(rounds),
         args,
         config=args.config,
-        chunk=args.chunk,
-        images_for_bn=validation.recalibration.num_images,
-        images_for_score=len(validation.val_loop.dataloader.dataset),
+        images_for_bn=recalibration_hook(config).get('num_images'),
+        images_for_score=len(runner.val_loop.dataloader.dataset),
         **conditions(args),
     )
 

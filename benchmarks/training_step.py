@@ -1,10 +1,10 @@
-"""Times a training step of a supernet against one of its subnets.
+"""Compare a training step of a supernet with a step of one of its subnets.
 
-The detector is that of the config, with images of noise and random boxes;
-both backbones take the same path. Beside them stand supernets with more
-choices for each block, which the path does not take: what a step costs must
-not depend on them. Besides the time, which the load of a machine disturbs, it
-counts what a step does.
+The detector comes from the config, with images of noise and random boxes;
+both backbones use the same path. Supernets with more choices for each block
+are measured too: the cost of a step must not depend on choices that the path
+does not use. Times vary with the load of the machine, so the work of a step is
+counted as well.
 """
 
 import argparse
@@ -41,7 +41,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help="config of a supernet's detector")
     add_shape_option(parser, (160, 160))
     parser.add_argument('--batch-size', type=int, default=2)
-    parser.add_argument('--search-space', help='instead of that of the config')
+    parser.add_argument(
+        '--search-space', help='instead of the one in the config'
+    )
     parser.add_argument(
         '--choices', type=int, nargs='+', default=[4, 8, 16],
         help='choices for each block',
@@ -49,7 +51,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--amp',
         choices=['float16', 'bfloat16'],
-        help='automatic mixed precision; a CPU has bfloat16 alone',
+        help='automatic mixed precision; a CPU supports bfloat16 only',
     )
     parser.add_argument('--channels-last', action='store_true')
     add_measuring_options(parser, rounds=20)
@@ -58,7 +60,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def random_batch(args: argparse.Namespace, num_classes: int) -> dict:
-    """Images of noise with boxes, as a data loader gives them."""
+    """Return images of noise with boxes, as from a data loader."""
     rng = torch.Generator().manual_seed(0)
     size = height, width = tuple(args.shape)
     images, samples = [], []
@@ -83,7 +85,7 @@ def random_batch(args: argparse.Namespace, num_classes: int) -> dict:
 
 
 def spaces(space: SearchSpace, choices: list[int]) -> dict[str, SearchSpace]:
-    """Search spaces with other numbers of choices; the first are the same."""
+    """Return search spaces with other numbers of choices."""
     repeated = space.choices * max(choices)
     return {
         f'supernet, {count} choices': replace(space, choices=repeated[:count])
@@ -110,7 +112,7 @@ def build_case(
 
 
 def path_of(space: SearchSpace) -> tuple[int, ...]:
-    """A path with each of the paper's choices."""
+    """Return a path with each of the paper's choices."""
     return tuple(index % 4 for index in range(space.num_blocks))
 
 
@@ -118,7 +120,7 @@ def path_of(space: SearchSpace) -> tuple[int, ...]:
 def timed_update(
     wrapper: OptimWrapper, args: argparse.Namespace, times: list[float]
 ) -> Iterator[None]:
-    """Notes what clipping, step and zero_grad take."""
+    """Append the ms of clipping, step and zero_grad to ``times``."""
     originals = wrapper.step, wrapper.zero_grad
     wrapper.step, wrapper.zero_grad = (
         lambda f=f, **kwargs: times.append(measure(lambda: f(**kwargs), args))
@@ -131,7 +133,7 @@ def timed_update(
 
 
 def megabytes(model: BaseModel, wrapper: OptimWrapper) -> float:
-    """Weights, gradients and the state of the optimizer, in MB."""
+    """Return the size of weights, gradients and optimizer state in MB."""
     state = [
         value
         for values in wrapper.optimizer.state.values()
@@ -139,12 +141,12 @@ def megabytes(model: BaseModel, wrapper: OptimWrapper) -> float:
         if torch.is_tensor(value)
     ]
     params = list(model.parameters())
-    grads = [one.grad for one in params if one.grad is not None]
+    grads = [p.grad for p in params if p.grad is not None]
     return sum(t.nbytes for t in (*params, *grads, *state)) / 1e6
 
 
 def peak_megabytes(case: 'Case') -> float | None:
-    """Most memory of a GPU in one step; other models there do not count."""
+    """Return the peak GPU memory of a step, without the other models."""
     if not case.args.device.startswith('cuda'):
         return None
     torch.cuda.reset_peak_memory_stats()
@@ -157,7 +159,7 @@ def peak_megabytes(case: 'Case') -> float | None:
 def build_backbones(
     config: Config, args: argparse.Namespace
 ) -> dict[str, dict]:
-    """The subnet, and supernets of more and more choices."""
+    """Return configs of the subnet and of supernets."""
     own = config.model.backbone
     space = get_search_space(args.search_space or own.search_space)
     subnet = dict(
@@ -172,7 +174,7 @@ def build_backbones(
 
 @dataclass
 class Case:
-    """A detector in training, with the times of its updates in ms."""
+    """A detector in training, with the ms of its updates."""
 
     model: BaseModel
     wrapper: OptimWrapper
@@ -200,7 +202,7 @@ def main() -> None:
         for name, backbone in build_backbones(config, args).items()
     }
     steps = {name: case.step for name, case in cases.items()}
-    # Apart, since a GPU is waited for before and after each part.
+    # Timed separately, since it synchronizes a GPU around each part.
     timed = {
         f'{name}, its update': case.step_with_timed_update
         for name, case in cases.items()
@@ -213,7 +215,7 @@ def main() -> None:
         row = {
             'backbone': name,
             'step, ms': Spread.of(times[name]),
-            'as part of that of the subnet': Spread.of(
+            "as part of the subnet's": Spread.of(
                 [mine / subnet for mine, subnet in pairs]
             ),
             'clip, step and zero_grad, ms': Spread.of(
@@ -223,7 +225,7 @@ def main() -> None:
                 case.model, case.wrapper
             ),
             'tensor operators': work.operators,
-            'values they are given, M': work.values,
+            'values they receive, M': work.values,
             'Python calls': work.python_calls,
             'peak, MB': peak_megabytes(case),
         }

@@ -1,4 +1,4 @@
-"""Times an epoch of the search split: from files, and from memory."""
+"""Time one pass over the search split, from files and from memory."""
 
 import argparse
 import tempfile
@@ -22,6 +22,7 @@ from random_images import add_random_options, use_random_images
 from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.batch_cache import CachedLoader, MemoryBudget
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
+from detnas_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,7 +54,7 @@ def exhaust(batches: Iterable) -> None:
 def build_loaders(
     config: Config, args: argparse.Namespace
 ) -> dict[str, Iterable]:
-    """Loaders that read files, and at last one that reads memory."""
+    """Return loaders that read files, and a last one that reads memory."""
     loaders: dict[str, Iterable] = {
         f'files, {count} workers': build_loader(config, count)
         for count in args.workers
@@ -63,7 +64,7 @@ def build_loaders(
     )
     exhaust(kept)
     if not kept.is_cached:
-        raise ValueError(f'the images need more than {args.gb} GB: raise --gb')
+        raise InputError(f'the images need more than {args.gb} GB: raise --gb')
     return loaders | {'memory': kept}
 
 
@@ -87,7 +88,7 @@ def main() -> None:
     rows = [
         {
             'from': name,
-            'epoch, ms': Spread.of(milliseconds),
+            'pass, ms': Spread.of(milliseconds),
             'image, ms': Spread.of([ms / images for ms in milliseconds]),
         }
         for name, milliseconds in times.items()
