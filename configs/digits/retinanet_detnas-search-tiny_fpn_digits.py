@@ -11,5 +11,4 @@ val_cfg = dict(
     metric='coco/bbox_mAP',
     constraint=dict(max_macs=42e6),
     generations=3,
-    population=10,
-    parents=4)
+    algorithm=dict(type='Evolution', population=10, parents=4))

@@ -1,6 +1,7 @@
-"""The configs by name, read once."""
+"""The config files by name, and checks that run over many of them."""
 
 import functools
+from collections.abc import Callable, Iterable
 
 from mmengine.config import Config
 
@@ -19,6 +20,7 @@ def names_of(*folders: str) -> list[str]:
 
 
 NAMES = names_of(*FOLDERS)
+DIGITS = names_of('digits')
 DETECTORS = [name for name in NAMES if '_fpn_' in name]
 SEARCHES = [name for name in NAMES if '-search-' in name]
 COCO = [name for name in NAMES if name.endswith('_coco')]
@@ -29,6 +31,12 @@ SCRATCH = [
     for name in DETECTORS
     if 'scratch-supernet' in name or 'scratch-search' in name
 ]
+# The metric of a data set that a search uses.
+METRICS = {
+    'coco': 'coco/bbox_mAP',
+    'voc0712': 'pascal_voc/mAP',
+    'in1k': 'accuracy/top1',
+}
 
 
 def is_supernet(name: str) -> bool:
@@ -36,14 +44,38 @@ def is_supernet(name: str) -> bool:
     return 'supernet' in name or 'search' in name
 
 
+def for_each(names: Iterable) -> Callable[[Callable], Callable[[], None]]:
+    """Makes one test of a check that takes a name.
+
+    The test runs the check with every name and fails with the list of the
+    names for which an assertion failed.
+    """
+    names = list(names)
+
+    def decorate(check: Callable) -> Callable[[], None]:
+        def test() -> None:
+            assert names
+            problems = {}
+            for name in names:
+                try:
+                    check(name)
+                except AssertionError as error:
+                    problems[name] = str(error)
+            assert not problems
+
+        return test
+
+    return decorate
+
+
 @functools.cache
 def read_config(name: str) -> Config:
-    """A config as it is, read once: copy it to change it."""
+    """Reads a config once. Copy it to change it."""
     return Config.fromfile(CONFIGS / f'{name}.py')
 
 
 def find_config(stem: str, *folders: str) -> str:
-    """The config that leaves ``work_dirs/<stem>``."""
+    """Returns the config that writes to ``work_dirs/<stem>``."""
     names = names_of(*(folders or FOLDERS))
     (name,) = (name for name in names if name.split('/')[1] == stem)
     return name

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 from copy import deepcopy
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from mmengine.runner import Runner
 
 from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.digits.build import DigitsSettings, build_digits
-from detnas_mm.structures.json_lines import parse_line
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'
@@ -27,18 +27,18 @@ _run_number = itertools.count()
 
 
 def use_one_thread():
-    """One thread, and no seconds of reading and logging for each Runner."""
+    """Uses one thread, and saves each Runner seconds of reading and logging."""
     setup_compat()
     torch.set_num_threads(1)
-    # These lay out the config and ask the compilers for their versions.
+    # MMEngine formats the config and asks the compilers for their versions.
     mmengine.config.config.FormatCode = lambda text, **_: (text, True)
     mmengine.runner.runner.collect_env = dict
-    # For each config of upstream, all of its metafiles are read.
+    # For each config of mmdet, MMEngine reads all metafiles of mmdet.
     mmengine.config.utils.load = functools.cache(mmengine.config.utils.load)
 
 
 def digits_folder(base):
-    """The digits data, built once for each test session."""
+    """Builds the digits data, once for each test session."""
     folder = base / 'digits'
     if not folder.exists():
         build_digits(folder, SIZES)
@@ -51,7 +51,7 @@ def _read_config(name):
 
 
 def load_config(name, digits, work_dir):
-    """A config with other paths, and sizes for a test."""
+    """Loads a config and gives it the paths and sizes of a test."""
     config = deepcopy(_read_config(name))
     for split in ('train', 'val', 'test'):
         loader = config.get(f'{split}_dataloader')
@@ -70,8 +70,7 @@ def load_config(name, digits, work_dir):
     if config.val_cfg.get('type') == 'detnas_mm.EvolutionSearchLoop':
         config.val_cfg.update(
             generations=2,
-            population=3,
-            parents=2,
+            algorithm=dict(type='Evolution', population=3, parents=2),
             constraint=dict(max_macs=41e6),
         )
         # Without this a barely trained detector predicts nothing.
@@ -79,16 +78,16 @@ def load_config(name, digits, work_dir):
     config.launcher = 'none'
     config.work_dir = str(work_dir)
     config.experiment_name = f'test{next(_run_number)}'
-    # By its name the visualizer of an earlier run would be taken.
+    # With an equal name MMEngine would reuse the visualizer of another run.
     config.visualizer.name = config.experiment_name
     return config
 
 
 def train_config(name, digits, work_dir, epochs=1):
-    """A config of a training of a few iterations, without validation."""
+    """Loads a config for a few iterations of training without validation."""
     config = load_config(name, digits, work_dir)
     config.train_cfg.max_epochs = epochs
-    # A few iterations at one learning rate.
+    # The few iterations have one learning rate.
     config.param_scheduler = None
     config.optim_wrapper.optimizer.lr = 0.02
     config.val_cfg = config.val_dataloader = config.val_evaluator = None
@@ -96,7 +95,7 @@ def train_config(name, digits, work_dir, epochs=1):
 
 
 def supernet_checkpoint(base):
-    """A detector's supernet of 12 iterations, trained once for a session."""
+    """Trains a supernet in a detector for 12 iterations, once for a session."""
     file = base / 'supernet' / 'epoch_2.pth'
     if not file.exists():
         config = train_config(SUPERNET, digits_folder(base), file.parent, 2)
@@ -106,27 +105,32 @@ def supernet_checkpoint(base):
 
 
 def search_config(base, work_dir, name=SEARCH):
-    """The search of the digits, 2 generations of 3, on that supernet."""
+    """Loads a search of 2 generations of 3 paths in that supernet."""
     config = load_config(name, digits_folder(base), work_dir)
     config.load_from = str(supernet_checkpoint(base))
     return config
 
 
 def run_search(config):
-    """Searches, and returns the candidates of the record."""
+    """Runs a search and returns the candidates of its record."""
     Runner.from_cfg(config).val()
     return read_candidates(config.work_dir)
 
 
 def read_candidates(work_dir):
-    """The candidates of a record as it is written, without checksums."""
+    """Reads the candidates of a record, in the order of their index."""
     lines = (Path(work_dir) / 'search_record.jsonl').read_text().splitlines()
-    return [parse_line(line) for line in lines[1:]]
+    candidates = [json.loads(line) for line in lines[1:]]
+    return sorted(candidates, key=lambda candidate: candidate['index'])
 
 
 def without_seconds(candidates):
-    """What two equal searches have in common."""
+    """Returns the candidates without what differs between equal searches."""
     return [
-        {k: v for k, v in one.items() if not k.startswith('seconds')}
-        for one in candidates
+        {
+            key: value
+            for key, value in candidate.items()
+            if not key.startswith('seconds')
+        }
+        for candidate in candidates
     ]

@@ -1,8 +1,8 @@
 """Runs of the real configs on stand-ins of COCO, VOC and ImageNet.
 
-A config is run in a folder with ``data/`` and ``work_dirs/``: all file names
-are those that it has. Only sizes, loading and numbers of iterations are
-others. What it starts from is made before, by the config that it names.
+A config runs in a folder with ``data/`` and ``work_dirs/`` and keeps all of
+its file names. Only sizes, data loading and numbers of iterations are changed.
+The checkpoint that it starts from is made first, by the config it names.
 """
 
 import functools
@@ -24,7 +24,7 @@ from kit.configs import find_config, read_config
 from kit.digits_runs import ROOT, read_candidates
 from kit.stand_ins import write_coco, write_imagenet, write_voc
 
-# A config for each detector, class of backbone, data set and stage.
+# One config for each detector, class of backbone, data set and stage.
 RUNS = (
     'detnas/detnas-supernet-small_8xb128_in1k',
     'detnas/faster-rcnn_detnas-supernet-small_fpn_1x_coco',
@@ -44,7 +44,7 @@ RUNS = (
     'detnas/retinanet_detnas-small_fpn_1x_coco',
     'detnas/retinanet_detnas-small_fpn_1x_voc0712',
 )
-# The other widths of backbones, and the other supernets without pre-training.
+# Other widths of backbones, and the other supernets without pre-training.
 SLOW_RUNS = (
     'detnas/faster-rcnn_detnas-scratch-supernet-small_fpn_2x_coco',
     'detnas/faster-rcnn_detnas-scratch-supernet-small_fpn_2x_voc0712',
@@ -88,7 +88,7 @@ _number = count()
 
 
 def write_data(folder: Path) -> None:
-    """Writes the stand-ins, and splits them with the real tools."""
+    """Writes the stand-ins and splits them with the real tools."""
     coco, voc, imagenet = (
         folder / 'data' / name for name in ('coco', 'VOCdevkit', 'imagenet')
     )
@@ -122,11 +122,14 @@ def shrink(config: Config, name: str) -> Config:
         if 'num_images' in hook:
             hook.num_images = 2
     if config.val_cfg.get('type') == 'detnas_mm.EvolutionSearchLoop':
-        config.val_cfg.update(generations=1, population=2, parents=1)
+        config.val_cfg.update(
+            generations=1,
+            algorithm=dict(type='Evolution', population=2, parents=1),
+        )
     config.train_cfg.update(max_iters=ITERATIONS, val_interval=ITERATIONS)
     # The learning rate for this batch size, as --auto-scale-lr sets it.
     config.auto_scale_lr.enable = True
-    # Large files that no test reads.
+    # No test reads these large files.
     config.default_hooks.checkpoint.update(
         save_optimizer=False, save_last='supernet' in name
     )
@@ -164,7 +167,7 @@ def _shrink_detector(model: ConfigDict) -> None:
 
 @functools.cache
 def run(name: str) -> list[dict] | dict[str, list[float]]:
-    """Trains or searches with a config, after what it starts from.
+    """Trains or searches with a config, once it has what it starts from.
 
     Returns:
         The candidates of a search; the losses and metrics of a training.
@@ -191,7 +194,7 @@ def run(name: str) -> list[dict] | dict[str, list[float]]:
 
 
 def prepare(config: Config) -> None:
-    """Makes the files that a config starts from, where they are missing."""
+    """Makes missing files that a config starts from."""
     backbone = config.model.backbone
     result = Path(str(backbone.get('path', '')))
     if result.suffix == '.json' and not result.exists():
@@ -204,7 +207,7 @@ def prepare(config: Config) -> None:
 
 
 def write_torchvision_weights(file: Path) -> None:
-    """Writes a file with the keys of torchvision's, and any numbers."""
+    """Writes a file with torchvision's keys and arbitrary numbers."""
     with torch.device('meta'):
         net = getattr(torchvision.models, file.name.partition('-')[0])()
     weights = net.state_dict()
@@ -215,9 +218,9 @@ def write_torchvision_weights(file: Path) -> None:
 
 
 def checkpoint(name: str) -> str:
-    """What a training leaves: its weights, or at least those it starts with.
+    """Returns the checkpoint of a training.
 
-    A training that is run in another test for itself is not repeated here.
+    If no test has run the training, its initial weights are written instead.
     """
     config = read_config(name)
     last = f'iter_{config.train_cfg.max_iters}.pth'
@@ -229,7 +232,7 @@ def checkpoint(name: str) -> str:
 
 
 def write_weights(config: Config, file: Path) -> None:
-    """Writes the weights that a training starts with, drawn anew."""
+    """Writes freshly drawn initial weights of a config's model."""
     init_default_scope(config.default_scope)
     model = deepcopy(config.model)
     if model.type == 'ImageClassifier':

@@ -1,7 +1,7 @@
 """Small stand-ins for COCO, VOC and ImageNet, in the layout of the real ones.
 
-Nothing is learned from them: noise with boxes. Their folders and files are
-those that the configs name, so that configs run as they are.
+The images are noise with boxes. Folders and files have the names that the
+configs expect, so that configs run unchanged.
 """
 
 import json
@@ -62,8 +62,8 @@ def write_coco(root: Path, classes, counts: dict[str, int], images=True):
         root: Such as ``data/coco``.
         classes: Names of the classes.
         counts: Number of images of each split, such as ``train2017``. Ids
-            go on from split to split.
-        images: Whether to write the images, too.
+            continue from split to split.
+        images: Whether to write the images as well.
     """
     (root / 'annotations').mkdir(parents=True)
     first = 1
@@ -120,7 +120,7 @@ def write_voc(root: Path, classes, counts: dict[tuple[str, str], int]):
 
 
 def write_imagenet(root: Path, classes: int, train: int, val: int):
-    """Writes classes as folders, with equal images; sizes by class."""
+    """Writes one folder for each class, with equal images."""
     write_image(root / 'image.png', 0)
     content = (root / 'image.png').read_bytes()
     (root / 'image.png').unlink()

@@ -1,4 +1,4 @@
-"""What a config starts from and which images it sees fit the others."""
+"""The configs of one step fit those of the steps before it."""
 
 from pathlib import Path
 
@@ -6,18 +6,19 @@ import pytest
 from kit.configs import (
     COCO,
     DETECTORS,
+    DIGITS,
     NAMES,
     RESNETS,
     SCRATCH,
     VOC,
     find_config,
+    for_each,
     is_supernet,
     names_of,
     read_config,
 )
 from torchvision.models import get_model_weights
 
-DIGITS = names_of('digits')
 ALL = [*NAMES, *DIGITS]
 PRE_TRAINED = [
     name
@@ -27,54 +28,65 @@ PRE_TRAINED = [
 
 
 def datasets(config, split):
-    """The data sets of a split: one for each year of VOC."""
+    """Returns the data sets of a split: one for each year of VOC."""
     dataset = config[f'{split}_dataloader'].dataset
     return dataset.get('datasets', [dataset])
 
 
-def pre_training(name):
-    """The config whose weights a detector starts from."""
-    file = Path(read_config(name).model.backbone.init_cfg.checkpoint)
-    folders = ('digits',) if name in DIGITS else ()
-    return find_config(file.parent.name, *folders)
-
-
-@pytest.mark.parametrize('name', PRE_TRAINED)
-def test_starts_from_what_its_pre_training_leaves(name):
-    backbone = read_config(name).model.backbone
+@for_each(PRE_TRAINED)
+def test_detector_starts_from_the_end_of_its_pre_training(name):
+    config = read_config(name)
+    backbone = config.model.backbone
     file = Path(backbone.init_cfg.checkpoint)
+    folders = ('digits',) if name in DIGITS else ()
+    before = read_config(find_config(file.parent.name, *folders))
     assert backbone.init_cfg.prefix == 'backbone.'
-    before = read_config(pre_training(name))
-    settings = before.train_cfg
-    last = (
-        f'epoch_{settings.max_epochs}'
-        if settings.by_epoch
-        else f'iter_{settings.max_iters}'
+    schedule = before.train_cfg
+    assert file.stem == (
+        f'epoch_{schedule.max_epochs}'
+        if schedule.by_epoch
+        else f'iter_{schedule.max_iters}'
     )
-    assert file.stem == last
-    # The same net, or the weights would not fit.
-    if not name.startswith('digits'):
+    # Other images than in the pre-training would make the weights useless.
+    images, pre_training = (
+        config.model.data_preprocessor,
+        (before.data_preprocessor),
+    )
+    assert images.mean == pre_training.mean
+    assert images.std == pre_training.std
+    assert images.bgr_to_rgb == pre_training.to_rgb
+    if name not in DIGITS:
+        # The weights fit the same net only.
         for key in ('type', 'path', 'search_space'):
             assert before.model.backbone.get(key) == backbone.get(key)
+        # BGR from 0 to 255: the first BN absorbs the scale.
+        assert (images.mean, images.std) == ([0.0] * 3, [1.0] * 3)
+        assert not images.bgr_to_rgb
 
 
-@pytest.mark.parametrize('name', SCRATCH)
-def test_from_scratch_starts_from_nothing(name):
+@for_each(SCRATCH)
+def test_scratch_starts_from_random_weights(name):
     assert 'init_cfg' not in read_config(name).model.backbone
 
 
-@pytest.mark.parametrize('name', RESNETS)
-def test_resnets_start_from_a_file_of_torchvision(name):
-    backbone = read_config(name).model.backbone
-    file = Path(backbone.init_cfg.checkpoint)
-    weights = get_model_weights(f'resnet{backbone.depth}').IMAGENET1K_V1
+@for_each(RESNETS)
+def test_resnets_take_weights_and_images_of_torchvision(name):
+    model = read_config(name).model
+    file = Path(model.backbone.init_cfg.checkpoint)
+    weights = get_model_weights(f'resnet{model.backbone.depth}').IMAGENET1K_V1
     assert weights.url.endswith(f'/{file.name}')
     assert file.parent == Path('checkpoints')
+    images, transforms = model.data_preprocessor, weights.transforms()
+    assert images.bgr_to_rgb
+    for ours, theirs in (
+        (images.mean, transforms.mean),
+        (images.std, transforms.std),
+    ):
+        assert ours == pytest.approx([255 * value for value in theirs])
 
 
-@pytest.mark.parametrize('name', ALL)
-def test_paths_come_from_a_search(name):
-    """Of the same detector and data, if the name says no other."""
+@for_each(ALL)
+def test_searched_path_comes_from_the_search_of_that_name(name):
     path = str(read_config(name).model.backbone.get('path', ''))
     if not path.endswith('.json'):
         return
@@ -91,47 +103,20 @@ def test_paths_come_from_a_search(name):
         assert search == expected
 
 
-@pytest.mark.parametrize('name', [n for n in ALL if 'search' in n])
-def test_searches_the_supernet_of_that_name(name):
-    """The same but for the loop, so that its checkpoint fits."""
+@for_each([name for name in ALL if 'search' in name])
+def test_search_differs_from_its_supernet_in_the_loop_only(name):
+    """The checkpoint of the supernet fits the search."""
     search = read_config(name).to_dict()
     supernet = read_config(name.replace('search', 'supernet')).to_dict()
     assert search.pop('val_cfg')['type'] == 'detnas_mm.EvolutionSearchLoop'
     supernet.pop('val_cfg')
-    if name.startswith('digits'):
+    if name in DIGITS:
         for config in (search, supernet):
             config.pop('custom_hooks')
     assert search == supernet
 
 
-@pytest.mark.parametrize('name', PRE_TRAINED)
-def test_detector_takes_the_images_of_its_pre_training(name):
-    """Same mean, deviation and order of colours, or the weights misfit."""
-    classifier = read_config(pre_training(name)).data_preprocessor
-    detector = read_config(name).model.data_preprocessor
-    assert detector.mean == classifier.mean
-    assert detector.std == classifier.std
-    assert detector.bgr_to_rgb == classifier.to_rgb
-    if not name.startswith('digits'):
-        # BGR from 0 to 255: the first BN absorbs the scale.
-        assert (detector.mean, detector.std) == ([0.0] * 3, [1.0] * 3)
-        assert not detector.bgr_to_rgb
-
-
-@pytest.mark.parametrize('name', RESNETS)
-def test_resnets_take_the_images_of_torchvision(name):
-    detector = read_config(name).model.data_preprocessor
-    weights = get_model_weights('resnet50').IMAGENET1K_V1
-    transforms = weights.transforms()
-    assert detector.bgr_to_rgb
-    for ours, theirs in (
-        (detector.mean, transforms.mean),
-        (detector.std, transforms.std),
-    ):
-        assert ours == pytest.approx([255 * value for value in theirs])
-
-
-@pytest.mark.parametrize('name', [*DETECTORS, *names_of('detnas')])
+@for_each([*DETECTORS, *names_of('detnas')])
 def test_search_split_is_neither_trained_nor_reported(name):
     config = read_config(name)
     train, val, test = (
@@ -145,26 +130,21 @@ def test_search_split_is_neither_trained_nor_reported(name):
     assert not train & val
     assert 'search' not in str(train | test)
     compares = is_supernet(name) and ('_fpn_' in name or 'clsnas' in name)
-    assert ('search' in str(val)) == (compares or 'digits' in name)
+    assert ('search' in str(val)) == compares
     if compares:
         assert not val & test
 
 
-@pytest.mark.parametrize('name', COCO)
-def test_metric_of_coco_reads_the_annotations_of_its_images(name):
+@for_each(COCO)
+def test_splits_of_coco(name):
     config = read_config(name)
     for split in ('val', 'test'):
         (dataset,) = datasets(config, split)
         file = config[f'{split}_evaluator'].ann_file
         assert file == dataset.data_root + dataset.ann_file
-
-
-@pytest.mark.parametrize('name', COCO)
-def test_test_split_of_coco_is_val2017(name):
-    config = read_config(name)
-    dataset = config.test_dataloader.dataset
-    assert dataset.ann_file == 'annotations/instances_val2017.json'
-    assert dataset.data_prefix.img == 'val2017/'
+    test = config.test_dataloader.dataset
+    assert test.ann_file == 'annotations/instances_val2017.json'
+    assert test.data_prefix.img == 'val2017/'
     if is_supernet(name):
         val = config.val_dataloader.dataset
         assert val.data_prefix.img == 'train2017/'
@@ -174,7 +154,7 @@ def test_test_split_of_coco_is_val2017(name):
         assert config.val_dataloader == config.test_dataloader
 
 
-@pytest.mark.parametrize('name', VOC)
+@for_each(VOC)
 def test_splits_of_voc(name):
     config = read_config(name)
     (test,) = datasets(config, 'test')
@@ -193,3 +173,25 @@ def test_splits_of_voc(name):
     for split in ('val', 'test'):
         evaluator = config[f'{split}_evaluator']
         assert (evaluator.type, evaluator.iou_thrs) == ('VOCMetric', 0.5)
+
+
+def test_splits_of_clsnasnet():
+    """It is searched on training images and reported on ImageNet's val."""
+    config = read_config('detnas/clsnas-search-small_8xb128_in1k')
+    train, search, test = (
+        config[f'{split}_dataloader'].dataset
+        for split in ('train', 'val', 'test')
+    )
+    assert (train.split, train.ann_file) == ('train', 'meta/detnas_train.txt')
+    assert search.split == 'train'
+    assert search.ann_file == 'meta/detnas_search.txt'
+    assert test.split == 'val'
+    assert 'ann_file' not in test
+    # Search images are transformed as test images are.
+    assert search.pipeline == test.pipeline
+    # The found net trains on all training images.
+    net = read_config('detnas/clsnas-small_8xb128_in1k')
+    for split in ('train', 'val'):
+        dataset = net[f'{split}_dataloader'].dataset
+        assert dataset.split == split
+        assert 'ann_file' not in dataset

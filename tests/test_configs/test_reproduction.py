@@ -1,7 +1,7 @@
-"""The page on reproducing the paper: its commands, and what was run of them.
+"""The page on reproducing the paper, and which runs stand for which configs.
 
-Two iterations of some configs are run (test_stand_in_runs.py). Here it is
-shown that the runs of all others would be the same.
+test_stand_in_runs.py runs two iterations of some configs. The tests here show
+that the runs of all other configs would be the same.
 """
 
 import functools
@@ -15,13 +15,13 @@ import modelindex
 import pytest
 import torchvision
 import yaml
-from kit.configs import NAMES, RESNETS, names_of, read_config
+from kit.configs import NAMES, RESNETS, for_each, names_of, read_config
 from kit.digits_runs import ROOT
 from kit.stand_in_runs import RUNS, SLOW_RUNS
 from mmengine.config import Config
 
 from detnas_mm.cost import backbone_macs, backbone_params
-from detnas_mm.models.backbones.detnas_net import resolve_architecture
+from detnas_mm.models import resolve_architecture
 
 PAGE = ROOT / 'docs' / 'reproduce.md'
 SETTINGS = ('_cfg', '_dataloader', '_evaluator', '_wrapper')
@@ -29,9 +29,9 @@ SETTINGS = ('_cfg', '_dataloader', '_evaluator', '_wrapper')
 
 @functools.cache
 def essence(name):
-    """What tells the run of a config from that of another.
+    """Returns the settings that make two runs differ.
 
-    Left out are the schedule's numbers, the path of the net (its widths
+    Left out are the numbers of the schedule, the path of the net (its widths
     are in the neck), the file of the weights that a training starts from,
     and variables that only other settings refer to.
     """
@@ -54,14 +54,15 @@ def essence(name):
 
 @functools.cache
 def run_of(name):
-    """The config whose run stands for that of a config."""
+    """Returns the config whose run stands for a config."""
     (run,) = (r for r in (*RUNS, *SLOW_RUNS) if essence(r) == essence(name))
     return run
 
 
-@pytest.mark.parametrize('name', NAMES)
+@for_each(NAMES)
 def test_one_run_stands_for_each_config(name):
-    assert run_of(name) in NAMES
+    equal = [r for r in (*RUNS, *SLOW_RUNS) if essence(r) == essence(name)]
+    assert len(equal) == 1
 
 
 def test_one_of_each_kind_is_run_by_default():
@@ -75,8 +76,7 @@ def test_one_of_each_kind_is_run_by_default():
     assert {kind(name) for name in RUNS} == {kind(name) for name in NAMES}
 
 
-@pytest.mark.parametrize(
-    ('one', 'other', 'equal'),
+@for_each(
     [
         ('1x', '2x', True),
         ('detnas-fpn-300m', 'detnas-small', True),
@@ -89,13 +89,14 @@ def test_one_of_each_kind_is_run_by_default():
         ('supernet-small', 'search-small', False),
         ('supernet-small_fpn_1x', 'scratch-supernet-small_fpn_2x', False),
         ('search-small_fpn_1x', 'scratch-search-small_fpn_2x', True),
-    ],
+    ]
 )
-def test_nothing_else_is_left_out(one, other, equal):
+def test_what_makes_runs_differ(case):
+    part, replacement, equal = case
     pairs = [
-        (name, name.replace(one, other))
+        (name, name.replace(part, replacement))
         for name in names_of('detnas')
-        if '_fpn_' in name and one in name
+        if '_fpn_' in name and part in name
     ]
     pairs = [pair for pair in pairs if pair[1] in NAMES]
     assert pairs
@@ -104,7 +105,7 @@ def test_nothing_else_is_left_out(one, other, equal):
 
 
 def rows():
-    """The rows of the page's tables, as lists of cells."""
+    """Returns the rows of the page's tables, as lists of cells."""
     lines = PAGE.read_text().splitlines()
     tables = [
         [cell.strip() for cell in line.strip('|').split('|')]
@@ -115,7 +116,7 @@ def rows():
 
 
 def shell_functions():
-    """The functions that the page defines for its commands."""
+    """Returns the functions that the page defines for its commands."""
     (block,) = re.findall(r'```bash\n(\w+\(\).*?)```', PAGE.read_text(), re.S)
     return block
 
@@ -131,9 +132,9 @@ def test_every_config_is_on_the_page():
 
 
 def run_shell(folder, *lines, **settings):
-    """Runs the page's functions with a shell that prints its commands.
+    """Runs the page's functions in a shell that prints its commands.
 
-    Only the random nets are really drawn.
+    Only the command that draws random nets is run.
     """
     drawing = 'tools/misc/random_nets.py'
     script = [
@@ -153,7 +154,6 @@ def run_shell(folder, *lines, **settings):
 
 
 def test_commands_of_the_page_name_files_that_exist(tmp_path):
-    """All of them."""
     done = run_shell(
         tmp_path, *(c for cells in rows() for c in commands(cells))
     )
@@ -183,7 +183,7 @@ def test_random_nets_are_trained_tested_and_ranked(tmp_path):
     *runs, search, ranking = done.stdout.splitlines()
     for tool in ('train', 'test'):
         ran = [line for line in runs if f'dist_{tool}.sh' in line]
-        files = {re.search(r'configs/random/\S+\.py', one)[0] for one in ran}
+        files = {re.search(r'configs/random/\S+\.py', run)[0] for run in ran}
         drawn = (tmp_path / 'configs' / 'random').iterdir()
         assert files == {f'configs/random/{file.name}' for file in drawn}
         # ImageNet and four detectors.
@@ -204,20 +204,19 @@ def test_random_nets_are_trained_tested_and_ranked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'other', [dict(DETNAS_INPUT='rgb'), dict(DETNAS_COCO='2014')]
+    'change', [dict(DETNAS_INPUT='rgb'), dict(DETNAS_COCO='2014')]
 )
-@pytest.mark.parametrize(
-    'command', ['train a 1', 'search a b 1', 'evaluate a 1']
-)
-def test_work_of_another_setting_is_refused(tmp_path, command, other):
+def test_work_dirs_of_another_setting_are_refused(tmp_path, change):
     default = dict(DETNAS_INPUT='bgr255', DETNAS_COCO='2017')
-    assert run_shell(tmp_path, command, **default).stdout
-    refused = run_shell(tmp_path, command, **(default | other))
-    assert (refused.returncode, refused.stdout) == (1, '')
-    assert 'work_dirs is of bgr255 2017, not of ' in refused.stderr
-    assert run_shell(tmp_path, command, **default).stdout
-    (tmp_path / 'work_dirs').rename(tmp_path / 'others')
-    assert run_shell(tmp_path, command, **(default | other)).stdout
+    changed = default | change
+    train, search, test = 'train a 1', 'search a b 1', 'evaluate a 1'
+    assert run_shell(tmp_path, train, search, test, **default).stdout
+    for command in (train, search, test):
+        refused = run_shell(tmp_path, command, **changed)
+        assert (refused.returncode, refused.stdout) == (1, '')
+        assert 'work_dirs is of bgr255 2017, not of ' in refused.stderr
+    (tmp_path / 'work_dirs').rename(tmp_path / 'renamed')
+    assert run_shell(tmp_path, train, **changed).stdout
 
 
 def test_weights_of_resnets_are_saved_where_configs_read_them(monkeypatch):
@@ -233,16 +232,6 @@ def test_weights_of_resnets_are_saved_where_configs_read_them(monkeypatch):
     exec(code, {})
     read = {read_config(n).model.backbone.init_cfg.checkpoint for n in RESNETS}
     assert saved == read
-
-
-def test_iterations_of_the_commands_are_those_of_the_configs():
-    text = PAGE.read_text()
-    trained = re.findall(r'`(?:train|evaluate) (\S+) (\d+)`', text)
-    searched = re.findall(r'`search \S+ (\S+) (\d+)', text)
-    assert len(trained) > 100
-    assert len(searched) > 10
-    for name, iterations in trained + searched:
-        assert read_config(name).train_cfg.max_iters == int(iterations)
 
 
 def test_page_says_which_runs_stand_for_a_row():
@@ -272,7 +261,7 @@ def models_of_metafiles():
 
 
 def test_metafiles_are_those_of_openmmlab():
-    """As its package manager reads them, with what they refer to."""
+    """OpenMMLab's package manager reads them, and their files exist."""
     index = modelindex.load(str(ROOT / 'model-index.yml'))
     index.check(silent=True)
     assert not index.check_errors
@@ -286,25 +275,24 @@ def test_metafiles_are_those_of_openmmlab():
             assert Path(model['Config']).stem == model['Name']
 
 
-def test_numbers_of_metafiles_say_who_measured_them():
-    """What is measured here comes with the weights that it is of."""
-    for model in models_of_metafiles():
-        source = model['Metadata'].get('Source of Results', '')
-        results = model.get('Results', [])
-        metrics = [name for one in results for name in one['Metrics']]
-        papers = [name for name in metrics if '(paper)' in name]
-        assert ('paper' in source) == bool(papers)
-        measured = len(metrics) > len(papers)
-        assert source.startswith('measured') == measured
-        assert 'Weights' in model or not measured
+@for_each(models_of_metafiles())
+def test_model_of_a_metafile(model):
+    """Costs and schedule are exact, and results name who measured them."""
+    metadata = model['Metadata']
+    source = metadata.get('Source of Results', '')
+    metrics = [
+        name
+        for result in model.get('Results', ())
+        for name in result['Metrics']
+    ]
+    papers = [name for name in metrics if '(paper)' in name]
+    assert ('paper' in source) == bool(papers)
+    is_measured = len(metrics) > len(papers)
+    assert source.startswith('measured') == is_measured
+    assert 'Weights' in model or not is_measured
 
-
-@pytest.mark.parametrize(
-    'model', models_of_metafiles(), ids=lambda model: model['Name']
-)
-def test_costs_and_schedules_of_metafiles(model):
     name = model['Config'].removeprefix('configs/').removesuffix('.py')
-    config, metadata = read_config(name), model['Metadata']
+    config = read_config(name)
     assert metadata['Iterations'] == config.train_cfg.max_iters
     assert metadata['Batch Size'] == 8 * config.train_dataloader.batch_size
     backbone = config.model.backbone
@@ -312,22 +300,21 @@ def test_costs_and_schedules_of_metafiles(model):
         return
     net = resolve_architecture(backbone.path, backbone.get('search_space'))
     space, path = net.search_space, net.path
-    if '_fpn_' in name:
-        assert metadata['Backbone FLOPs'] == backbone_macs(space, path)
-        assert metadata['Backbone Parameters'] == backbone_params(space, path)
-        return
-    # With 1x1 convolution to 1024 channels at 7x7, and 1000 classes.
-    channels = space.stage_channels[-1]
-    neck = (channels + 1) * 1024 + 2 * 1024
-    macs = backbone_macs(space, path) + channels * 1024 * 49 + 1024 * 1000
-    params = backbone_params(space, path) + neck + 1025 * 1000
-    assert (metadata['FLOPs'], metadata['Parameters']) == (macs, params)
+    macs, params = backbone_macs(space, path), backbone_params(space, path)
+    keys = ('Backbone FLOPs', 'Backbone Parameters')
+    if '_fpn_' not in name:
+        # With a 1x1 convolution to 1024 channels at 7x7, and 1000 classes.
+        channels = space.stage_channels[-1]
+        macs += channels * 1024 * 49 + 1024 * 1000
+        params += (channels + 1) * 1024 + 2 * 1024 + 1025 * 1000
+        keys = ('FLOPs', 'Parameters')
+    assert tuple(metadata[key] for key in keys) == (macs, params)
 
 
-@pytest.mark.parametrize('page', ['baselines', 'detnas', 'reproduce'])
+@for_each(['configs/baselines/README.md', 'configs/detnas/README.md', PAGE])
 def test_costs_on_the_pages_are_those_of_the_metafiles(page):
-    file = PAGE if page == 'reproduce' else ROOT / f'configs/{page}/README.md'
-    written = set(re.findall(r'\d{1,3}(?:,\d{3}){2,}', file.read_text()))
+    text = (ROOT / page).read_text()
+    written = set(re.findall(r'\d{1,3}(?:,\d{3}){2,}', text))
     counted = {
         f'{model["Metadata"][key]:,}'
         for model in models_of_metafiles()

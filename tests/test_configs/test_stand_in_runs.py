@@ -1,22 +1,17 @@
-"""Configs train or search two iterations from their real files.
+"""Configs train or search for two iterations, with their real file names.
 
-One of each kind runs by default; one of each width of backbone and each
-supernet without pre-training with ``pytest -m slow``. test_reproduction.py
-shows that all others would run the same.
+One config of each kind runs by default. ``pytest -m slow`` runs one of each
+width of backbone and each supernet without pre-training. test_reproduction.py
+shows that the runs of all other configs would be the same.
 """
 
 import gc
 from math import isfinite
 
 import pytest
-from kit.configs import read_config
+from kit.configs import METRICS, read_config
 from kit.stand_in_runs import RUNS, SLOW_RUNS, run, write_data
 
-METRICS = {
-    'coco': 'coco/bbox_mAP',
-    'voc0712': 'pascal_voc/mAP',
-    'in1k': 'accuracy/top1',
-}
 ALL_RUNS = [
     *RUNS,
     *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_RUNS),
@@ -25,7 +20,7 @@ ALL_RUNS = [
 
 @pytest.fixture(scope='module', autouse=True)
 def workplace(tmp_path_factory):
-    """A folder with data/ and work_dirs/, in which all runs take place."""
+    """A folder with data/ and work_dirs/ in which all runs take place."""
     folder = tmp_path_factory.mktemp('workplace')
     with pytest.MonkeyPatch.context() as patch:
         write_data(folder)
@@ -35,6 +30,15 @@ def workplace(tmp_path_factory):
         gc.freeze()
         yield folder
         gc.unfreeze()
+
+
+@pytest.mark.parametrize('name', ALL_RUNS)
+def test_runs(name):
+    result = run(name)
+    if '-search-' in name:
+        check_search(name, result)
+    else:
+        check_training(name, result)
 
 
 def check_search(name, candidates):
@@ -48,19 +52,9 @@ def check_search(name, candidates):
 
 def check_training(name, scalars):
     assert 'train/loss' in scalars
-    metric = METRICS[name.rpartition('_')[2]]
-    # After two iterations a deep net may predict no box, of which CocoMetric
-    # makes no metric; a supernet's BN is recalibrated.
+    # After two iterations a deep net may predict no box, and then CocoMetric
+    # reports no metric. The BN statistics of a supernet are recalibrated.
     if 'supernet' in name or not name.endswith('coco'):
-        assert f'val/{metric}' in scalars
+        assert f'val/{METRICS[name.rpartition("_")[2]]}' in scalars
     for key, values in scalars.items():
         assert all(isfinite(value) for value in values), key
-
-
-@pytest.mark.parametrize('name', ALL_RUNS)
-def test_runs(name):
-    result = run(name)
-    if '-search-' in name:
-        check_search(name, result)
-    else:
-        check_training(name, result)

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The steps on one's own data, each cut down to minutes on a CPU: a few images,
-# a few iterations, random weights. What it shows is that configs and data fit
-# together; its scores mean nothing.
+# Runs the steps of docs/own_data.md in minutes on a CPU: a few images, a few
+# iterations, random weights. It shows that the configs fit the data; its
+# scores mean nothing.
 set -euo pipefail
 OUT=work_dirs/mine_dry_run
 IMAGES="val_dataloader.dataset.indices=16"
-# Random weights have low scores. RetinaNet reads the first, Faster R-CNN the
-# second; each leaves the other alone.
+# Random weights have low scores. RetinaNet reads the first threshold, Faster
+# R-CNN the second; each ignores the other.
 IMAGES="$IMAGES model.test_cfg.score_thr=0.0 model.test_cfg.rcnn.score_thr=0.0"
 BATCH_STATISTICS="custom_hooks.1.num_images=16"
 TRAINING="train_cfg.max_iters=10 train_cfg.val_interval=10 default_hooks.logger.interval=1"
@@ -19,7 +19,8 @@ python tools/train.py \
 python tools/search.py configs/mine/retinanet_detnas-search-small_fpn_mine.py \
     $OUT/supernet/iter_10.pth --overwrite --work-dir $OUT/search \
     --cfg-options $IMAGES $BATCH_STATISTICS \
-    val_cfg.generations=2 val_cfg.population=4 val_cfg.parents=2
+    val_cfg.generations=2 val_cfg.algorithm.population=4 \
+    val_cfg.algorithm.parents=2
 python tools/train.py configs/mine/retinanet_detnas-small_fpn_mine.py \
     --work-dir $OUT/net --cfg-options $IMAGES $TRAINING \
     model.backbone.path=$OUT/search/best.json model.backbone.init_cfg=None

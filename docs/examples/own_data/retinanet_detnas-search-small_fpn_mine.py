@@ -1,8 +1,8 @@
-# The search of that supernet.
+# Searches the supernet.
 _base_ = './retinanet_detnas-supernet-small_fpn_mine.py'
 
 # ==== Edit here ==============================================================
-# Multiply-adds of the backbone at 224 x 224; also max_params, for one.
+# Multiply-adds of the backbone at 224 x 224; or max_params, for example.
 constraint = dict(max_macs=300e6)
 generations, population = 20, 50
 # ==== Nothing to edit below ==================================================
@@ -13,5 +13,5 @@ val_cfg = dict(
     metric='coco/bbox_mAP',
     constraint=constraint,
     generations=generations,
-    population=population,
+    algorithm=dict(type='Evolution', population=population),
 )
