@@ -1,51 +1,88 @@
-"""Jobs whose processes are threads."""
+"""Searches of several processes, as a launcher starts them."""
 
-import threading
+import multiprocessing
+import os
+import socket
 from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
 
-from torch.distributed import HashStore
-
-from detnas_mm.executors.distributed import DistributedEvaluator
-from detnas_mm.executors.job import Job
-from detnas_mm.executors.peer import serve
+from detnas_mm.executors.launched import Launched, connect, serve
 
 
-def cannot_interrupt():
-    """A thread cannot be interrupted: it ends when its path is evaluated."""
+def start_rank(rank, world_size, port, build, **settings):
+    """Starts a process that serves.
+
+    Args:
+        rank: Its rank.
+        world_size: Number of processes.
+        port: Where they meet.
+        build: Returns what evaluates a path there.
+        settings: Those of ``serve``, and ``errors``: a folder for its error.
+    """
+    context = multiprocessing.get_context('forkserver')
+    # The server is that of all tests, so it imports what others need, too.
+    context.set_forkserver_preload(['kit.warm_up', 'kit.jobs'])
+    process = context.Process(
+        target=_serve,
+        args=(environment(rank, world_size, port), build),
+        kwargs=settings,
+    )
+    process.start()
+    return process
+
+
+def environment(rank, world_size, port):
+    """What torchrun sets."""
+    return {
+        'RANK': str(rank),
+        'WORLD_SIZE': str(world_size),
+        'MASTER_ADDR': '127.0.0.1',
+        'MASTER_PORT': str(port),
+    }
+
+
+def free_port():
+    """Returns a port that nobody uses."""
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        return server.getsockname()[1]
 
 
 @contextmanager
-def job_of_threads(world_size, local, *, limits=None, journal=None):
-    """The evaluator of rank 0; the other ranks serve until it is closed.
+def launched(world_size, evaluate, build, *, served=None, **settings):
+    """The executor of rank 0, in this process; the other ranks must end.
 
     Args:
-        world_size: Number of ranks.
-        local: Returns what evaluates candidates, called for each rank.
-        limits: What the processes may take.
-        journal: The journal of rank 0.
+        world_size: Number of processes.
+        evaluate: Evaluates paths on rank 0.
+        build: Returns what evaluates a path on another rank.
+        served: Settings of ``serve`` on the other ranks.
+        settings: Settings of rank 0.
     """
-    store = HashStore()
-    others = [
-        threading.Thread(
-            target=serve,
-            args=(Job(store, rank, world_size), local()),
-            kwargs=dict(limits=limits, interrupt=cannot_interrupt),
-            daemon=True,
-        )
+    port = free_port()
+    processes = [
+        start_rank(rank, world_size, port, build, **(served or {}))
         for rank in range(1, world_size)
     ]
-    for other in others:
-        other.start()
     try:
-        with DistributedEvaluator(
-            Job(store, 0, world_size),
-            local(),
-            limits=limits,
-            journal=journal,
-            interrupt=cannot_interrupt,
-        ) as evaluator:
-            yield evaluator
+        with mock.patch.dict(os.environ, environment(0, world_size, port)):
+            info = connect()
+        with Launched(evaluate, info, **settings) as executor:
+            executor.processes = processes
+            yield executor
     finally:
-        for other in others:
-            other.join(timeout=10)
-        assert not any(other.is_alive() for other in others)
+        for process in processes:
+            process.join(20)
+            process.kill()
+
+
+def _serve(variables, build, errors=None, **settings):
+    os.environ.update(variables)
+    try:
+        serve(build(), connect(), **settings)
+    except Exception as error:
+        if errors is not None:
+            file = Path(errors) / f'rank{variables["RANK"]}'
+            file.write_text(f'{type(error).__name__}: {error}')
+        raise
