@@ -91,7 +91,7 @@ def train(rank, folder, port):
         gradients=gradients(wrapped(fixed_model()), batch),
         train_gradients=gradients(trained, batch, train=True),
         statistics=statistics(trained),
-        synchronised=synchronised(rank, torch.device('cpu')),
+        synchronized=synchronized(rank, torch.device('cpu')),
         registered=len(runner.model._comm_hooks),
         averaged={
             taken_only: averaged(rank, taken_only)
@@ -163,7 +163,7 @@ def recalibrated(runner):
 
 
 class NaiveSyncBN(nn.BatchNorm2d):
-    """Synchronised BN for the CPU: statistics of the batches of all ranks."""
+    """Synchronized BN for the CPU: statistics of the batches of all ranks."""
 
     def forward(self, inputs):
         sums = torch.stack([inputs, inputs.square()]).sum(dim=(1, 3, 4))
@@ -182,7 +182,7 @@ class NaiveSyncBN(nn.BatchNorm2d):
         return inputs * scale.view(shape) + shift.view(shape)
 
 
-def synchronised(rank, device):
+def synchronized(rank, device):
     """Trains one iteration with the BN statistics of both ranks' batches."""
     on_gpu = device.type == 'cuda'
     model = fixed_model('SyncBN' if on_gpu else 'BN').to(device)
@@ -203,6 +203,6 @@ def train_on_gpus(rank, folder, port):
     set_environment(rank, port)
     torch.cuda.set_device(rank)
     distributed.init_process_group('nccl')
-    result = synchronised(rank, torch.device('cuda', rank))
+    result = synchronized(rank, torch.device('cuda', rank))
     torch.save(result, f'{folder}/rank{rank}.pth')
     distributed.destroy_process_group()

@@ -5,7 +5,6 @@ starts within milliseconds.
 """
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import sys
@@ -18,7 +17,7 @@ from detnas_mm.search import Evolution
 from detnas_mm.structures import RECORD
 
 from .digits_runs import use_one_thread
-from .jobs import environment, free_port
+from .jobs import environment, free_port, server_context
 from .models import ToyClassifier
 from .toy_search import ToyMetric, toy_runner
 
@@ -41,8 +40,7 @@ def start(target, *args, preload=(), **kwargs):
             has not started yet.
         kwargs: Further arguments of the function.
     """
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['kit.warm_up', *preload])
+    context = server_context(*preload)
     process = context.Process(target=target, args=args, kwargs=kwargs)
     process.start()
     return process

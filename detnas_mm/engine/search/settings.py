@@ -121,12 +121,12 @@ class SearchSettings:
                     f'`val_cfg` of a search has no setting {name!r}; it takes '
                     f'{", ".join(known)}'
                 )
+        settings = {k: v for k, v in settings.items() if v is not None}
         if 'metric' not in settings:
             raise InputError(
                 '`val_cfg` needs `metric`, the key of the metric that is the '
                 "fitness, such as 'coco/bbox_mAP'"
             )
-        settings = {k: v for k, v in settings.items() if v is not None}
         for name, value in settings.items():
             _require_kind(name, value, known[name])
         return cls(**settings)
