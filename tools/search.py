@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 from detnas_mm.compat import setup_compat
 from detnas_mm.cost import COSTS
-from detnas_mm.engine.checks import require_inputs
+from detnas_mm.engine.checks import require_data
 from detnas_mm.executors.launched import read_launch_rank
 from detnas_mm.utils.cli import (
     add_common_arguments,
@@ -157,8 +157,8 @@ def main() -> None:
     setup_compat()
     config = load_config(args)
     apply_arguments(config, args)
-    require_inputs(config, ('train', 'val'))
-    rank = read_launch_rank(args.launcher)
+    require_data(config, ('train', 'val'))
+    rank = 0 if args.launcher == 'none' else read_launch_rank(args.launcher)
     if rank:
         # Rank 0 keeps the record; the others leave their logs.
         config.work_dir = str(Path(config.work_dir) / f'workers/rank{rank}')

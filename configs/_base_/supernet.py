@@ -1,8 +1,9 @@
-# What every supernet training needs.
+# Settings of every supernet training.
 custom_hooks = [
     dict(type='detnas_mm.SinglePathSamplingHook'),
-    # Validation sees the path of the last iteration, with its own statistics.
+    # Validation uses the path of the last iteration, with recomputed BN
+    # statistics.
     dict(type='detnas_mm.BNRecalibrationHook', num_images=500),
 ]
-# The blocks that a path does not take get no gradient.
+# Blocks outside the path get no gradient.
 find_unused_parameters = True

@@ -1,4 +1,4 @@
-# Search of ClsNASNet: ImageNet top-1 decides, on the images held out.
+# Search of ClsNASNet by ImageNet top-1 on the images held out.
 _base_ = './clsnas-supernet-small_8xb128_in1k.py'
 
 val_cfg = dict(

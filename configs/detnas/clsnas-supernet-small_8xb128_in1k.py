@@ -1,5 +1,5 @@
-# Supernet of ClsNASNet: as that of DetNAS, but 50k training images are held
-# out, on which paths are compared.
+# Supernet of ClsNASNet: like the supernet of DetNAS, but 50k training images
+# are held out, on which paths are compared.
 _base_ = [
     '../_base_/models/detnas_classifier.py',
     '../_base_/datasets/imagenet_search_bs128.py',

@@ -1,4 +1,4 @@
-# ImageNet pre-training of what DetNAS found with Faster R-CNN on VOC,
+# ImageNet pre-training of the backbone found with Faster R-CNN on VOC,
 # large space.
 _base_ = './detnas-large_8xb128_in1k.py'
 

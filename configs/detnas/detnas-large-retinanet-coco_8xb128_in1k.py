@@ -1,4 +1,4 @@
-# ImageNet pre-training of what DetNAS found with RetinaNet on COCO,
+# ImageNet pre-training of the backbone found with RetinaNet on COCO,
 # large space.
 _base_ = './detnas-large_8xb128_in1k.py'
 

@@ -1,4 +1,4 @@
-# ImageNet pre-training of what DetNAS found with Faster R-CNN on COCO,
+# ImageNet pre-training of the backbone found with Faster R-CNN on COCO,
 # large space.
 _base_ = './detnas-small_8xb128_in1k.py'
 

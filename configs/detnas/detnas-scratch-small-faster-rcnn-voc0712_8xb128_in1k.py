@@ -1,4 +1,5 @@
-# ImageNet pre-training of what DetNAS-scratch found with Faster R-CNN on VOC.
+# ImageNet pre-training of the backbone that DetNAS-scratch found with
+# Faster R-CNN on VOC.
 _base_ = './detnas-small_8xb128_in1k.py'
 
 search = 'work_dirs/faster-rcnn_detnas-scratch-search-small_fpn_2x_voc0712'

@@ -1,4 +1,4 @@
-# ImageNet pre-training of what DetNAS found with RetinaNet on COCO.
+# ImageNet pre-training of the backbone found with RetinaNet on COCO.
 _base_ = './detnas-small_8xb128_in1k.py'
 
 search = 'work_dirs/retinanet_detnas-search-small_fpn_1x_coco'

@@ -1,5 +1,5 @@
-# ImageNet pre-training of the backbone that a search found, here that with
-# Faster R-CNN on COCO. Give another path with
+# ImageNet pre-training of the backbone that the search with Faster R-CNN on
+# COCO found. Set another path with
 # --cfg-options model.backbone.path=FILE_OR_NAME.
 _base_ = [
     '../_base_/models/detnasnet_classifier.py',

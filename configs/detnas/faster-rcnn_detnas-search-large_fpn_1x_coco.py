@@ -1,6 +1,6 @@
 # Stage 3 of the paper: evolutionary search under 1.3G multiply-adds.
-# The paper gives no limit for the large space; 1.3G is its size of
-# DetNASNet, and nearly every path keeps it.
+# The paper gives no bound for the large space. 1.3G is the size of its
+# DetNASNet, and nearly every path meets it.
 _base_ = './faster-rcnn_detnas-supernet-large_fpn_1x_coco.py'
 
 val_cfg = dict(

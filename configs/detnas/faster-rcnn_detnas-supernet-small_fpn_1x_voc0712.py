@@ -1,5 +1,5 @@
 # Stage 2 of the paper: the supernet as backbone of a detector. It starts from
-# stage 1, work_dirs/detnas-supernet-small_8xb128_in1k; set another checkpoint
+# stage 1, work_dirs/detnas-supernet-small_8xb128_in1k. Set another checkpoint
 # with --cfg-options model.backbone.init_cfg.checkpoint=FILE.
 _base_ = [
     '../_base_/models/faster-rcnn_detnas_fpn.py',

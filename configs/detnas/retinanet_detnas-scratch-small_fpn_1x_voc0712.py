@@ -1,4 +1,4 @@
-# What DetNAS-scratch found. It is pre-trained as all other nets.
+# The backbone found by DetNAS-scratch, pre-trained like all other nets.
 _base_ = './retinanet_detnas-small_fpn_1x_voc0712.py'
 
 search = 'work_dirs/retinanet_detnas-scratch-search-small_fpn_2x_voc0712'

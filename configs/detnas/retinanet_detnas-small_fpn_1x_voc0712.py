@@ -1,5 +1,5 @@
-# The backbone that a search found, trained as the paper trains it. Give
-# another path with --cfg-options model.backbone.path=FILE_OR_NAME.
+# Training of a found backbone as in the paper. Set another path with
+# --cfg-options model.backbone.path=FILE_OR_NAME.
 _base_ = [
     '../_base_/models/retinanet_detnasnet_fpn.py',
     '../_base_/datasets/voc_retrain.py',

@@ -1,4 +1,4 @@
-# As 1x, for twice the iterations ("2x" in Detectron).
+# Like 1x, for twice the iterations ("2x" in Detectron).
 _base_ = [
     '../_base_/models/retinanet_detnasnet_fpn.py',
     '../_base_/datasets/coco_retrain.py',

@@ -1,4 +1,4 @@
-# Pre-training of a backbone that a search found. Give another path with
+# Pre-training of a found backbone. Set another path with
 # --cfg-options model.backbone.path=DIGITS.
 _base_ = [
     '../_base_/models/detnas_classifier_digits.py',

@@ -1,5 +1,5 @@
-# A backbone that a search found, trained as detector and tested on the test
-# split. Give another path with --cfg-options model.backbone.path=DIGITS.
+# Training of a detector with a found backbone, tested on the test split. Set
+# another path with --cfg-options model.backbone.path=DIGITS.
 _base_ = [
     '../_base_/models/retinanet_detnas_fpn_digits.py',
     '../_base_/datasets/digits_detection.py',

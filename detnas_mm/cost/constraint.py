@@ -7,10 +7,9 @@ import numpy as np
 
 from detnas_mm.cost.latency_table import NANOSECONDS, LatencyTable
 from detnas_mm.cost.macs import cost_table
-from detnas_mm.structures import ArchPath, Cost, CostTable, SearchSpace
+from detnas_mm.structures import COSTS, ArchPath, Cost, CostTable, SearchSpace
 from detnas_mm.utils.errors import InputError
 
-COSTS = ('macs', 'params', 'latency')
 # Paths that are looked up to count the legal ones (the size of the tiny
 # space), and how many of them at once.
 MAX_COUNTED = 4**10

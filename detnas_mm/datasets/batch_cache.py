@@ -14,7 +14,7 @@ class MemoryBudget:
     """Memory that several data loaders share.
 
     Args:
-        num_bytes: How much there is.
+        num_bytes: Size of the memory.
 
     Raises:
         InputError: If it is negative.
@@ -36,17 +36,18 @@ class MemoryBudget:
         return True
 
 
-class KeptBatches:
-    """A data loader whose batches are kept the first time they are read.
+class CachedLoader:
+    """Data loader whose batches are kept when they are first read.
 
-    Images stay as the loader gives them, with mmdet's and mmpretrain's
-    pipelines as 8-bit integers. What fits into the memory is all batches or
-    none: a part would not make the rest faster to read. Each time the batches
-    are copies of those that were read, but for the images, which are shared:
-    should a model ever change one in place, that is noticed, and the batches
-    are read anew from then on.
+    Images stay as the loader yields them: 8-bit integers with the pipelines
+    of mmdet and mmpretrain. Either all batches are kept or, if they exceed
+    the budget, none: the workers of a loader read all images or none.
 
-    Only for loaders that give the same batches each time.
+    Models write into their batches, so that each pass yields copies. Images
+    are shared by all copies. If a model changes one in place, the cache
+    notices it before the next pass and reads the batches again from then on.
+
+    Use it only for loaders that yield the same batches in each pass.
 
     Args:
         loader: The data loader.
@@ -54,22 +55,21 @@ class KeptBatches:
 
     Attributes:
         num_bytes: Memory of the images that are kept.
-        needed_bytes: Estimate of the memory of all images; 0 until some have
-            been read.
     """
 
     def __init__(self, loader: DataLoader, budget: MemoryBudget) -> None:
         self.loader = loader
         self.budget = budget
         self.dataset = loader.dataset
-        self.num_bytes = self.needed_bytes = 0
-        self._keeps = budget.free > 0
-        self._batches: list[Any] = []
-        self._versions: list[int] = []
+        self.num_bytes = 0
+        self._is_enabled = budget.free > 0
         self._is_complete = False
+        self._batches: list[Any] = []
+        # Versions of the image tensors, which torch raises at each change.
+        self._versions: list[int] = []
 
     @property
-    def are_kept(self) -> bool:
+    def is_cached(self) -> bool:
         """Whether all batches are in memory."""
         return self._is_complete
 
@@ -77,76 +77,67 @@ class KeptBatches:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        if self._is_complete and not self._are_unchanged():
-            self._forget()
-            self._keeps = False
+        if self._is_complete and self._versions != _versions(self._batches):
+            self._disable()
         if self._is_complete:
-            return map(copy_batch, self._batches)
+            return map(_copy_all_but_images, self._batches)
         return self._read()
 
     def _read(self) -> Iterator[Any]:
-        """Yields the batches of the loader and keeps them on the way."""
-        self._forget()
-        num_read = 0
+        """Yields the batches of the loader and keeps copies of them."""
+        self._clear()
         for number, batch in enumerate(self._load(), 1):
-            num_bytes = sum(image.nbytes for image in _tensors(batch))
-            num_read += num_bytes
-            self.needed_bytes = num_read * len(self) // number
-            if self._keeps:
-                self._keep(batch, num_bytes)
-            # Not so when the reader stops half-way, or the memory does.
-            self._is_complete = self._keeps and number == len(self)
+            if self._is_enabled:
+                self._keep(batch)
+            # Incomplete if the reader stops early or the memory is full.
+            self._is_complete = self._is_enabled and number == len(self)
             yield batch
 
     def _load(self) -> Iterator[Any]:
         try:
             yield from self.loader
         except RuntimeError:
-            # Persistent workers would go on without one that has died.
+            # Persistent workers do not replace one that has died.
             self.loader._iterator = None
             raise
 
-    def _keep(self, batch: Any, num_bytes: int) -> None:
+    def _keep(self, batch: Any) -> None:
+        num_bytes = sum(image.nbytes for image in _images(batch))
         if not self.budget.take(num_bytes):
-            self._forget()
-            self._keeps = False
+            self._disable()
             return
         self.num_bytes += num_bytes
-        # A worker's tensors lie in memory that it shares; these do not.
+        # The copy is not in the memory that a worker shares with us.
         batch = deepcopy(batch)
         self._batches.append(batch)
-        self._versions += [image._version for image in _tensors(batch)]
+        self._versions += _versions([batch])
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self.budget.free += self.num_bytes
         self.num_bytes = 0
         self._batches, self._versions = [], []
         self._is_complete = False
 
-    def _are_unchanged(self) -> bool:
-        return self._versions == [
-            image._version
-            for batch in self._batches
-            for image in _tensors(batch)
-        ]
+    def _disable(self) -> None:
+        self._clear()
+        self._is_enabled = False
 
 
-def copy_batch(batch: Any) -> Any:
-    """Copies a batch, into which models write, but for its images.
-
-    Args:
-        batch: What a data loader gave.
-    """
-    return deepcopy(batch, {id(image): image for image in _tensors(batch)})
+def _copy_all_but_images(batch: Any) -> Any:
+    return deepcopy(batch, {id(image): image for image in _images(batch)})
 
 
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    """Yields the tensors in a batch, but for those of annotations."""
+def _versions(batches: Sequence[Any]) -> list[int]:
+    return [image._version for batch in batches for image in _images(batch)]
+
+
+def _images(batch: Any) -> Iterator[Tensor]:
+    """Yields the tensors of a batch, except those inside data samples."""
     if isinstance(batch, Tensor):
         yield batch
     elif isinstance(batch, Mapping):
         for value in batch.values():
-            yield from _tensors(value)
+            yield from _images(value)
     elif isinstance(batch, Sequence) and not isinstance(batch, str):
         for value in batch:
-            yield from _tensors(value)
+            yield from _images(value)

@@ -12,11 +12,11 @@ from detnas_mm.utils.random_state import fixed_random_state
 
 
 class FixedSubset(Dataset):
-    """Some samples of a data set, the same each time they are read.
+    """Subset of a data set that is the same each time it is read.
 
-    Each sample goes through the pipeline with a random state of its own, so
-    that what a random transform does depends on the sample alone: not on the
-    worker that reads it, nor on what was read before.
+    Each sample passes the pipeline with its own random state. The result of
+    a random transform depends on the sample alone: not on the worker that
+    reads it, nor on the samples read before.
 
     Args:
         dataset: The data set.
@@ -45,9 +45,9 @@ def build_calibration_loader(
     """Builds a loader of fixed images of the training set.
 
     Args:
-        train_dataloader: Config of the training data loader; its data set,
-            batch size and workers are used.
-        num_images: How many images.
+        train_dataloader: Config of the training data loader, which gives the
+            data set, the batch size and the workers.
+        num_images: Number of images.
         seed: Seed of the choice of images and of their random transforms.
 
     Raises:
@@ -59,20 +59,20 @@ def build_calibration_loader(
         dataset.full_init()
     if not 1 <= num_images <= len(dataset):
         raise InputError(
-            f'`num_images` of BNRecalibrationHook in `custom_hooks` must be 1 '
-            f'to the {len(dataset)} images of the training set that are not '
-            f'filtered out, as those without boxes are; got {num_images}'
+            '`num_images` of BNRecalibrationHook in `custom_hooks` must be 1 '
+            f'to the {len(dataset)} images that the training set has after '
+            f'its filter (of images without boxes, for one); got {num_images}'
         )
     rng = np.random.default_rng((seed, num_images))
     chosen = rng.choice(len(dataset), size=num_images, replace=False)
     subset = FixedSubset(dataset, sorted(chosen.tolist()), seed)
     loader.update(
         dataset=subset,
-        # Every rank reads all images: their statistics must be the same.
+        # Every rank reads all images: the statistics must be equal.
         sampler=SequentialSampler(subset),
         drop_last=False,
     )
-    # Batches of like shape are for training; here every image must come.
+    # These group or drop images for training; here each must be read once.
     loader.pop('batch_sampler', None)
     loader.pop('num_batch_per_epoch', None)
     return Runner.build_dataloader(loader, seed=seed)

@@ -1,11 +1,12 @@
 """Search splits: images held out of the training images (Section 4).
 
-Candidates are compared on images that are neither trained on nor part of the
-final test. What is held out depends on the images and the seed alone.
+Candidates are compared on images that are neither used for training nor part
+of the final test. The split depends on the images and the seed alone. The
+tools in ``tools/dataset_converters`` share these steps.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,17 +25,17 @@ def hold_out(
 
     Args:
         images: Identifiers of all training images, in any order.
-        count: How many of them are held out.
+        count: Number of images to hold out.
         seed: Seed of the choice.
 
     Raises:
-        InputError: If an image comes twice, or there are not more than
-            ``count``.
+        InputError: If an image is listed twice, or if there are no more than
+            ``count`` images.
     """
     ordered = sorted(images)
-    for before, after in zip(ordered, ordered[1:], strict=False):
-        if before == after:
-            raise InputError(f'training image {after} is listed twice')
+    for previous, image in pairwise(ordered):
+        if previous == image:
+            raise InputError(f'training image {image} is listed twice')
     if not 0 < count < len(ordered):
         raise InputError(
             f'the number of images held out must be 1 to {len(ordered) - 1}, '
@@ -45,33 +46,38 @@ def hold_out(
     return {ordered[index] for index in chosen.tolist()}
 
 
-def require_disjoint(splits: Mapping[str, Iterable[Hashable]]) -> None:
-    """Makes sure that no two splits share an image.
+def require_disjoint(
+    splits: Mapping[str, Iterable[Hashable]], items: str = 'images'
+) -> None:
+    """Checks that no two splits share an image.
 
     Args:
         splits: Identifiers of the images of each split, by its name.
+        items: What to call them in the message.
 
     Raises:
-        InputError: If two of them do.
+        InputError: If two splits do.
     """
     sets = {name: set(images) for name, images in splits.items()}
-    for (name, images), (other, others) in combinations(sets.items(), 2):
-        shared = images & others
+    for (name_a, images_a), (name_b, images_b) in combinations(
+        sets.items(), 2
+    ):
+        shared = images_a & images_b
         if shared:
             raise InputError(
-                f'{name} and {other} share {len(shared):,} images, such as '
-                f'{min(shared, key=str)}'
+                f'{name_a} and {name_b} share {len(shared):,} {items}, '
+                f'such as {min(shared, key=str)}'
             )
 
 
 def write_split(file: Path, text: str) -> None:
-    """Writes an annotation file, but never over another split.
+    """Writes an annotation file, unless another split is there.
 
-    A split that changes under a trained supernet would have it searched on
-    images that it was trained on.
+    If a split changed after a supernet was trained, the search would score
+    candidates on training images.
 
     Raises:
-        InputError: If the file is there with another content.
+        InputError: If the file exists with other content.
     """
     if file.exists() and file.read_text() != text:
         raise InputError(

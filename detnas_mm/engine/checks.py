@@ -46,7 +46,7 @@ _MAKERS = {
 
 
 def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
-    """Checks the model and the data of a config.
+    """Checks the data and the model of a config.
 
     Args:
         config: The config.
@@ -56,8 +56,25 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
         The model, with random weights.
 
     Raises:
-        InputError: If there is no model, a file is not there, or model and
-            data do not fit together.
+        InputError: If a file is not there, or model and data do not fit
+            together.
+    """
+    require_data(config, parts)
+    model = build_model(config)
+    require_matching_channels(model, config)
+    return model
+
+
+def require_data(config: Config, parts: Sequence[str]) -> None:
+    """Checks the files and classes of a config, without building anything.
+
+    Args:
+        config: The config.
+        parts: Whose data are needed, of ``'train'``, ``'val'``, ``'test'``.
+
+    Raises:
+        InputError: If there is no model, a file is not there, or classes do
+            not fit the annotations or the heads.
     """
     if 'model' not in config:
         raise InputError(
@@ -77,9 +94,6 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
         raise InputError(
             f'no checkpoint at {config.load_from}, the `load_from`'
         )
-    model = build_model(config)
-    _require_matching_channels(model, config)
-    return model
 
 
 def require_pretrained(model: nn.Module, config: Config) -> None:
@@ -269,10 +283,14 @@ def _datasets_below(
         yield key, dataset
 
 
-def _require_matching_channels(model: nn.Module, config: Config) -> None:
-    """Checks neck against backbone, before the first batch fails."""
+def require_matching_channels(model: nn.Module, config: Config) -> None:
+    """Checks that the neck takes the channels of the backbone.
+
+    Raises:
+        InputError: If it does not.
+    """
     channels = getattr(getattr(model, 'backbone', None), 'out_channels', None)
-    neck = config.model.get('neck')
+    neck = (config.get('model') or {}).get('neck')
     neck = neck[0] if isinstance(neck, Sequence) and neck else neck
     given = neck.get('in_channels') if isinstance(neck, Mapping) else None
     if not isinstance(given, Sequence) or not isinstance(channels, Sequence):
@@ -334,7 +352,11 @@ def _is_missing(file: object) -> bool:
 
 def _require_classes(dataset: Mapping, key: str, model: Mapping) -> None:
     """Compares the classes of a data set with its file and the heads."""
-    kind = DATASETS.get(str(dataset.get('type')))
+    kind = dataset.get('type')
+    if isinstance(kind, str):
+        # `get` alone does not look into the default scope.
+        with DATASETS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
     # Others, such as panoptic data sets, have classes beside a bbox_head's.
     if getattr(kind, '__name__', '') not in ('CocoDataset', 'VOCDataset'):
         return

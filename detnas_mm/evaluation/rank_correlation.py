@@ -1,8 +1,7 @@
-"""How well a score ranks networks: rank correlations with intervals.
+"""Rank correlations of scores with results, with bootstrap intervals.
 
-The intervals are bootstrap percentiles: the networks are drawn again with
-replacement. With a dozen networks they are wide, and that is what they are
-for.
+The intervals are percentiles over networks resampled with replacement. With a
+dozen networks they are wide: they show how little such a sample proves.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,13 +26,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """How well a score ranks networks by their results.
+    """Agreement of the ranking by a score with the ranking by results.
 
     Attributes:
         kendall: Kendall's tau-b.
         spearman: Spearman's rho.
-        top_k_recall: Share of the k best networks by result that are among
-            the k best by score.
+        top_k_recall: Share of the k best networks by result that the k best
+            by score contain.
     """
 
     kendall: Estimate
@@ -43,15 +42,15 @@ class RankAgreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap:
-    """Draws networks again, the same ones for all statistics.
+    """Resamples networks, in the same way for all statistics.
 
     Attributes:
-        resamples: How often.
+        resamples: Number of resamples.
         seed: Seed of the draws.
-        confidence: Share of the draws that an interval covers.
+        confidence: Share of the resamples that an interval covers.
 
     Raises:
-        InputError: If there are no draws.
+        InputError: If there are no resamples.
     """
 
     resamples: int = 1000
@@ -70,14 +69,14 @@ class Bootstrap:
         """Returns a statistic of ``count`` networks with its interval.
 
         Args:
-            statistic: Takes the indices of networks.
-            count: The number of networks.
+            statistic: Function of the indices of the resampled networks.
+            count: Number of networks.
         """
         rng = np.random.default_rng(self.seed)
         draws = rng.integers(count, size=(self.resamples, count))
         values = np.array([statistic(indices) for indices in draws])
         tail = (1 - self.confidence) / 2
-        # Drawn again, all scores can be equal: such draws say nothing.
+        # NaN for resamples whose scores are all equal: leave them out.
         low, high = np.nanquantile(values, [tail, 1 - tail])
         value = statistic(np.arange(count))
         return Estimate(float(value), float(low), float(high))
@@ -87,7 +86,7 @@ def kendall(scores: np.ndarray, results: np.ndarray) -> float:
     """Kendall's tau-b; NaN if one side is constant."""
     if _is_constant(scores) or _is_constant(results):
         return np.nan
-    # The method is that of the p-value, which is not needed here.
+    # `method` is about the p-value, which is not used.
     return stats.kendalltau(scores, results, method='asymptotic').statistic
 
 
@@ -99,9 +98,9 @@ def spearman(scores: np.ndarray, results: np.ndarray) -> float:
 
 
 def top_k_recall(k: int, scores: np.ndarray, results: np.ndarray) -> float:
-    """Share of the k best by result that are among the k best by score.
+    """Share of the k best by result that the k best by score contain.
 
-    Of equals, the first ones are taken.
+    Among equals, the first ones count.
     """
     best = [
         set(np.argsort(-values, kind='stable')[:k].tolist())
@@ -117,18 +116,18 @@ def rank_agreement(
     k: int,
     bootstrap: Bootstrap | None = None,
 ) -> RankAgreement:
-    """Compares the ranking by a score with that by results.
+    """Compares the ranking by a score with the ranking by results.
 
     Args:
-        scores: The score of each network, higher is better.
-        results: Its result, higher is better.
-        k: How many of the best are compared.
-        bootstrap: How intervals are drawn.
+        scores: Score of each network, higher is better.
+        results: Result of each network, higher is better.
+        k: Number of best networks to compare.
+        bootstrap: Settings of the intervals.
 
     Raises:
         InputError: If there are fewer than three networks or no more than
-            ``k``, or all scores or all results are equal, or one is not
-            finite.
+            ``k``, if all scores or all results are equal, or if a number is
+            not finite.
     """
     scores, results = np.array(scores, float), np.array(results, float)
     _require_ranks(scores, results, k)
@@ -153,20 +152,19 @@ def kendall_difference(
     results: Sequence[float],
     bootstrap: Bootstrap | None = None,
 ) -> Estimate:
-    """How much higher Kendall's tau of a score is than that of a baseline.
+    """Returns Kendall's tau of a score minus Kendall's tau of a baseline.
 
-    Both are computed from the same draws of networks: the interval says
-    whether the score beats the baseline.
+    Both use the same resamples: a score beats the baseline if the interval is
+    above 0.
     """
     scores, baseline, results = (
         np.array(values, float) for values in (scores, baseline, results)
     )
 
     def difference(indices: np.ndarray) -> float:
-        of_results = results[indices]
-        return kendall(scores[indices], of_results) - kendall(
-            baseline[indices], of_results
-        )
+        resampled = results[indices]
+        score_tau = kendall(scores[indices], resampled)
+        return score_tau - kendall(baseline[indices], resampled)
 
     return (bootstrap or Bootstrap()).estimate(difference, len(results))
 
@@ -183,8 +181,8 @@ def _require_ranks(scores: np.ndarray, results: np.ndarray, k: int) -> None:
         )
     if not 1 <= k < len(scores):
         raise InputError(
-            f'`k` must be 1 to {len(scores) - 1}, fewer than there are '
-            f'networks, got {k}'
+            f'`k` must be 1 to {len(scores) - 1}, fewer than the networks, '
+            f'got {k}'
         )
     for name, values in (('scores', scores), ('results', results)):
         if not np.isfinite(values).all():
@@ -195,6 +193,5 @@ def _require_ranks(scores: np.ndarray, results: np.ndarray, k: int) -> None:
             )
         if _is_constant(values):
             raise InputError(
-                f'all {name} are equal ({values[0]:g}): there is nothing to '
-                'rank'
+                f'all {name} are equal ({values[0]:g}): nothing to rank'
             )

@@ -13,7 +13,7 @@ from detnas_mm.utils.errors import InputError
 _LOADER = 'in DataLoader worker process'
 
 
-class WrongSearchError(RuntimeError):
+class WrongSearchError(InputError):
     """A worker has another search than the process that it works for."""
 
 

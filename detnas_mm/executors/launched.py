@@ -1,13 +1,14 @@
 """Evaluation by the processes that torchrun, Slurm or MPI has started.
 
-Rank 0 runs the search and evaluates too; the other ranks only evaluate. They
-share a key-value store and no process group: with one, the data samplers and
-metrics of MMEngine would synchronize candidates that are independent.
+Every rank evaluates; rank 0 also runs the search. They share a key-value
+store and no process group: with one, the data samplers and metrics of
+MMEngine would synchronize candidates that are independent.
 
 The store holds the queue. Rank 0 sets ``path/0``, ``path/1`` and so on; a
 rank that is free draws the next number from the counter ``ticket``, waits for
 this path and appends its result as ``result/0``, ``result/1`` and so on, in
-the order of finishing. The launcher ends all ranks when one dies.
+the order of finishing. Rank 0 evaluates in a thread of its own, so that each
+result reaches the record at once. The launcher ends all ranks when one dies.
 """
 
 import contextlib
@@ -15,12 +16,14 @@ import json
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from types import TracebackType
 
+import torch
 from torch.distributed import DistError, Store, rendezvous
 
 from detnas_mm.compat import require_launched
@@ -123,9 +126,6 @@ def connect() -> LaunchInfo:
 class Launched:
     """Evaluates paths on all processes of a launcher; for rank 0.
 
-    Rank 0 has one thread: it yields what the others finish during its own
-    evaluation after it. If rank 0 is killed, these paths are evaluated again.
-
     Args:
         evaluate: Evaluates one path in this process.
         info: The processes.
@@ -150,15 +150,17 @@ class Launched:
                 f'{candidate_timeout}'
             )
         self.evaluate = evaluate
+        self.header = header
         self.store = info.store
         self.info = info
         self.candidate_timeout = candidate_timeout
         self._queue: list[ArchPath] = []
         # Queued and not yet yielded.
         self._unfinished: set[ArchPath] = set()
-        # What this rank evaluates next; it may not be queued yet.
-        self._ticket = _draw_ticket(info)
         self._num_read = 0
+        self._thread = threading.Thread(
+            target=self._serve, args=(torch.get_num_threads(),), daemon=True
+        )
         self.store.set('header', header)
 
     def run(
@@ -186,6 +188,7 @@ class Launched:
             yield path, result
 
     def __enter__(self) -> 'Launched':
+        self._thread.start()
         return self
 
     def __exit__(
@@ -201,29 +204,38 @@ class Launched:
             for rank in ranks:
                 self.store.set(f'path/{len(self._queue) + rank}', STOP)
             # The store may end with this process. After an error the other
-            # ranks may have died.
+            # ranks may have died, or this one may be in an evaluation.
             _wait_for(
                 self.store,
-                [f'stopped/{rank}' for rank in ranks if rank],
+                [f'stopped/{rank}' for rank in ranks],
                 60 if error is None else 5,
             )
 
+    def _serve(self, num_threads: int) -> None:
+        """Evaluates on this rank; runs in a thread."""
+        # Both are settings of a thread.
+        torch.set_num_threads(num_threads)
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+        # Failures are read from the store, as those of other ranks.
+        with contextlib.suppress(Exception):
+            serve(
+                lambda path: self.evaluate(path),
+                self.info,
+                header=self.header,
+                candidate_timeout=self.candidate_timeout,
+            )
+
     def _next_result(self) -> tuple[ArchPath, Result]:
-        """Reads a result of another rank, or else evaluates a path."""
+        """Waits for the next result of any rank."""
         key = f'result/{self._num_read}'
-        if not self.store.check([key]):
-            if self._ticket < len(self._queue):
-                path = self._queue[self._ticket]
-                result = self.evaluate(path)
-                self._ticket = _draw_ticket(self.info)
-                return path, result
-            limit = self.candidate_timeout + MARGIN_SECONDS
-            if not _wait_for(self.store, [key], limit):
-                raise RuntimeError(
-                    f'no result from rank {self._busy_ranks()} within '
-                    f'{self.candidate_timeout:g} s (`candidate_timeout`): it '
-                    f'has died or hangs; {_RESUME}'
-                )
+        limit = self.candidate_timeout + MARGIN_SECONDS
+        if not _wait_for(self.store, [key], limit):
+            raise RuntimeError(
+                f'no result from rank {self._busy_ranks()} within '
+                f'{self.candidate_timeout:g} s (`candidate_timeout`): it '
+                f'has died or hangs; {_RESUME}'
+            )
         self._num_read += 1
         report = json.loads(self.store.get(key))
         if 'failure' in report:
@@ -253,7 +265,7 @@ def serve(
     candidate_timeout: float = 14400.0,
     difference: Callable[[str, str], str | None] = _text_difference,
 ) -> None:
-    """Evaluates what rank 0 queues, until it ends; for the other ranks.
+    """Evaluates what rank 0 queues, until it ends.
 
     Args:
         evaluate: Evaluates one path in this process.
@@ -269,8 +281,8 @@ def serve(
         RuntimeError: If rank 0 has died or hangs, or the device has failed.
     """
     store, name = info.store, f'rank {info.rank} on {socket.gethostname()}'
-    # Rank 0 may be in an evaluation, and then wait for one that hangs.
-    limit = 2 * candidate_timeout + START_SECONDS
+    # Rank 0 may wait for an evaluation that hangs.
+    limit = candidate_timeout + MARGIN_SECONDS + START_SECONDS
 
     def get(key: str) -> str:
         if not _wait_for(store, [key], limit):

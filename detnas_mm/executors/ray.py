@@ -7,7 +7,6 @@ time nor the number of workers that it kills could be limited.
 """
 
 import logging
-import os
 import signal
 import socket
 import time
@@ -25,14 +24,15 @@ from detnas_mm.executors.base import (
 from detnas_mm.executors.ray_cluster import (
     HeadLostError,
     count_workers,
+    require_ray,
     start_ray,
     wait_for_head,
 )
 from detnas_mm.structures import ArchPath
 from detnas_mm.utils.errors import InputError
 
-# Workers that are lost over one path, or cannot be built one after the other,
-# before that is an error.
+# A path that loses so many workers fails; so many workers in a row that cannot
+# be built end the search.
 _MAX_LOSSES = 3
 _POLL_SECONDS = 1.0
 _WARNING_SECONDS = 60.0
@@ -48,7 +48,9 @@ class _Process:
 
     def start(self) -> str:
         """Returns the host, as soon as the process runs."""
-        _let_sigterm_end_children()
+        # Pools end their processes by SIGTERM (mmdet's evaluation on VOC has
+        # one). A process that inherits the handler of Ray may not end.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return socket.gethostname()
 
     def build(self, build: Callable[[], PathEvaluator]) -> None:
@@ -117,13 +119,7 @@ class Ray:
                 '`gpus_per_worker` must be at least 0, got '
                 f'{self.gpus_per_worker}'
             )
-        try:
-            import ray
-        except ImportError as error:
-            raise InputError(
-                'the executor Ray needs a package: pip install "ray>=2.9"'
-            ) from error
-        self._ray = ray
+        self._ray = require_ray()
         self._logger = self.logger or logging.getLogger(__name__)
         self._workers: list[_Worker] = []
         self._waiting: deque[ArchPath] = deque()
@@ -133,11 +129,7 @@ class Ray:
         self._next_start = 0.0
 
     def __enter__(self) -> 'Ray':
-        """Connects to the cluster, or starts one.
-
-        Raises:
-            InputError: If there is no cluster at the address.
-        """
+        """Connects to the cluster, or starts one."""
         self._is_mine = not self._ray.is_initialized()
         if self._is_mine:
             start_ray(self._ray, self.address)
@@ -161,10 +153,6 @@ class Ray:
         self, paths: Sequence[ArchPath], ahead: Sequence[ArchPath] = ()
     ) -> Iterator[tuple[ArchPath, Result]]:
         """Yields each path with its result as soon as it has finished.
-
-        Args:
-            paths: Paths that are needed now.
-            ahead: Paths for workers that would otherwise be idle.
 
         Raises:
             InputError: If the evaluator does not give the metric, no worker
@@ -197,7 +185,7 @@ class Ray:
         cpus, gpus = self.cpus_per_worker, self.gpus_per_worker
         if gpus is None:
             gpus = 1 if resources.get('GPU') else 0
-        # Ray keeps actors pending for which there is no room.
+        # Actors without room stay pending until nodes join.
         count = self.workers or max(count_workers(resources, gpus, cpus), 1)
         actor_class = self._ray.remote(num_gpus=gpus, num_cpus=cpus)(_Process)
         for _ in range(min(count, needed) - len(self._workers)):
@@ -214,14 +202,17 @@ class Ray:
         for task in finished:
             yield from self._finish(tasks[task])
         for worker in list(self._workers):
-            # Without a host, it may wait for room in the cluster.
-            is_active = worker.host and worker.task is not None
+            # A worker without a host may wait for room in the cluster.
+            if not worker.host or worker.task is None:
+                continue
             seconds = time.monotonic() - worker.since
-            if is_active and seconds > self.candidate_timeout:
+            is_late = seconds > self.candidate_timeout
+            # The call may have ended while nothing asked for its result.
+            if is_late and not self._ray.wait([worker.task], timeout=0)[0]:
                 yield from self._replace(worker, f'no end for {seconds:.0f} s')
 
     def _finish(self, worker: _Worker) -> Iterator[tuple[ArchPath, Result]]:
-        """Takes what a call has returned; the worker does the next thing."""
+        """Takes the value of a call; the next one may begin."""
         try:
             value = self._ray.get(worker.task)
         except self._ray.exceptions.RayTaskError as error:
@@ -284,24 +275,3 @@ class Ray:
                 f'No worker is ready for {missing} candidates: workers start, '
                 'are built, or wait for room (see `ray status`)'
             )
-
-
-def _let_sigterm_end_children() -> None:
-    """Lets SIGTERM end child processes that are forked from now on.
-
-    With the handler of Ray, a child that waits for a lock would never end:
-    mmdet's evaluation on VOC has a pool, which ends its processes by SIGTERM.
-    """
-
-    def set_mask(how: int) -> None:
-        signal.pthread_sigmask(how, {signal.SIGTERM})
-
-    def start_child() -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        set_mask(signal.SIG_UNBLOCK)
-
-    os.register_at_fork(
-        before=lambda: set_mask(signal.SIG_BLOCK),
-        after_in_parent=lambda: set_mask(signal.SIG_UNBLOCK),
-        after_in_child=start_child,
-    )

@@ -23,6 +23,17 @@ class HeadLostError(InputError):
     """The head of the cluster does not answer."""
 
 
+def require_ray() -> ModuleType:
+    """Returns the module of Ray, or raises InputError without it."""
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError(
+            'the executor Ray needs a package: pip install "ray>=2.9"'
+        ) from error
+    return ray
+
+
 def start_ray(ray: ModuleType, address: str | None) -> None:
     """Connects to a cluster, or starts one on this machine.
 
@@ -42,32 +53,25 @@ def start_ray(ray: ModuleType, address: str | None) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
     handler = signal.getsignal(signal.SIGTERM)
-    hint = 'start one with `ray start --head`, or omit the address'
     try:
         if address.rpartition(':')[2].isdigit():
             # Ray itself would try for minutes.
             _connect(address)
-            hint = (
-                'if it asks for a token, set RAY_AUTH_MODE=token and copy '
-                '~/.ray/auth_token from its head'
-            )
         ray.init(address=address, **options)
     except Exception as error:
         if address == 'local':
             raise
         raise InputError(
-            f'no Ray cluster at {address}: {describe(error)}; {hint}'
+            f'no Ray cluster at {address}: {describe(error)}; start one with '
+            '`ray start --head`, or omit the address; if it asks for a token, '
+            'set RAY_AUTH_MODE=token and copy ~/.ray/auth_token from its head'
         ) from error
     # Ray replaces the handler.
     signal.signal(signal.SIGTERM, handler)
 
 
 def wait_for_head(address: str, seconds: float) -> None:
-    """Returns as soon as a process listens at an address.
-
-    Raises:
-        HeadLostError: If none does for some seconds.
-    """
+    """Returns when a process listens at an address; raises HeadLostError."""
     end = time.monotonic() + seconds
     while True:
         try:

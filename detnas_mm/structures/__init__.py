@@ -1,6 +1,7 @@
 """Plain data: search spaces, paths, candidates and their record."""
 
 from .candidate import (
+    COSTS,
     Candidate,
     Origin,
     Status,
@@ -22,6 +23,7 @@ from .search_space import (
 )
 
 __all__ = [
+    'COSTS',
     'PUBLISHED_PATHS',
     'RECORD',
     'SEARCH_SPACES',

@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from detnas_mm.utils.errors import InputError
 
+# Costs of a path: fields of a candidate, the lower the better.
+COSTS = ('macs', 'params', 'latency')
+
 
 class Origin(StrEnum):
     """How the search chose a path."""

@@ -1,4 +1,4 @@
-"""Costs of the choices of a search space, as plain data."""
+"""Additive costs of the choices of a search space."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from detnas_mm.structures.search_space import ArchPath
 
 @dataclass(frozen=True)
 class Cost:
-    """MACs and number of parameters of a part of a network."""
+    """MACs and parameters of a part of a network."""
 
     macs: int
     params: int
@@ -21,15 +21,15 @@ class CostTable:
     """Cost of the stem and of each choice of each block.
 
     Attributes:
-        stem: Cost of what every path has.
-        blocks: For each block, the cost of each of its choices.
+        stem: Cost of the part that all paths have.
+        blocks: Cost of each choice, by block.
     """
 
     stem: Cost
     blocks: tuple[tuple[Cost, ...], ...]
 
     def macs(self, path: ArchPath) -> int:
-        """Returns the MACs of a path: one table look-up for each block."""
+        """Returns the MACs of a path: one look-up per block."""
         return self.stem.macs + sum(
             row[choice].macs
             for row, choice in zip(self.blocks, path, strict=True)

@@ -33,7 +33,7 @@ def read_test_metric(work_dir: Path, metric: str) -> float:
     metrics = read_test_metrics(work_dir)
     if metric not in metrics:
         raise InputError(
-            f'the test in {work_dir} has no metric {metric!r}, only '
+            f'the test in {work_dir} has no {metric!r}, but '
             f'{", ".join(metrics)}'
         )
     return metrics[metric]

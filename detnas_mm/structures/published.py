@@ -1,8 +1,8 @@
-"""Backbones that the authors published."""
+"""Backbones that the authors published with their code."""
 
 from collections.abc import Mapping
 
-# Published by the authors with their code: (search space, digits).
+# Name -> (search space, digits of the path).
 PUBLISHED_PATHS: Mapping[str, tuple[str, str]] = {
     'detnas_fpn_300m': ('small', '2120 2112 33130031 3132'),
     'detnas_retinanet_300m': ('small', '2311 3213 31113320 3333'),

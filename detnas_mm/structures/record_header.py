@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from detnas_mm.structures.candidate import COSTS
 from detnas_mm.utils.files import text_digest
 
 # Version of the format. Since 3 candidates are in the order of finishing.
@@ -66,7 +67,25 @@ class SearchHeader:
             TypeError: If a field is missing.
         """
         known = {field.name for field in fields(cls)}
-        return cls(**{key: values[key] for key in values if key in known})
+        header = {key: values[key] for key in values if key in known}
+        if 'objectives' not in header:
+            # Earlier versions had them among the settings of the algorithm.
+            algorithm = header.get('algorithm', {})
+            header['objectives'] = [
+                *algorithm.get('minimise', ()),
+                *algorithm.get('maximise', ()),
+            ]
+        return cls(**header)
+
+    @property
+    def minimize(self) -> tuple[str, ...]:
+        """The objectives that are costs."""
+        return tuple(name for name in self.objectives if name in COSTS)
+
+    @property
+    def maximize(self) -> tuple[str, ...]:
+        """The objectives that are metrics beside the fitness."""
+        return tuple(name for name in self.objectives if name not in COSTS)
 
     @property
     def settings(self) -> Any:

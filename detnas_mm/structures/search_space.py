@@ -18,7 +18,7 @@ SHUFFLE_CHOICES = ('shuffle_3x3', 'shuffle_5x5', 'shuffle_7x7', 'xception')
 
 @dataclass(frozen=True)
 class BlockPosition:
-    """Where a searched block stands in the network.
+    """Position of a searched block in the network.
 
     Attributes:
         stage: Index of the stage, from 0.
@@ -35,21 +35,21 @@ class BlockPosition:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The networks that a supernet contains: one choice for every block.
+    """Networks that a supernet contains: one choice for every block.
 
-    A 3x3 stem convolution of stride 2 is followed by stages of blocks; the
-    first block of a stage halves the resolution, so that the stages have
-    strides 4, 8, 16, 32, ... (Section 3.3 of the paper).
+    A 3x3 stem convolution of stride 2 is followed by stages of blocks. The
+    first block of a stage halves the resolution: the stages have strides 4,
+    8, 16, 32, ... (Section 3.3 of the paper).
 
     Attributes:
         stem_channels: Output channels of the stem.
         stage_channels: Output channels of each stage.
-        stage_blocks: Number of blocks of each stage, all of them searched.
-        choices: Names of the choice blocks; the digit ``i`` of a path means
+        stage_blocks: Number of blocks of each stage, all searched.
+        choices: Names of the choice blocks; digit ``i`` of a path means
             ``choices[i]``.
 
     Raises:
-        InputError: If a field is out of its range.
+        InputError: If a field is out of range.
     """
 
     stem_channels: int
@@ -78,16 +78,16 @@ class SearchSpace:
                 f'{len(self.choices)}'
             )
         widths = (self.stem_channels, *self.stage_channels)
-        for before, after in pairwise(widths):
-            if after % 2 or after <= before:
+        for previous, channels in pairwise(widths):
+            if channels % 2 or channels <= previous:
                 raise InputError(
-                    'the channels of a stage must be even and more than those '
-                    f'of the stage before, got {after} after {before}'
+                    'the channels of a stage must be even and more than in '
+                    f'the previous stage, got {channels} after {previous}'
                 )
 
     @property
     def num_blocks(self) -> int:
-        """Number of searched blocks, which is the length of a path."""
+        """Number of searched blocks: the length of a path."""
         return sum(self.stage_blocks)
 
     @property
@@ -116,27 +116,24 @@ class SearchSpace:
         return tuple(positions)
 
     def block_name(self, index: int) -> str:
-        """Names a block by its stage and its place in it, both from 1.
+        """Returns a name such as ``'4.2'``: the second block of stage 4.
 
         Args:
             index: Index of the block in a path.
-
-        Returns:
-            Such as ``'4.2'`` for the second block of the fourth stage.
         """
         stage = self.blocks[index].stage
         before = sum(self.stage_blocks[:stage])
         return f'{stage + 1}.{index - before + 1}'
 
     def random_path(self, rng: np.random.Generator) -> ArchPath:
-        """Draws a path, each choice of each block with the same chance."""
+        """Draws a path, all choices of a block with equal probability."""
         draws = rng.integers(self.num_choices, size=self.num_blocks)
         return tuple(draws.tolist())
 
     def random_paths(
         self, rng: np.random.Generator, count: int
     ) -> list[ArchPath]:
-        """Draws ``count`` paths at once (they may repeat)."""
+        """Draws ``count`` paths at once; they may repeat."""
         draws = rng.integers(self.num_choices, size=(count, self.num_blocks))
         return [tuple(row) for row in draws.tolist()]
 
@@ -146,11 +143,10 @@ class SearchSpace:
         return (tuple(map(int, path)) for path in np.ndindex(shape))
 
     def validate(self, path: Sequence[int]) -> ArchPath:
-        """Returns ``path`` as a tuple of int after checking it.
+        """Checks a path and returns it as a tuple of int.
 
         Raises:
-            InputError: If its length or one of its choices does not belong
-                to this space.
+            InputError: If its length or a choice does not fit this space.
         """
         path = tuple(int(choice) for choice in path)
         if len(path) != self.num_blocks:
@@ -185,7 +181,7 @@ class SearchSpace:
         for digit in digits:
             if digit not in DIGITS:
                 raise InputError(
-                    f'{digit!r} is no choice digit, expected digits of '
+                    f'{digit!r} is not a choice digit, expected digits of '
                     f'{_digits(range(self.num_choices))!r}, got {text!r}'
                 )
         return self.validate([DIGITS.index(digit) for digit in digits])
@@ -205,10 +201,9 @@ class SearchSpace:
 
     def to_dict(self) -> dict:
         """Returns the fields as plain data, for records and configs."""
-        fields = asdict(self)
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in fields.items()
+            for name, value in asdict(self).items()
         }
 
 
@@ -224,13 +219,13 @@ SEARCH_SPACES: Mapping[str, SearchSpace] = {
     'small': SearchSpace(16, (64, 160, 320, 640), (4, 4, 8, 4)),
     'large': SearchSpace(48, (96, 240, 480, 960), (8, 8, 16, 8)),
     'large_3.8g': SearchSpace(72, (172, 432, 864, 1728), (8, 8, 16, 8)),
-    # Ours: small enough for the embedded digits data on a CPU.
+    # Not in the paper: small enough for the digits data on a CPU.
     'tiny': SearchSpace(16, (32, 64, 128, 256), (2, 2, 4, 2)),
 }
 
 
 def get_search_space(space: str | Mapping | SearchSpace) -> SearchSpace:
-    """Returns a search space given by name, by its fields, or as it is.
+    """Resolves a search space given by name or by its fields.
 
     Args:
         space: A name of ``SEARCH_SPACES``, a mapping with the fields of
@@ -259,7 +254,7 @@ def get_search_space(space: str | Mapping | SearchSpace) -> SearchSpace:
 
 
 def space_name(space: SearchSpace) -> str | None:
-    """Returns the name of a space in ``SEARCH_SPACES``, if it has one."""
+    """Returns the name of a space in ``SEARCH_SPACES``, or None."""
     for name, known in SEARCH_SPACES.items():
         if known == space:
             return name

@@ -2,29 +2,24 @@
 
 from .architecture import draw_architecture
 from .data import (
-    ChoiceShares,
-    CostScores,
     Progress,
     Reference,
     Search,
+    Timing,
     choice_shares,
-    cost_scores,
     fittest,
     make_search,
     progress,
+    timing,
 )
 from .report import write_report
-from .timing import Timing, timing
 
 __all__ = [
-    'ChoiceShares',
-    'CostScores',
     'Progress',
     'Reference',
     'Search',
     'Timing',
     'choice_shares',
-    'cost_scores',
     'draw_architecture',
     'fittest',
     'make_search',

@@ -3,6 +3,7 @@
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,39 +15,39 @@ from detnas_mm.structures import ArchPath, SearchSpace
 from detnas_mm.visualization.theme import INK, MUTED, Size, style
 
 _BLACK = '#111417'
-# Distance of the rows, where the highest block has a height of 1.
+# Distance of the rows; the tallest block has a height of 1.
 _ROW = 1.55
-# A unit of height is an inch, and has so many points.
+# Points of one unit of height, which is an inch.
 _POINTS = 72
-# Font sizes of the labels in the blocks, the second of long names.
+# Font sizes of the labels in blocks; the smaller one is for long names.
 _FONT, _SMALL_FONT = 9, 6.5
-# Height of the pattern in a block, with the space below it, and what a label
-# leaves free at each of its ends.
+# Height of the pattern in a block with the space below it, and the margin at
+# both ends of a label.
 _HATCHED = 0.2
 _MARGIN = 0.05
 
 
 @dataclass(frozen=True)
 class ChoiceStyle:
-    """How a choice is drawn; colour is never all that tells it apart.
+    """How a choice is drawn: choices differ in more than their color.
 
     Attributes:
-        label: What stands in the block.
-        colour: Fill.
-        text: Colour of the label.
-        hatch: Pattern over the fill.
-        height: Height of the block, of at most 1.
+        label: Text in the block.
+        color: Color of the block.
+        text: Color of the label.
+        hatch: Pattern in the block.
+        height: Height of the block, at most 1.
     """
 
     label: str
-    colour: str
+    color: str
     text: str = _BLACK
     hatch: str = ''
     height: float = 0.72
 
 
-# The paper's figures: yellow and orange for 5x5 and 7x7, blue for 3x3,
-# larger and blue for Xception. The shades are those of Okabe and Ito.
+# As in the paper's figures: yellow and orange for 5x5 and 7x7, blue for 3x3,
+# larger and blue for Xception. The palette is by Okabe and Ito.
 _PAPER = {
     'shuffle_3x3': ChoiceStyle('3×3', '#56b4e9'),
     'shuffle_5x5': ChoiceStyle('5×5', '#f0e442', hatch='||'),
@@ -55,8 +56,8 @@ _PAPER = {
         'Xception 3×3', '#0072b2', text='#ffffff', height=1.0
     ),
 }
-# Own choices are called by their names, which take more room than kernels.
-_OTHERS = (
+# Custom choices are tall: names take more room than kernel sizes.
+_CUSTOM = (
     ChoiceStyle('', '#009e73', hatch='\\\\', height=1.0),
     ChoiceStyle('', '#cc79a7', hatch='\\\\//', height=1.0),
     ChoiceStyle('', '#d55e00', hatch='--', height=1.0),
@@ -65,26 +66,22 @@ _OTHERS = (
 
 
 def choice_styles(choices: Sequence[str]) -> list[ChoiceStyle]:
-    """Returns the style of each choice; own choices get one in turn."""
-    styles = []
-    others = 0
-    for name in choices:
-        known = _PAPER.get(name)
-        if known is None:
-            known = replace(_OTHERS[others % len(_OTHERS)], label=name)
-            others += 1
-        styles.append(known)
-    return styles
+    """Returns the style of each choice; custom choices take turns."""
+    custom = cycle(_CUSTOM)
+    return [
+        _PAPER[name] if name in _PAPER else replace(next(custom), label=name)
+        for name in choices
+    ]
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Blocks of one stage that stand side by side.
+    """Neighboring blocks of one stage.
 
     Attributes:
         stage: Index of the stage, from 0.
         blocks: Indices of the blocks in the path.
-        names: Stage and number in the stage of each block, from 1.
+        names: Name of each block, such as ``'4.2'``.
     """
 
     stage: int
@@ -93,11 +90,11 @@ class Segment:
 
 
 def layout(space: SearchSpace, per_row: int) -> list[list[Segment]]:
-    """Arranges the blocks in rows, stages together where they fit.
+    """Arranges the blocks in rows and avoids to split stages.
 
     Args:
         space: The search space.
-        per_row: Most blocks of a row.
+        per_row: Maximum number of blocks in a row.
 
     Returns:
         The segments of each row.
@@ -122,13 +119,7 @@ def layout(space: SearchSpace, per_row: int) -> list[list[Segment]]:
 def draw_architecture(
     space: SearchSpace, path: ArchPath, size: Size
 ) -> Figure:
-    """Draws the stem and the block of each position.
-
-    Args:
-        space: The search space.
-        path: The path.
-        size: For which width.
-    """
+    """Draws the network of a path block by block."""
     rows = layout(space, size.blocks)
     styles = choice_styles(space.choices)
     columns = max(_width(row) for row in rows) + 1
@@ -141,19 +132,17 @@ def draw_architecture(
         axes.set_xlim(-1.05, columns - 1)
         axes.set_ylim(0.93 - height, 0.93)
         _draw_block(axes, -0.85, 0, ChoiceStyle('Conv 3×3', '#ffffff'), 0.7)
-        # Lower than the names of stages: beside that of one block is no room.
-        axes.text(
-            -0.52,
-            0.4,
-            'Stem',
-            ha='center',
-            va='bottom',
-            color=INK,
-            fontsize=_FONT,
-        )
+        # Lower than the names of stages, which may be wider than one block.
+        _draw_title(axes, -0.52, 0.4, 'Stem', fontsize=_FONT)
         for number, row in enumerate(rows):
             _draw_row(axes, row, -_ROW * number, path, styles)
     return figure
+
+
+def _draw_title(
+    axes: Axes, x: float, y: float, text: str, **font: float
+) -> None:
+    axes.text(x, y, text, ha='center', va='bottom', color=INK, **font)
 
 
 def _width(row: Sequence[Segment]) -> float:
@@ -188,13 +177,8 @@ def _draw_row(
                 linewidth=1,
             )
         )
-        axes.text(
-            x + count / 2,
-            y + 0.66,
-            f'Stage {segment.stage + 1}',
-            ha='center',
-            va='bottom',
-            color=INK,
+        _draw_title(
+            axes, x + count / 2, y + 0.66, f'Stage {segment.stage + 1}'
         )
         for offset, block in enumerate(segment.blocks):
             _draw_block(axes, x + offset + 0.08, y, styles[path[block]], 0.84)
@@ -210,13 +194,13 @@ def _draw_block(
             width - 0.12,
             look.height - 0.12,
             boxstyle='round,pad=0.06',
-            facecolor=look.colour,
+            facecolor=look.color,
             edgecolor=_BLACK,
             linewidth=0.9,
         )
     )
     if look.hatch:
-        # Where the label is, the pattern would make it hard to read.
+        # Below the label, which the pattern would make hard to read.
         axes.add_patch(
             Rectangle(
                 (x + 0.05, y - look.height / 2 + 0.04),
@@ -243,13 +227,13 @@ def _draw_block(
 
 
 def fitted_label(label: str, length: float) -> tuple[str, float]:
-    """Makes a label fit: by a smaller font, then without its middle.
+    """Makes a label fit by a smaller font, then by omitting its middle.
 
-    The ends are kept, where names such as those of two kernels differ.
+    Similar names, such as one block with two kernel sizes, differ at the ends.
 
     Args:
         label: The label.
-        length: Room for it, in inches.
+        length: Maximum length in inches.
 
     Returns:
         The label and its font size.

@@ -1,15 +1,26 @@
-"""Charts of a report: each draws one kind of data, and computes nothing."""
+"""Charts of a report: each function draws data and computes nothing."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from detnas_mm.visualization.data import CostScores, Progress, Reference
+from detnas_mm.structures import Candidate, SearchSpace
+from detnas_mm.visualization.architecture import (
+    ChoiceStyle,
+    Segment,
+    choice_styles,
+    layout,
+)
+from detnas_mm.visualization.data import Progress, Reference, Search, Timing
 from detnas_mm.visualization.theme import (
     DASHES,
     INK,
@@ -17,33 +28,49 @@ from detnas_mm.visualization.theme import (
     MUTED,
     SERIES,
     Size,
+    duration,
+    magnitude,
     style,
+    time_unit,
 )
-from detnas_mm.visualization.timing import Timing
-from detnas_mm.visualization.units import duration, magnitude, time_unit
 
-# Dark to bright, and never too dark to be seen on a dark page.
-GENERATIONS = ListedColormap(colormaps['cividis'](np.linspace(0.3, 1, 256)))
-PART_COLOURS = (*SERIES, MUTED)
-
-
-def _axes(size: Size, height: float = 3.6) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(size.width, height), layout='constrained')
-    return figure, figure.add_subplot()
+# From dark to bright; the start is bright enough for a dark page.
+_GENERATIONS = ListedColormap(colormaps['cividis'](np.linspace(0.3, 1, 256)))
+_PART_COLORS = (*SERIES, MUTED)
+# Width of all generations of a block, and space between stages, in blocks.
+_SLOT, _GAP = 0.86, 0.5
 
 
-def _legend_above(axes: Axes, columns: int) -> None:
-    axes.legend(
-        loc='lower left',
-        bbox_to_anchor=(0, 1),
-        ncols=columns,
-        borderaxespad=0.2,
-        handlelength=2.2,
-    )
+@contextmanager
+def _chart(
+    size: Size, height: float, labels: tuple[str, str], columns: int = 1
+) -> Iterator[tuple[Figure, Axes]]:
+    """Opens a chart, and places a legend above it in the end.
+
+    Args:
+        size: Width to draw for.
+        height: Height in inches.
+        labels: Labels of the two axes.
+        columns: Number of columns of the legend.
+    """
+    with style():
+        figure = Figure(figsize=(size.width, height), layout='constrained')
+        axes = figure.add_subplot()
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        yield figure, axes
+        axes.legend(
+            loc='lower left',
+            bbox_to_anchor=(0, 1),
+            ncols=columns,
+            borderaxespad=0.2,
+            handlelength=2.2,
+        )
 
 
 def _look(number: int) -> dict:
-    """Returns colour, marker and dashes of a series."""
+    """Returns color, marker and dashes of a series."""
     return {
         'color': SERIES[number % len(SERIES)],
         'marker': MARKERS[number % len(MARKERS)],
@@ -53,95 +80,70 @@ def _look(number: int) -> dict:
 
 
 def draw_progress(data: Progress, score_label: str, size: Size) -> Figure:
-    """Draws best and mean of the top so far over the generations."""
-    with style():
-        figure, axes = _axes(size)
-        for number, (values, label) in enumerate(
-            (
-                (data.best, 'best so far'),
-                (data.top_mean, f'mean of the top {data.top} so far'),
-            )
-        ):
+    """Draws best and mean of the top over the generations."""
+    curves = {
+        'best so far': data.best,
+        f'mean of the top {data.top} so far': data.top_mean,
+    }
+    labels = ('generation', score_label)
+    columns = 2 if size.blocks > 8 else 1
+    with _chart(size, 3.6, labels, columns) as (figure, axes):
+        for number, (label, values) in enumerate(curves.items()):
             axes.plot(data.generation, values, label=label, **_look(number))
-        axes.set_xlabel('generation')
-        axes.set_ylabel(score_label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend_above(axes, 2 if size.blocks > 8 else 1)
     return figure
 
 
 def draw_comparison(
     curves: Sequence[tuple[str, Progress]], score_label: str, size: Size
 ) -> Figure:
-    """Draws searches in one chart, as the paper's Figure 2.
-
-    Args:
-        curves: Name and progress of each search.
-        score_label: Name and unit of the metric.
-        size: For which width.
-    """
-    with style():
-        figure, axes = _axes(size, 4.0)
+    """Draws name and progress of several searches, as the paper's Figure 2."""
+    labels = ('candidates evaluated', score_label)
+    with _chart(size, 4.0, labels) as (figure, axes):
         for number, (name, data) in enumerate(curves):
             look = _look(number)
-            x, colour = data.evaluated, look['color']
+            x, color = data.evaluated, look['color']
             axes.fill_between(
-                x, data.top_worst, data.best, color=colour, alpha=0.13, lw=0
+                x, data.top_worst, data.best, color=color, alpha=0.13, lw=0
             )
             thin = look | {'marker': '', 'linewidth': 0.8}
             axes.plot(x, data.best, **thin)
             axes.plot(x, data.top_mean, label=name, **look)
-        axes.set_xlabel('candidates evaluated')
-        axes.set_ylabel(score_label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend_above(axes, 1)
     return figure
 
 
 def draw_cost_scores(
-    data: CostScores,
-    references: Sequence[Reference],
-    scores: Sequence[float | None],
-    bounds: Sequence[float],
-    labels: tuple[str, str],
-    size: Size,
+    search: Search, front: Sequence[Candidate], size: Size
 ) -> Figure:
-    """Draws score against MACs, with the Pareto front.
-
-    Args:
-        data: The candidates.
-        references: Backbones to compare with.
-        scores: The fitness of each, ``None`` where it was not evaluated: then
-            only its MACs are marked.
-        bounds: The MACs that the search kept to.
-        labels: Those of the two axes.
-        size: For which width.
-    """
-    with style():
-        figure, axes = _axes(size, 4.2)
+    """Draws score against MACs, with ``front`` as a line."""
+    complete = search.complete
+    labels = (
+        f'multiply-adds of the backbone at {search.input_size}',
+        search.score_label,
+    )
+    with _chart(size, 4.2, labels) as (figure, axes):
         dots = axes.scatter(
-            data.macs,
-            data.fitness,
-            c=data.generation,
-            cmap=GENERATIONS,
+            [c.macs for c in complete],
+            [c.fitness for c in complete],
+            c=[c.generation for c in complete],
+            cmap=_GENERATIONS,
             edgecolors=MUTED,
             linewidths=0.6,
             s=26,
         )
         axes.plot(
-            data.front_macs,
-            data.front_fitness,
+            [c.macs for c in front],
+            [c.fitness for c in front],
             color=SERIES[1],
             drawstyle='steps-post',
             marker=MARKERS[3],
             markersize=5,
             label='Pareto front',
         )
-        for number, (one, score) in enumerate(
-            zip(references, scores, strict=True)
-        ):
-            _draw_reference(axes, one, score, number)
-        for bound in bounds:
+        scores = {c.path: c.fitness for c in complete}
+        for number, reference in enumerate(search.references):
+            score = scores.get(search.space.format(reference.path))
+            _draw_reference(axes, reference, score, number)
+        for bound in search.macs_bounds:
             axes.axvline(
                 bound,
                 color=INK,
@@ -149,54 +151,51 @@ def draw_cost_scores(
                 linewidth=1.2,
                 label=f'bound of the search, {magnitude(bound)}',
             )
-        axes.set_xlabel(labels[0])
-        axes.set_ylabel(labels[1])
         axes.xaxis.set_major_formatter(FuncFormatter(_macs_tick))
         axes.xaxis.set_major_locator(MaxNLocator(6 if size.blocks > 8 else 4))
         bar = figure.colorbar(dots, ax=axes, label='generation', pad=0.02)
         bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         bar.outline.set_visible(False)
-        _legend_above(axes, 1)
     return figure
 
 
 def _macs_tick(macs: float, _: int) -> str:
-    """Writes MACs as the tables do, but round numbers short."""
+    """Writes MACs as in the tables, without trailing zeros."""
     text = magnitude(macs)
     number, letter = text.rstrip('kMG'), text[-1]
     return f'{float(number):g}{letter}' if letter in 'kMG' else text
 
 
 def _draw_reference(
-    axes: Axes, one: Reference, score: float | None, number: int
+    axes: Axes, reference: Reference, score: float | None, number: int
 ) -> None:
-    colour = SERIES[2 + number % 2]
+    """Draws a star, or a line at its MACs if there is no score."""
+    color = SERIES[2 + number % 2]
     if score is None:
+        label = f'{reference.name} (its MACs)'
+        dashes = DASHES[2 + number % 2]
         axes.axvline(
-            one.macs,
-            color=colour,
-            linestyle=DASHES[2 + number % 2],
-            label=f'{one.name} (its MACs)',
+            reference.macs, color=color, linestyle=dashes, label=label
         )
-        return
-    axes.plot(
-        one.macs,
-        score,
-        color=colour,
-        marker='*',
-        markersize=13,
-        markeredgecolor=INK,
-        linestyle='',
-        label=one.name,
-    )
+    else:
+        star = dict(marker='*', markersize=13, markeredgecolor=INK)
+        axes.plot(
+            reference.macs,
+            score,
+            color=color,
+            linestyle='',
+            label=reference.name,
+            **star,
+        )
 
 
 def draw_timing(data: Timing, size: Size) -> Figure:
-    """Draws what the evaluation of each candidate took."""
+    """Draws the duration of each candidate's evaluation."""
     longest = max(data.seconds, default=0)
     unit, unit_name = time_unit(longest)
-    with style():
-        figure, axes = _axes(size, 3.0)
+    labels = ('candidate', f'evaluation ({unit_name})')
+    columns = 3 if size.blocks > 8 else 2
+    with _chart(size, 3.0, labels, columns) as (figure, axes):
         if data.by_part:
             _draw_parts(axes, data, unit)
         else:
@@ -217,25 +216,113 @@ def draw_timing(data: Timing, size: Size) -> Figure:
             label=f'median {duration(data.median)}',
         )
         axes.set_ylim(0, 1.08 * longest / unit or 1)
-        axes.set_xlabel('candidate, in the order of the record')
-        axes.set_ylabel(f'evaluation ({unit_name})')
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend_above(axes, 3 if size.blocks > 8 else 2)
     return figure
 
 
 def _draw_parts(axes: Axes, data: Timing, unit: int) -> None:
-    """Draws the parts of each candidate, one upon the other."""
-    edges = np.arange(len(data.index) + 1) + data.index[0] - 0.5
-    bottom = np.zeros(len(data.index))
+    """Stacks the parts of each candidate.
+
+    While a search runs, candidates may be missing in between: they stay empty.
+    """
+    places = np.array(data.index) - min(data.index)
+    bottom = np.zeros(max(places) + 1)
+    edges = np.arange(len(bottom) + 1) + min(data.index) - 0.5
     for number, (part, seconds) in enumerate(data.by_part.items()):
-        top = bottom + np.divide(seconds, unit)
+        top = bottom.copy()
+        top[places] += np.divide(seconds, unit)
         axes.stairs(
             top,
             edges,
             baseline=bottom,
             fill=True,
-            color=PART_COLOURS[number % len(PART_COLOURS)],
+            color=_PART_COLORS[number % len(_PART_COLORS)],
             label=f'{part} {data.share(part):.0%}',
         )
         bottom = top
+
+
+def draw_choice_shares(
+    shares: np.ndarray, space: SearchSpace, size: Size
+) -> Figure:
+    """Draws how often each choice was taken in each block.
+
+    Each block has a slot with the generations from left to right.
+
+    Args:
+        shares: Shape ``(generations, blocks, choices)``.
+        space: The search space.
+        size: Width to draw for.
+    """
+    rows = layout(space, size.blocks)
+    styles = choice_styles(space.choices)
+    columns = 4 if size.blocks > 8 else 2
+    if max(len(look.label) for look in styles) > 20:
+        columns //= 2
+    height = 1.5 * len(rows) + 0.25 + 0.18 * math.ceil(len(styles) / columns)
+    with style():
+        figure = Figure(figsize=(size.width, height), layout='constrained')
+        grid = figure.subplots(len(rows), squeeze=False)[:, 0]
+        for axes, row in zip(grid, rows, strict=True):
+            _draw_shares_row(axes, shares, row, styles)
+            axes.set_xlim(-0.2, max(map(_width, rows)))
+        figure.legend(
+            handles=[_bars([], 1, look) for look in styles],
+            loc='outside upper left',
+            ncols=columns,
+            title='from bottom to top',
+            alignment='left',
+        )
+    return figure
+
+
+def _width(row: Sequence[Segment]) -> float:
+    return sum(len(segment.blocks) + _GAP for segment in row)
+
+
+def _draw_shares_row(
+    axes: Axes,
+    shares: np.ndarray,
+    row: Sequence[Segment],
+    styles: Sequence[ChoiceStyle],
+) -> None:
+    width = _SLOT / max(len(shares), 1)
+    places = {
+        block: _width(row[:position]) + number
+        for position, segment in enumerate(row)
+        for number, block in enumerate(segment.blocks)
+    }
+    for choice, look in enumerate(styles):
+        bars = [
+            (place + number * width, parts[:choice].sum(), parts[choice])
+            for block, place in places.items()
+            for number, parts in enumerate(shares[:, block])
+            if parts[choice]
+        ]
+        axes.add_patch(_bars(bars, width, look))
+    names = [name for segment in row for name in segment.names]
+    axes.grid(visible=False)
+    axes.set_xticks([place + _SLOT / 2 for place in places.values()], names)
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_yticks((0, 0.5, 1))
+
+
+def _bars(
+    bars: Sequence[tuple[float, float, float]], width: float, look: ChoiceStyle
+) -> PathPatch:
+    """Makes one shape of bars, given as left, bottom and height.
+
+    With a shape for each bar, the file would be many times larger.
+    """
+    corners = np.array([(0, 0), (width, 0), (width, 1), (0, 1), (0, 0)])
+    outlines = [
+        corners * (1, height) + (left, bottom) for left, bottom, height in bars
+    ]
+    codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY] * len(bars)
+    vertices = np.reshape(outlines, (-1, 2))
+    return PathPatch(
+        Path(vertices, codes if bars else None),
+        facecolor=look.color,
+        edgecolor='none',
+        label=look.label,
+    )

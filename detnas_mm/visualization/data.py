@@ -1,7 +1,7 @@
 """What a report shows, computed from the record of a search alone."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
@@ -20,13 +20,15 @@ from detnas_mm.structures import (
 )
 from detnas_mm.utils.errors import InputError
 
-# The paper's Figure 2 shows the top 50 of all paths evaluated so far, which
-# is as many as a generation has.
+# The paper's Figure 2 shows the top 50 of all evaluated paths; its generations
+# have 50 paths.
 TOP = 50
-# Metrics that are percentages; those of COCO and VOC are from 0 to 1.
+# These metrics are percentages; COCO's and VOC's are from 0 to 1.
 _PERCENT = 'accuracy/'
-# A unit stays in one line.
+# A line break in the unit would be hard to read.
 _SHARE = '0 to 1'.replace(' ', '\N{NO-BREAK SPACE}')
+# Time of an evaluation outside of its measured parts.
+_OTHER = 'other'
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Reference:
     """A backbone to compare with, such as a published one.
 
     Attributes:
-        name: What it is called.
-        path: Its path in the search space.
-        macs: Its multiply-adds, counted like those of the search.
+        name: Name in the report.
+        path: Path in the search space.
+        macs: Multiply-adds, counted as in the search.
     """
 
     name: str
@@ -49,10 +51,10 @@ class Search:
     """A search as a report shows it.
 
     Attributes:
-        name: What it is called in the report.
-        header: What it is defined by.
-        space: Its search space.
-        candidates: All that was evaluated so far.
+        name: Name in the report.
+        header: Header of the record.
+        space: Search space.
+        candidates: All evaluated candidates, by index.
         references: Backbones of the same space to compare with.
     """
 
@@ -73,13 +75,8 @@ class Search:
         return [c for c in self.candidates if c.status is Status.FAILED]
 
     @property
-    def dropped(self) -> list[Candidate]:
-        """The candidates that a race dropped."""
-        return [c for c in self.candidates if c.status is Status.DROPPED]
-
-    @property
     def is_unfinished(self) -> bool:
-        """Whether candidates are still to be evaluated."""
+        """True if the search plans further candidates."""
         return len(self.candidates) < self.header.planned
 
     @property
@@ -88,31 +85,33 @@ class Search:
         return best_candidate(list(self.candidates))
 
     @property
-    def minimise(self) -> tuple[str, ...]:
-        """The costs that were to be low; MACs, where a score was alone."""
-        algorithm = self.header.algorithm
-        alone = not algorithm.get('maximise')
-        default = ('macs',) if alone else ()
-        return tuple(algorithm.get('minimise') or default)
+    def has_front(self) -> bool:
+        """True if the search has more objectives than the fitness."""
+        return bool(self.header.objectives)
 
     @property
-    def maximise(self) -> tuple[str, ...]:
-        """The metrics that were to be high beside the fitness."""
-        return tuple(self.header.algorithm.get('maximise') or ())
+    def minimize(self) -> tuple[str, ...]:
+        """Costs on the Pareto front: MACs if fitness is the only objective."""
+        return self.header.minimize if self.has_front else ('macs',)
+
+    @property
+    def maximize(self) -> tuple[str, ...]:
+        """Metrics on the Pareto front, in addition to the fitness."""
+        return self.header.maximize
 
     @property
     def front(self) -> list[Candidate]:
-        """Those that no other candidate beats in all objectives."""
-        return pareto_front(self.candidates, self.minimise, self.maximise)
+        """The candidates that no other candidate dominates."""
+        return pareto_front(self.candidates, self.minimize, self.maximize)
 
     @property
     def has_latency(self) -> bool:
-        """Whether the search predicted latencies."""
-        return any(one.latency is not None for one in self.candidates)
+        """True if the search predicted latencies."""
+        return any(c.latency is not None for c in self.candidates)
 
     @property
     def top(self) -> int:
-        """How many of the fittest are averaged: as many as a generation."""
+        """Number of the fittest that are averaged: one generation."""
         population = self.header.algorithm.get('population')
         is_number = isinstance(population, int) and population > 0
         return population if is_number else TOP
@@ -125,10 +124,9 @@ class Search:
 
     @property
     def macs_bounds(self) -> list[float]:
-        """The bounds on the MACs of the backbone, the lower one first.
+        """Bounds on the MACs of the backbone, the lower one first.
 
-        Where the whole detector was bounded, that is what is left for the
-        backbone.
+        Where the whole detector is bounded, neck and heads are subtracted.
         """
         settings = self.header.constraint
         bounds = (settings.get('min_macs'), settings.get('max_macs'))
@@ -145,47 +143,40 @@ class Search:
 def make_search(
     name: str, record: SearchRecord, references: Sequence[Reference] = ()
 ) -> Search:
-    """Takes what a report needs out of a record.
+    """Reads what a report needs from a record.
 
     Raises:
         InputError: If the search space, a path or an objective of the record
             is corrupt.
     """
     space = get_search_space(record.header.search_space)
-    for candidate in record.candidates:
+    candidates = tuple(record.candidates)
+    for candidate in candidates:
         space.parse(candidate.path)
-    search = Search(
-        name,
-        record.header,
-        space,
-        tuple(record.candidates),
-        tuple(references),
-    )
-    for one in search.complete:
-        costs = [getattr(one, cost, None) for cost in search.minimise]
-        scores = [one.metrics.get(metric) for metric in search.maximise]
+    search = Search(name, record.header, space, candidates, tuple(references))
+    for candidate in search.complete:
+        costs = [getattr(candidate, cost, None) for cost in search.minimize]
+        scores = [candidate.metrics.get(key) for key in search.maximize]
         if not all(isinstance(value, Real) for value in costs + scores):
             raise InputError(
-                f'candidate {one.index} of {record.path} lacks an objective '
-                f'of the search: {", ".join(search.minimise)}, '
-                f'{", ".join(search.maximise)}'
+                f'candidate {candidate.index} of {record.path} lacks an '
+                'objective of the search: '
+                f'{", ".join(search.minimize + search.maximize)}'
             )
     return search
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How a search went on, a value for each generation.
-
-    Generations that end before the first complete candidate are left out.
+    """Scores by generation, from the first generation that has a score.
 
     Attributes:
         generation: Numbers of the generations, from 0.
-        evaluated: Candidates evaluated up to the end of each.
-        best: Best fitness so far.
+        evaluated: Candidates evaluated up to the end of each generation.
+        best: Best fitness up to then.
         top: How many of the fittest are averaged.
-        top_mean: Mean fitness of the fittest so far.
-        top_worst: Fitness of the last of those.
+        top_mean: Mean fitness of the fittest up to then.
+        top_worst: Lowest fitness among them.
     """
 
     generation: tuple[int, ...]
@@ -197,90 +188,86 @@ class Progress:
 
 
 def progress(candidates: Sequence[Candidate], top: int = TOP) -> Progress:
-    """Follows the fittest candidates over the generations.
-
-    Args:
-        candidates: The candidates, in the order of the record.
-        top: How many of the fittest are averaged.
-    """
+    """Follows the ``top`` fittest candidates over the generations."""
     rows = []
     for generation in sorted({c.generation for c in candidates}):
-        so_far = [c for c in candidates if c.generation <= generation]
-        scores = sorted(
-            (c.fitness for c in so_far if c.fitness is not None), reverse=True
-        )
+        evaluated = [c for c in candidates if c.generation <= generation]
+        scores = [c.fitness for c in evaluated if c.fitness is not None]
         if scores:
-            fittest = scores[:top]
-            mean = statistics.fmean(fittest)
-            rows.append(
-                (generation, len(so_far), scores[0], mean, fittest[-1])
-            )
+            best = sorted(scores, reverse=True)[:top]
+            mean = statistics.fmean(best)
+            rows.append((generation, len(evaluated), best[0], mean, best[-1]))
     columns = tuple(zip(*rows, strict=True)) or ((),) * 5
     generations, evaluated, best, top_mean, top_worst = columns
     return Progress(generations, evaluated, best, top, top_mean, top_worst)
 
 
-@dataclass(frozen=True)
-class CostScores:
-    """Score against cost.
-
-    Attributes:
-        macs: Multiply-adds of each complete candidate.
-        fitness: Its fitness.
-        generation: Its generation.
-        front_macs: Multiply-adds of those that none beats in both.
-        front_fitness: Their fitness.
-    """
-
-    macs: tuple[int, ...]
-    fitness: tuple[float, ...]
-    generation: tuple[int, ...]
-    front_macs: tuple[int, ...]
-    front_fitness: tuple[float, ...]
-
-
-def cost_scores(candidates: Sequence[Candidate]) -> CostScores:
-    """Sets the fitness of candidates against their MACs."""
-    complete = [c for c in candidates if c.status is Status.COMPLETE]
-    front = pareto_front(complete)
-    return CostScores(
-        macs=tuple(c.macs for c in complete),
-        fitness=tuple(c.fitness for c in complete),
-        generation=tuple(c.generation for c in complete),
-        front_macs=tuple(c.macs for c in front),
-        front_fitness=tuple(c.fitness for c in front),
-    )
-
-
-@dataclass(frozen=True)
-class ChoiceShares:
-    """How often each choice of each block was taken.
-
-    Attributes:
-        generations: Numbers of the generations.
-        shares: Shape ``(generations, blocks, choices)``; the shares of a
-            block in a generation add up to 1.
-    """
-
-    generations: tuple[int, ...]
-    shares: np.ndarray
-
-
 def choice_shares(
     candidates: Sequence[Candidate], space: SearchSpace
-) -> ChoiceShares:
-    """Counts the choices of all candidates, whatever became of them."""
+) -> np.ndarray:
+    """Returns how often each choice was taken, failed candidates included.
+
+    Returns:
+        Shape ``(generations, blocks, choices)``; the shares of a block in a
+        generation add up to 1.
+    """
     generations = sorted({c.generation for c in candidates})
     shares = np.zeros((len(generations), space.num_blocks, space.num_choices))
     blocks = np.arange(space.num_blocks)
     for candidate in candidates:
         row = shares[generations.index(candidate.generation)]
         row[blocks, list(space.parse(candidate.path))] += 1
-    shares /= np.maximum(shares.sum(axis=2, keepdims=True), 1)
-    return ChoiceShares(tuple(generations), shares)
+    return shares / np.maximum(shares.sum(axis=2, keepdims=True), 1)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Durations of evaluations, in seconds.
+
+    Attributes:
+        index: Index of each candidate.
+        seconds: Duration of its evaluation.
+        median: Median of the durations.
+        total: Sum over all candidates, whichever process ran them.
+        by_part: For each part of an evaluation its duration for each
+            candidate, with ``'other'`` for the rest; empty if the record has
+            no parts. The parts of a candidate add up to its duration.
+    """
+
+    index: tuple[int, ...]
+    seconds: tuple[float, ...]
+    median: float
+    total: float
+    by_part: Mapping[str, tuple[float, ...]]
+
+    def share(self, part: str) -> float:
+        """Share of a part in the total time, from 0 to 1."""
+        return sum(self.by_part[part]) / (self.total or 1)
+
+
+def timing(candidates: Sequence[Candidate]) -> Timing:
+    """Collects the durations of evaluations and of their parts."""
+    seconds = tuple(c.seconds for c in candidates)
+    measured = [c.seconds_by_part for c in candidates]
+    by_part = {
+        part: tuple(parts.get(part, 0.0) for parts in measured)
+        for part in dict.fromkeys(part for parts in measured for part in parts)
+    }
+    if by_part:
+        by_part[_OTHER] = tuple(
+            max(0.0, total - sum(parts.values()))
+            for total, parts in zip(seconds, measured, strict=True)
+        )
+    return Timing(
+        index=tuple(c.index for c in candidates),
+        seconds=seconds,
+        median=statistics.median(seconds) if seconds else 0.0,
+        total=sum(seconds),
+        by_part=by_part,
+    )
 
 
 def fittest(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """Returns the fittest candidates, the earlier among equals."""
+    """Returns the fittest candidates, the earlier one first if equal."""
     complete = [c for c in candidates if c.status is Status.COMPLETE]
     return sorted(complete, key=lambda c: (-c.fitness, c.index))[:count]

@@ -1,4 +1,4 @@
-"""The report of a search: one page that needs nothing but itself."""
+"""The report of a search: one self-contained HTML page."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,39 +9,39 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from detnas_mm.structures import Candidate
+from detnas_mm.structures import Candidate, pareto_front
 from detnas_mm.structures.config_text import SupernetSettings, model_text
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
 from detnas_mm.visualization.architecture import draw_architecture
 from detnas_mm.visualization.charts import (
+    draw_choice_shares,
     draw_comparison,
     draw_cost_scores,
     draw_progress,
     draw_timing,
 )
-from detnas_mm.visualization.choice_chart import draw_choice_shares
 from detnas_mm.visualization.data import (
     Search,
     choice_shares,
-    cost_scores,
     fittest,
     progress,
+    timing,
 )
 from detnas_mm.visualization.theme import (
-    COLOURS,
+    COLORS,
     NARROW,
     WIDE,
     Size,
+    duration,
     inline_svg,
+    magnitude,
     png,
     svg,
 )
-from detnas_mm.visualization.timing import timing
-from detnas_mm.visualization.units import duration, magnitude
 
 ROWS = 20
-# What searches should have in common where their algorithms are compared.
+# Header fields that searches share if only their algorithms are compared.
 _COMPARED = {
     'search_space': 'search space',
     'shuffle': 'channel shuffle',
@@ -58,8 +58,8 @@ class Picture:
 
     Attributes:
         name: Name of its files, unique in the report.
-        description: What it shows, in one sentence.
-        draw: Draws it for a width.
+        description: What the figure shows, in one sentence.
+        draw: Function that draws the figure for a width.
     """
 
     name: str
@@ -77,37 +77,36 @@ class Picture:
         return svg(self.wide)
 
     def inline(self, size: Size) -> Markup:
-        """Returns it as an element of the page."""
+        """Returns the figure as an element of the page."""
         file = self.wide_svg if size is WIDE else svg(self.draw(size))
         prefix = f'{self.name}-{size.name}'
         return Markup(inline_svg(file, prefix, str(escape(self.description))))
 
 
 def write_report(searches: Sequence[Search], file: Path) -> list[Path]:
-    """Writes the page, and beside it a folder with its figures.
+    """Writes the page and a folder with its figures beside it.
 
     Args:
-        searches: The searches; the first one is the one that matters.
-        file: The page. The figures go to a folder of the same name without
-            its ending.
+        searches: The searches; the references belong to the first one.
+        file: The page. The folder has the same name without suffix.
 
     Returns:
-        The files: the page first, then an SVG and a PNG file of each figure.
+        The page, then an SVG and a PNG file of each figure.
 
     Raises:
-        InputError: If there is no folder to write the page to.
-        InputError: If the page has no ending of its own.
+        InputError: If the page has no HTML suffix, its folder does not exist,
+            or the searches have different metrics.
     """
     if file.suffix not in ('.html', '.htm'):
         raise InputError(f'the page must end in .html, got {file}')
     if not file.parent.is_dir():
         raise InputError(f'no folder {file.parent} to write to')
-    comparison = comparison_of(searches)
+    comparison = _comparison(searches)
     pictures = [
-        pictures_of(search, f'search{number}')
+        _pictures(search, f'search{number}')
         for number, search in enumerate(searches, 1)
     ]
-    pictures[0] |= reference_pictures(searches[0])
+    pictures[0] |= _reference_pictures(searches[0])
     folder = file.with_suffix('')
     folder.mkdir(exist_ok=True)
     written = [file]
@@ -118,22 +117,22 @@ def write_report(searches: Sequence[Search], file: Path) -> list[Path]:
             write_atomically(svg_file, picture.wide_svg)
             write_atomically(png_file, png(picture.wide))
             written += [svg_file, png_file]
-    page = render_page(searches, pictures, comparison, folder.name)
+    page = _render_page(searches, pictures, comparison, folder.name)
     write_atomically(file, page)
     return written
 
 
-def pictures_of(search: Search, prefix: str) -> dict[str, Picture]:
-    """Returns the figures of one search by what they show.
-
-    Args:
-        search: The search.
-        prefix: Put before the names of their files.
-    """
+def _pictures(search: Search, prefix: str) -> dict[str, Picture]:
+    """Returns the figures of one search; file names begin with ``prefix``."""
     if search.best is None:
         return {}
     candidates, best = search.candidates, search.best
     path = search.space.parse(best.path)
+    by_part = (
+        ', by part, with the share of each part in the total time'
+        if any(c.seconds_by_part for c in candidates)
+        else ''
+    )
     draws: dict[str, tuple[str, Draw]] = {
         'architecture': (
             f'The fittest network, {search.space.format_stages(path)}, block '
@@ -142,24 +141,27 @@ def pictures_of(search: Search, prefix: str) -> dict[str, Picture]:
         ),
         'progress': (
             f'{search.score_label} over the generations.',
-            lambda size: draw_progress(
-                progress(candidates, search.top), search.score_label, size
+            partial(
+                draw_progress,
+                progress(candidates, search.top),
+                search.score_label,
             ),
         ),
         'cost': (
             f'{search.score_label} against multiply-adds of the backbone.',
-            lambda size: _draw_cost(search, size),
+            partial(draw_cost_scores, search, pareto_front(candidates)),
         ),
         'choices': (
             'Share of each choice in each block, over the generations.',
-            lambda size: draw_choice_shares(
-                choice_shares(candidates, search.space), search.space, size
+            partial(
+                draw_choice_shares,
+                choice_shares(candidates, search.space),
+                search.space,
             ),
         ),
         'time': (
-            'Time that the evaluation of each candidate took'
-            f'{_by_part_of(candidates)}.',
-            lambda size: draw_timing(timing(candidates), size),
+            f'Time that the evaluation of each candidate took{by_part}.',
+            partial(draw_timing, timing(candidates)),
         ),
     }
     return {
@@ -168,49 +170,21 @@ def pictures_of(search: Search, prefix: str) -> dict[str, Picture]:
     }
 
 
-def _by_part_of(candidates: Sequence[Candidate]) -> str:
-    if not any(one.seconds_by_part for one in candidates):
-        return ''
-    return ', by part, with the share of each part in the total time'
-
-
-def reference_pictures(search: Search) -> dict[str, Picture]:
+def _reference_pictures(search: Search) -> dict[str, Picture]:
     """Returns the drawing of each backbone to compare with."""
+    space = search.space
     return {
         f'reference{number}': Picture(
             f'reference{number}',
-            f'{one.name}, {search.space.format_stages(one.path)}.',
-            partial(draw_architecture, search.space, one.path),
+            f'{reference.name}, {space.format_stages(reference.path)}.',
+            partial(draw_architecture, space, reference.path),
         )
-        for number, one in enumerate(search.references, 1)
+        for number, reference in enumerate(search.references, 1)
     }
 
 
-def _draw_cost(search: Search, size: Size) -> Figure:
-    scored = {c.path: c.fitness for c in search.candidates}
-    scores = [
-        scored.get(search.space.format(one.path)) for one in search.references
-    ]
-    labels = (
-        f'multiply-adds of the backbone at {search.input_size}',
-        search.score_label,
-    )
-    return draw_cost_scores(
-        cost_scores(search.candidates),
-        search.references,
-        scores,
-        search.macs_bounds,
-        labels,
-        size,
-    )
-
-
-def comparison_of(searches: Sequence[Search]) -> dict[str, Picture]:
-    """Returns the figure that has several searches in one chart.
-
-    Raises:
-        InputError: If they search for different metrics.
-    """
+def _comparison(searches: Sequence[Search]) -> dict[str, Picture]:
+    """Returns the chart of several searches."""
     metrics = {search.header.metric for search in searches}
     if len(metrics) > 1:
         raise InputError(
@@ -224,41 +198,36 @@ def comparison_of(searches: Sequence[Search]) -> dict[str, Picture]:
         'comparison',
         f'{started[0].score_label} of {len(started)} searches against the '
         'number of candidates evaluated.',
-        lambda size: draw_comparison(
-            [(one.name, progress(one.candidates, one.top)) for one in started],
+        partial(
+            draw_comparison,
+            [(s.name, progress(s.candidates, s.top)) for s in started],
             started[0].score_label,
-            size,
         ),
     )
     return {'comparison': picture}
 
 
-def unlike(searches: Sequence[Search]) -> str:
-    """Names what differs between searches beside algorithm and seed.
+def differing_settings(searches: Sequence[Search]) -> str:
+    """Names what differs between searches, except algorithm and seed.
 
     Returns:
-        The names as they stand in a sentence; nothing if all is the same.
+        The names as part of a sentence, or nothing if all are equal.
     """
-    headers = [search.header for search in searches]
-    names = [
-        name
-        for field, name in _COMPARED.items()
-        if any(
-            getattr(one, field) != getattr(headers[0], field)
-            for one in headers
-        )
-    ]
-    *others, last = names or ['']
-    return ', '.join(others) + (' and ' if others else '') + last
+    names = []
+    for field, name in _COMPARED.items():
+        values = [getattr(search.header, field) for search in searches]
+        if any(value != values[0] for value in values):
+            names.append(name)
+    return ' and '.join(filter(None, [', '.join(names[:-1]), *names[-1:]]))
 
 
-def render_page(
+def _render_page(
     searches: Sequence[Search],
     pictures: Sequence[Mapping[str, Picture]],
     comparison: Mapping[str, Picture],
     folder: str,
 ) -> str:
-    """Returns the page as HTML; all text of the records is escaped."""
+    """Returns the page as HTML, with all text of the records escaped."""
     environment = Environment(
         loader=PackageLoader('detnas_mm.visualization'),
         autoescape=True,
@@ -267,34 +236,34 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters.update(
-        magnitude=magnitude, duration=duration, whole=_whole
+        magnitude=magnitude, duration=duration, unbroken=_unbroken
     )
     return environment.get_template('report.html').render(
         searches=searches,
         pictures=pictures,
         comparison=comparison,
         folder=folder,
-        colours=COLOURS,
+        colors=COLORS,
         sizes=(WIDE, NARROW),
         rows=ROWS,
         fittest=fittest,
         timing=timing,
-        unlike=unlike,
+        differing_settings=differing_settings,
         use_lines=use_lines,
         settings=settings_text,
     )
 
 
-def _whole(text: str) -> str:
+def _unbroken(text: str) -> str:
     """Keeps a number and its unit in one line."""
     return text.replace(' ', '\N{NO-BREAK SPACE}')
 
 
 def settings_text(settings: Mapping) -> str:
-    """Returns settings as a reader wants them: those that are set."""
+    """Returns the settings that are set, as text for a reader."""
     parts = []
     for name, value in settings.items():
-        # The rest of a detector counts only where there is one.
+        # Neck and heads count only if the whole detector is bounded.
         if value is None or (name.startswith('rest_') and not value):
             continue
         if isinstance(value, (list, tuple)):
@@ -305,7 +274,7 @@ def settings_text(settings: Mapping) -> str:
 
 
 def use_lines(search: Search, candidate: Candidate) -> str:
-    """Returns what to paste into the config of a detector."""
+    """Returns the lines to paste into the config of a detector."""
     supernet = SupernetSettings.from_config(
         search.space,
         search.header.shuffle,

@@ -1,7 +1,7 @@
-"""Colours and sizes of figures, and their way into a file or a page.
+"""Look of a report: colors and sizes of figures, numbers as text.
 
-A figure is drawn once, in the light colours. In a page each of them becomes
-a variable of the style sheet, so that the same drawing fits a dark page.
+A figure is drawn once, in the light colors. In a page each color becomes a
+variable of the style sheet, so that the same drawing fits a dark page.
 """
 
 import io
@@ -14,9 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-# Colours of lines and text: (light, dark). Series are those of Okabe and
-# Ito, which colour-blind people can tell apart, or close to them.
-COLOURS: Mapping[str, tuple[str, str]] = {
+# Colors of lines and text: (light, dark). The series are close to the palette
+# of Okabe and Ito, which color-blind people can tell apart.
+COLORS: Mapping[str, tuple[str, str]] = {
     'ink': ('#1b1f24', '#e8eaed'),
     'muted': ('#5b636d', '#a3acb8'),
     'grid': ('#d9dde2', '#3a414b'),
@@ -27,12 +27,12 @@ COLOURS: Mapping[str, tuple[str, str]] = {
     'series-4': ('#a84f83', '#dd93bd'),
 }
 INK, MUTED, GRID, SURFACE = (
-    COLOURS[name][0] for name in ('ink', 'muted', 'grid', 'surface')
+    COLORS[name][0] for name in ('ink', 'muted', 'grid', 'surface')
 )
 SERIES = tuple(
-    light for name, (light, _) in COLOURS.items() if name.startswith('series')
+    light for name, (light, _) in COLORS.items() if name.startswith('series')
 )
-# Not by colour alone: each series has a marker and dashes of its own.
+# Series differ in marker and dashes, too, not in color alone.
 MARKERS = 'os^D'
 DASHES = ('-', '--', '-.', ':')
 
@@ -65,12 +65,12 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Size:
-    """For which width a figure is drawn.
+    """Width for which a figure is drawn.
 
     Attributes:
         name: ``'wide'`` or ``'narrow'``.
         width: Width in inches.
-        blocks: Blocks of a network that stand side by side.
+        blocks: Maximum number of blocks of a network in one row.
     """
 
     name: str
@@ -94,7 +94,7 @@ def svg(figure: Figure) -> str:
         FigureCanvasSVG(figure).print_svg(
             buffer, metadata={'Date': None, 'Creator': None}
         )
-    # Characters that XML does not have may stand in names of metrics.
+    # Names of metrics may contain characters that XML does not allow.
     return re.sub(r'[\x00-\x08\x0b\x0c\x0e-\x1f]', '', buffer.getvalue())
 
 
@@ -111,17 +111,55 @@ def inline_svg(file: str, prefix: str, description: str) -> str:
     """Turns an SVG file into an element of a page.
 
     Args:
-        file: What :func:`svg` gave.
-        prefix: Put before each id, which must be unique in a page.
-        description: What the figure shows, for those who cannot see it; it
-            must be escaped for HTML already.
+        file: Result of :func:`svg`.
+        prefix: Prefix of each id, which must be unique in the page.
+        description: What the figure shows, for screen readers; already
+            escaped for HTML.
     """
     element = file[file.index('<svg') :]
     element = re.sub(r'<metadata>.*?</metadata>', '', element, flags=re.S)
     element = re.sub(r'\bid="', f'id="{prefix}-', element)
     element = re.sub(r'(href="|url\()#', rf'\1#{prefix}-', element)
-    for name, (light, _) in COLOURS.items():
+    for name, (light, _) in COLORS.items():
         element = element.replace(f': {light}', f': var(--{name})')
     return element.replace(
         '<svg', f'<svg role="img" aria-label="{description}"', 1
     )
+
+
+def magnitude(number: float) -> str:
+    """Writes a large number with its magnitude, such as ``288M``.
+
+    It has three digits, and four from 1000 of a magnitude on.
+    """
+    for size, letter in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
+        if abs(number) >= size:
+            scaled = number / size
+            decimals = 2 if scaled < 10 else 1 if scaled < 100 else 0
+            return f'{scaled:.{decimals}f}{letter}'
+    return f'{number:g}'
+
+
+def time_unit(longest: float) -> tuple[int, str]:
+    """Returns the unit for an axis of durations: its seconds and its name.
+
+    Args:
+        longest: The longest duration in seconds.
+    """
+    for size, name in ((3600, 'h'), (60, 'min')):
+        if longest >= 2 * size:
+            return size, name
+    return 1, 's'
+
+
+def duration(seconds: float) -> str:
+    """Writes a duration with its units, such as ``3 min 20 s``."""
+    if seconds < 60:
+        return f'{seconds:.1f} s'
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f'{minutes} min {rest} s'
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f'{hours} h {minutes} min'
+    return f'{hours / 24:.1f} days'

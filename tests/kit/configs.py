@@ -61,7 +61,8 @@ def for_each(names: Iterable) -> Callable[[Callable], Callable[[], None]]:
                     check(name)
                 except AssertionError as error:
                     problems[name] = str(error)
-            assert not problems
+            report = (f'{name}: {text}' for name, text in problems.items())
+            assert not problems, '\n'.join(report)
 
         return test
 

@@ -27,7 +27,7 @@ _run_number = itertools.count()
 
 
 def use_one_thread():
-    """Uses one thread, and saves each Runner seconds of reading and logging."""
+    """Uses one thread, and spares each Runner seconds of set-up."""
     setup_compat()
     torch.set_num_threads(1)
     # MMEngine formats the config and asks the compilers for their versions.
@@ -95,7 +95,7 @@ def train_config(name, digits, work_dir, epochs=1):
 
 
 def supernet_checkpoint(base):
-    """Trains a supernet in a detector for 12 iterations, once for a session."""
+    """Trains a supernet for 12 iterations, once for each test session."""
     file = base / 'supernet' / 'epoch_2.pth'
     if not file.exists():
         config = train_config(SUPERNET, digits_folder(base), file.parent, 2)

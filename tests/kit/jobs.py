@@ -9,6 +9,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from unittest import mock
 
+from detnas_mm.executors import launched as module
 from detnas_mm.executors.launched import Launched, connect, serve
 
 
@@ -79,7 +80,10 @@ def launched(world_size, evaluate, build, *, served=None, **settings):
         for rank in range(1, world_size)
     ]
     try:
-        with mock.patch.dict(os.environ, environment(0, world_size, port)):
+        with (
+            mock.patch.dict(os.environ, environment(0, world_size, port)),
+            mock.patch.object(module, 'START_SECONDS', 60),
+        ):
             info = connect()
         with Launched(evaluate, info, **settings) as executor:
             executor.processes = processes

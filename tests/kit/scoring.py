@@ -1,5 +1,7 @@
 """Scores of paths without a model, for tests of executors."""
 
+import os
+import signal
 import time
 from functools import partial
 from pathlib import Path
@@ -44,3 +46,20 @@ def facts(results):
 def expected(paths=PATHS):
     """The facts of the right results of some paths."""
     return facts([(path, path_evaluator()(path)) for path in paths])
+
+
+def faulty(score):
+    """Builds an evaluator with another score, in a process."""
+    return partial(PathEvaluator, score, 'score')
+
+
+def die(path):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def lose_device(path):
+    raise RuntimeError('CUDA error: an illegal memory access')
+
+
+def give_other_metric(path):
+    return {'accuracy/top1': 1.0}

@@ -12,8 +12,9 @@ from kit.configs import (
     read_config,
 )
 
-from detnas_mm import SEARCH_SPACES, Evolution, EvolutionSearchLoop
+from detnas_mm import SEARCH_SPACES, Evolution
 from detnas_mm.cost import backbone_macs
+from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.models import resolve_architecture
 
 
@@ -102,9 +103,9 @@ def test_search(name):
 
 def test_defaults_of_a_search():
     """Section 4, architecture search: 20 generations of 50 paths."""
-    loop = signature(EvolutionSearchLoop).parameters
-    assert loop['generations'].default == 20
-    assert loop['algorithm'].default in (None, dict(type='Evolution'))
+    settings = SearchSettings(metric='coco/bbox_mAP')
+    assert settings.generations == 20
+    assert settings.algorithm == dict(type='Evolution')
     algorithm = signature(Evolution).parameters
     assert algorithm['population'].default == 50
     assert algorithm['parents'].default == 10

@@ -1,4 +1,4 @@
-"""The documented way from one's own data to a backbone, run on digits."""
+"""The page on your own data: its commands and configs, run on the digits."""
 
 import argparse
 import json
@@ -12,12 +12,7 @@ import pytest
 from kit.configs import NAMES
 from kit.digits_runs import ROOT, read_candidates
 from kit.results import write_best
-from kit.stand_in_runs import (
-    checkpoint,
-    shrink,
-    split,
-    write_weights,
-)
+from kit.stand_in_runs import checkpoint, shrink, split, write_weights
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
@@ -25,8 +20,8 @@ from mmengine.runner import Runner
 from detnas_mm.models import DetNASNet
 from detnas_mm.utils.cli import add_common_arguments, load_config
 
-PAGE = ROOT / 'docs' / 'own_data.md'
-OTHERS = (ROOT / 'docs' / 'use_backbone.md').read_text()
+PAGE = (ROOT / 'docs' / 'own_data.md').read_text()
+USE_PAGE = (ROOT / 'docs' / 'use_backbone.md').read_text()
 EXAMPLE = ROOT / 'docs' / 'examples' / 'own_data'
 DRY_RUN = Path('docs/examples/own_data/dry_run.sh')
 SUPERNET = 'retinanet_detnas-supernet-small_fpn_mine'
@@ -49,10 +44,13 @@ def workplace(digits, tmp_path, monkeypatch):
     return tmp_path
 
 
-def documented_commands(iterations=3000):
-    """Runs the page's blocks in a shell that prints what python would run."""
-    blocks = re.findall(r'```bash\n(.*?)```', PAGE.read_text(), re.S)
-    text = '\n'.join(blocks).replace('ITERATIONS=3000', '')
+def run_page(iterations=3000):
+    """Runs the shell blocks of the page and returns the python commands.
+
+    The configs are copied; ``python`` and ``bash`` print their arguments.
+    """
+    text = '\n'.join(re.findall(r'```bash\n(.*?)```', PAGE, re.S))
+    text = text.replace('ITERATIONS=3000', '')
     stubs = 'python() { echo "$@"; }; bash() { echo "$@"; }\n'
     done = subprocess.run(
         ['bash', '-euc', f'{stubs}ITERATIONS={iterations}\n{text}'],
@@ -61,23 +59,25 @@ def documented_commands(iterations=3000):
     )
     assert done.returncode == 0, done.stderr
     commands = [shlex.split(line) for line in done.stdout.splitlines()]
-    return [one for one in commands if one[0] != str(DRY_RUN)]
+    return [command for command in commands if command[0] != str(DRY_RUN)]
 
 
-def documented_command(tool):
-    """Arguments of the only command of the page with a tool."""
-    (found,) = (c for c in documented_commands() if c[0] == f'tools/{tool}')
+def converter_arguments():
+    tool = 'tools/dataset_converters/coco_search_split.py'
+    (found,) = (c for c in run_page() if c[0] == tool)
     return found[1:]
 
 
-def leave_out_imagenet(commands):
-    """As the page says: its variable, its commands and its option."""
-    file = Path(f'configs/mine/{SUPERNET}.py')
-    text, changes = re.subn(
-        r'^pretrained = .*$', 'pretrained = None', file.read_text(), flags=re.M
-    )
+def edit_config(name, pattern, replacement):
+    file = Path(f'configs/mine/{name}.py')
+    text, changes = re.subn(pattern, replacement, file.read_text(), flags=re.M)
     assert changes == 1
     file.write_text(text)
+
+
+def leave_out_imagenet(commands):
+    """Changes configs and commands as the page describes."""
+    edit_config(SUPERNET, r'^pretrained = .*$', 'pretrained = None')
     return [
         [part for part in command if 'in1k' not in part]
         for command in commands
@@ -86,21 +86,20 @@ def leave_out_imagenet(commands):
 
 
 def read_command(arguments):
-    """The config of a command, with its options, and its checkpoint."""
+    """Returns the config of a command, and the work dirs that it needs."""
     parser = argparse.ArgumentParser()
     parser.add_argument('config')
     add_common_arguments(parser)
-    args, others = parser.parse_known_args(arguments)
-    return load_config(args), [one for one in others if 'work_dirs' in one]
+    args, unknown = parser.parse_known_args(arguments)
+    return load_config(args), [text for text in unknown if 'work_dirs' in text]
 
 
 @pytest.mark.parametrize('imagenet', [True, False])
 def test_each_command_finds_what_it_starts_from(workplace, imagenet):
-    """From the first one on, and none goes on with the work of another."""
-    commands = documented_commands(3000 if imagenet else 6000)
+    commands = run_page(3000 if imagenet else 6000)
     if not imagenet:
         commands = leave_out_imagenet(commands)
-    commands = [one for one in commands if 'converters' not in one[0]]
+    commands = [c for c in commands if 'converters' not in c[0]]
     if imagenet:
         assert commands.pop()[-1] == '--auto-scale-lr'
     assert len(commands) == (9 if imagenet else 6)
@@ -110,30 +109,28 @@ def test_each_command_finds_what_it_starts_from(workplace, imagenet):
         backbone = config.model.backbone
         if str(backbone.get('path')).endswith('.json'):
             needed.append(backbone.path)
-        if 'train' in tool and (backbone.get('init_cfg') or {}).get(
-            'checkpoint'
-        ):
-            needed.append(backbone.init_cfg.checkpoint)
+        weights = (backbone.get('init_cfg') or {}).get('checkpoint')
+        if 'train' in tool and weights:
+            needed.append(weights)
         assert set(needed) <= made, arguments
         iterations = config.train_cfg.max_iters
-        # What is stopped has something to go on from.
+        # An interrupted training has a checkpoint to continue from.
         assert config.default_hooks.checkpoint.interval <= iterations / 4
         made_here = f'iter_{iterations}.pth'
         if 'search' in tool:
             made_here = 'best.json'
         if 'test' not in tool:
+            # No command continues the work of another.
             assert f'{config.work_dir}/{made_here}' not in made
             made.add(f'{config.work_dir}/{made_here}')
         if 'mine' in arguments[0]:
-            # Nor with that of the experiments on COCO.
-            assert Path(config.work_dir).name not in {
-                name.partition('/')[2] for name in NAMES
-            }
+            work_dirs = {name.partition('/')[2] for name in NAMES}
+            assert Path(config.work_dir).name not in work_dirs
 
 
 def test_dry_run_is_short_and_goes_from_step_to_step(workplace):
-    documented_commands()
-    assert f'bash {DRY_RUN}\n' in PAGE.read_text()
+    run_page()
+    assert f'bash {DRY_RUN}\n' in PAGE
     stub = f'python() {{ echo "$@"; }}; . {DRY_RUN}'
     printed = subprocess.check_output(['bash', '-c', stub], text=True)
     made = set()
@@ -141,16 +138,15 @@ def test_dry_run_is_short_and_goes_from_step_to_step(workplace):
         tool, *arguments = shlex.split(line)
         config, needed = read_command(arguments)
         assert config.val_dataloader.dataset.indices == 16
-        # As one-stage and as two-stage detectors read it.
+        # For one-stage and for two-stage detectors.
         thresholds = config.model.test_cfg
         assert thresholds.score_thr == thresholds.rcnn.score_thr == 0.0
         if 'search' in tool:
             loop = config.val_cfg
-            assert loop.generations * loop.population == 8
+            assert loop.generations * loop.algorithm.population == 8
             made.add(f'{config.work_dir}/best.json')
         else:
             assert config.train_cfg.max_iters == 10
-            # Each of the few iterations is seen.
             assert config.default_hooks.logger.interval == 1
             assert config.model.backbone.init_cfg is None
             needed = [str(config.model.backbone.get('path', ''))]
@@ -158,12 +154,12 @@ def test_dry_run_is_short_and_goes_from_step_to_step(workplace):
         assert set(needed) <= made
         if config.custom_hooks:
             assert config.custom_hooks[1].num_images == 16
-        # Its results are taken for none of the real ones.
+        # The real steps do not use its results.
         assert '/mine_dry_run/' in config.work_dir
 
 
 def test_baseline_is_another_net_from_its_own_weights(workplace):
-    (*_, pre_training, training, test, _) = documented_commands()
+    (*_, pre_training, training, test, _) = run_page()
     config, _ = read_command(training[1:])
     settings = dict(config.model.backbone)
     started = Path(settings.pop('init_cfg').checkpoint)
@@ -178,19 +174,13 @@ def test_baseline_is_another_net_from_its_own_weights(workplace):
 
 
 def test_options_for_one_gpu_lengthen_the_schedule(workplace):
-    (options,) = re.findall(
-        r'`--cfg-options (train_cfg\S+\s\S+)`', PAGE.read_text()
-    )
-    documented_commands()
+    (options,) = re.findall(r'`--cfg-options\s(train_cfg\S+\s\S+)`', PAGE)
+    run_page()
     config, _ = read_command(
         [f'configs/mine/{PRE_TRAINING}.py', '--cfg-options', *options.split()]
     )
     assert config.train_cfg.max_iters == config.param_scheduler.end == 2400000
-    assert f'`iter_{config.train_cfg.max_iters}.pth`' in PAGE.read_text()
-
-
-def example(name):
-    return Config.fromfile(EXAMPLE / f'{name}.py')
+    assert f'`iter_{config.train_cfg.max_iters}.pth`' in PAGE
 
 
 def small(name):
@@ -198,9 +188,10 @@ def small(name):
     return shrink(config, f'own_data/{name}')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('imagenet', [True, False])
 def test_digits_take_the_whole_way(workplace, capsys, imagenet):
-    arguments = documented_command('dataset_converters/coco_search_split.py')
+    arguments = converter_arguments()
     arguments[arguments.index('--search-images') + 1] = '6'
     split('coco', *arguments)
     printed = capsys.readouterr().out
@@ -210,14 +201,13 @@ def test_digits_take_the_whole_way(workplace, capsys, imagenet):
         checkpoint('detnas/detnas-supernet-small_8xb128_in1k')
     else:
         leave_out_imagenet([])
-    config = small(SUPERNET)
-    Runner.from_cfg(config).train()
+    Runner.from_cfg(small(SUPERNET)).train()
 
     config = small(SEARCH)
     config.load_from = f'work_dirs/{SUPERNET}/iter_2.pth'
     Runner.from_cfg(config).val()
     candidates = read_candidates(config.work_dir)
-    assert [one['status'] for one in candidates] == ['complete'] * 2
+    assert [c['status'] for c in candidates] == ['complete'] * 2
 
     config = small(NET)
     best = json.loads((workplace / config.search / 'best.json').read_text())
@@ -231,14 +221,10 @@ def test_digits_take_the_whole_way(workplace, capsys, imagenet):
 
 
 def test_faster_rcnn_is_one_word_in_one_config(workplace):
-    """All that the page says of it: the heads follow by themselves."""
-    documented_commands()
-    assert '`faster-rcnn` in place of `retinanet`' in PAGE.read_text()
-    file = Path(f'configs/mine/{SUPERNET}.py')
-    base = re.compile(r"('\.\./detnas/)retinanet(_\S+')")
-    text, changes = base.subn(r'\1faster-rcnn\2', file.read_text())
-    assert changes == 1
-    file.write_text(text)
+    run_page()
+    assert '`faster-rcnn` in place of `retinanet`' in ' '.join(PAGE.split())
+    base = r"('\.\./detnas/)retinanet(_\S+')"
+    edit_config(SUPERNET, base, r'\1faster-rcnn\2')
     for name in (SUPERNET, SEARCH, NET):
         config = Config.fromfile(f'configs/mine/{name}.py')
         assert 'bbox_head' not in config.model
@@ -252,13 +238,21 @@ def test_faster_rcnn_is_one_word_in_one_config(workplace):
         assert type(model).__name__ == 'FasterRCNN'
 
 
-def test_fcos_takes_the_found_backbone_on_the_same_data(workplace):
-    """The config of the other page trains and is scored as it stands."""
-    (text,) = (
-        block
-        for block in re.findall(r'```python\n(.*?)```', OTHERS, re.S)
-        if 'data/mine/' in block
-    )
+def save_beside_results(workplace, text):
+    """Saves a config beside the work dirs with the results of a search."""
+    folder = workplace / 'work_dirs' / 'my_search'
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        write_best(folder)
+    file = workplace / 'config.py'
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.slow
+def test_fcos_trains_the_found_backbone_on_the_same_data(workplace):
+    blocks = re.findall(r'```python\n(.*?)```', USE_PAGE, re.S)
+    (text,) = (block for block in blocks if 'data/mine/' in block)
     config = Config.fromfile(save_beside_results(workplace, text))
     config.train_cfg = dict(type='IterBasedTrainLoop')
     config.default_hooks.checkpoint.by_epoch = False
@@ -275,72 +269,55 @@ def test_fcos_takes_the_found_backbone_on_the_same_data(workplace):
         assert loader.dataset.metainfo['classes'] == config.classes
 
 
-STOCK = {
-    'ATSS': 'atss/atss_r50_fpn_1x_coco.py',
-    'Faster R-CNN': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
-    'Cascade R-CNN': 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
-    'Mask R-CNN': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
-}
-
-
-@pytest.mark.parametrize('name', STOCK)
-def test_line_for_the_classes_of_other_detectors(workplace, name):
-    (line,) = re.findall(rf'^\| {name} \| `(.*?)`', OTHERS, re.M)
-    text = (
-        f"_base_ = ['mmdet::{STOCK[name]}',\n"
-        "          'work_dirs/my_search/best_backbone.py']\n"
-        f"classes = ('a', 'b', 'c')\nmodel = dict({line})\n"
-    )
-    config = Config.fromfile(save_beside_results(workplace, text))
+def test_classes_of_other_detectors(workplace):
+    """The lines of the table of the page set all heads."""
+    stock = {
+        'ATSS': ('atss/atss_r50_fpn_1x_coco.py', 1),
+        'Faster R-CNN': ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 1),
+        'Cascade R-CNN': ('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py', 3),
+        'Mask R-CNN': ('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', 2),
+    }
     init_default_scope('mmdet')
-    model = MODELS.build(config.model)
-    found = [
-        module.num_classes
-        for module in model.modules()
-        if hasattr(module, 'num_classes')
-        and type(module).__name__ != 'RPNHead'
+    for name, (base, heads) in stock.items():
+        (line,) = re.findall(rf'^\| {name} \| `(.*?)`', USE_PAGE, re.M)
+        text = (
+            f"_base_ = ['mmdet::{base}',\n"
+            "          'work_dirs/my_search/best_backbone.py']\n"
+            f"classes = ('a', 'b', 'c')\nmodel = dict({line})\n"
+        )
+        config = Config.fromfile(save_beside_results(workplace, text))
+        found = [
+            module.num_classes
+            for module in MODELS.build(config.model).modules()
+            if hasattr(module, 'num_classes')
+            and type(module).__name__ != 'RPNHead'
+        ]
+        assert found == [3] * heads, name
+
+
+def test_configs_read_the_files_of_the_converter(workplace):
+    arguments = converter_arguments()
+
+    def option(name):
+        return arguments[arguments.index(f'--{name}') + 1]
+
+    search = Config.fromfile(EXAMPLE / f'{SEARCH}.py')
+    files = [
+        search[f'{part}_dataloader'].dataset.ann_file
+        for part in ('train', 'val', 'test')
     ]
-    heads = {'Cascade R-CNN': 3, 'Mask R-CNN': 2}
-    assert found == [3] * heads.get(name, 1)
-
-
-def save_beside_results(workplace, text):
-    """Saves a config beside the work dirs, which have those of a search."""
-    folder = workplace / 'work_dirs' / 'my_search'
-    folder.mkdir(parents=True)
-    write_best(folder)
-    file = workplace / 'config.py'
-    file.write_text(text)
-    return file
-
-
-def test_splits_of_the_example_are_distinct(workplace):
-    """The converter's files are those that the configs read."""
-    arguments = documented_command('dataset_converters/coco_search_split.py')
-    name = arguments[arguments.index('--name') + 1]
-    config = example(SEARCH)
-    read = [
-        config[f'{split}_dataloader'].dataset.ann_file
-        for split in ('train', 'val', 'test')
+    assert files == [
+        f'annotations/detnas_train{option("name")}.json',
+        f'annotations/detnas_search{option("name")}.json',
+        option('test-ann-file'),
     ]
-    assert read[:2] == [
-        f'annotations/detnas_{split}{name}.json'
-        for split in ('train', 'search')
-    ]
-    assert read[2] == arguments[arguments.index('--test-ann-file') + 1]
-    net = example(NET)
-    ann_file = arguments[arguments.index('--ann-file') + 1]
-    assert net.train_dataloader.dataset.ann_file == ann_file
+    net = Config.fromfile(EXAMPLE / f'{NET}.py')
+    assert net.train_dataloader.dataset.ann_file == option('ann-file')
     assert net.val_dataloader == net.test_dataloader
 
 
-def test_page_shows_what_to_edit_for_the_search():
-    (block,) = re.findall(r'```python\n(.*?)```', PAGE.read_text(), re.S)
-    assert edit_block(EXAMPLE / f'{SEARCH}.py') == block
-
-
 def edit_block(file):
-    """The lines of a config that are marked to be edited."""
+    """Returns the lines of a config that are marked to be edited."""
     (block,) = re.findall(
         r'^# ==== Edit here.*?=+\n(.*?)^# ==== Nothing to edit below =+\n',
         file.read_text(),
@@ -368,7 +345,7 @@ MINE = dict(
 
 
 def leaves(node):
-    """All values of a config that are no containers."""
+    """Returns all values of a config that are not containers."""
     if isinstance(node, dict):
         node = node.values()
     elif not isinstance(node, (list, tuple)):
@@ -376,36 +353,31 @@ def leaves(node):
     return [leaf for child in node for leaf in leaves(child)]
 
 
-def test_marked_block_is_all_there_is_to_edit(workplace):
-    """Nothing of the example is left, and all of one's own is there."""
-    documented_commands()
+def test_nothing_outside_the_marked_block_depends_on_the_data(workplace):
+    (block,) = re.findall(r'```python\n(.*?)```', PAGE, re.S)
+    assert edit_block(EXAMPLE / f'{SEARCH}.py') == block
+    run_page()
     file = Path(f'configs/mine/{SUPERNET}.py')
     block = edit_block(file)
-    names = re.findall(r'^(\w+) =', block, re.M)
-    assert names == list(MINE)
+    assert re.findall(r'^(\w+) =', block, re.M) == list(MINE)
     mine = ''.join(f'{name} = {value!r}\n' for name, value in MINE.items())
     file.write_text(file.read_text().replace(block, mine))
-    others = {'coco', 'annotations', 'train2017', 'val2017', 'mine'}
+    example = {'coco', 'annotations', 'train2017', 'val2017', 'mine'}
     for name in (SUPERNET, SEARCH, NET):
         config = Config.fromfile(f'configs/mine/{name}.py')
-        test_file = '/my data/held_out.json'
-        search_file = '/my data/search.json'
         is_net = name == NET
+        test_file = '/my data/held_out.json'
         assert config.test_evaluator.ann_file == test_file
-        assert config.val_evaluator.ann_file == (
-            test_file if is_net else search_file
-        )
+        val_file = test_file if is_net else '/my data/search.json'
+        assert config.val_evaluator.ann_file == val_file
         for part in ('train', 'val', 'test'):
             dataset = config[f'{part}_dataloader'].dataset
             assert dataset.data_root == MINE['data_root']
             assert dataset.metainfo.classes == MINE['classes']
-            read = [
-                leaf
-                for leaf in leaves(dataset)
-                if isinstance(leaf, str)
-                and set(re.split(r'[/_.]', leaf)) & others
+            texts = [x for x in leaves(dataset) if isinstance(x, str)]
+            assert not [
+                x for x in texts if set(re.split(r'[/_.]', x)) & example
             ]
-            assert not read
             (resize,) = (p for p in dataset.pipeline if p.type == 'Resize')
             assert resize.scale == MINE['image_scale']
         used = 'all.json' if is_net else 'part.json'

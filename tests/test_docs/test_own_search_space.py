@@ -1,4 +1,4 @@
-"""The documented example: a new block, other widths, from configs alone."""
+"""The documented example of a new block and other widths."""
 
 import json
 import re
@@ -30,11 +30,10 @@ def test_own_space_is_trained_searched_and_used(digits, tmp_path, monkeypatch):
     config.load_from = str(tmp_path / 'supernet' / 'epoch_1.pth')
     config.val_cfg.constraint = dict(max_macs=60e6)
     candidates = run_search(config)
-    assert {one['status'] for one in candidates} == {'complete'}
-    digits_taken = set(''.join(one['path'] for one in candidates))
-    assert digits_taken & {'2', '3'}
+    assert {c['status'] for c in candidates} == {'complete'}
+    assert set(''.join(c['path'] for c in candidates)) & {'2', '3'}
 
-    best = max(candidates, key=lambda one: (one['fitness'], -one['index']))
+    best = max(candidates, key=lambda c: (c['fitness'], -c['index']))
     inherit = tmp_path / 'inherit.py'
     inherit.write_text(
         f"_base_ = ['{STOCK}', 'search/best_backbone.py']\n"
@@ -55,7 +54,7 @@ def test_own_space_is_trained_searched_and_used(digits, tmp_path, monkeypatch):
     result = json.loads((tmp_path / 'search' / 'best.json').read_text())
     assert result['path'] == best['path']
 
-    # No formula was written for the new block; its cost is exact all the same.
+    # The cost of the new block is exact without a formula.
     image = torch.randn(1, 3, 224, 224)
     assert best['macs'] == count_macs(net, lambda: net(image)) <= 60e6
     assert best['params'] == count_params(net)
@@ -67,7 +66,7 @@ def lines_of_report(folder):
     return use_lines(search, search.best)
 
 
-def test_block_of_the_page_takes_the_normalisation_of_the_config():
+def test_block_of_the_page_takes_the_normalization_of_the_config():
     page = (ROOT / 'docs' / 'own_search_space.md').read_text()
     (code,) = re.findall(r'```python\n(from .*?)```', page, re.S)
     exec(code, {})

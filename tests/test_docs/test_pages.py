@@ -1,4 +1,4 @@
-"""The documentation: its links, its navigation, and its configs."""
+"""The documentation: its links, navigation, commands and configs."""
 
 import re
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from kit.configs import for_each
 from kit.digits_runs import ROOT
 from kit.results import PAPER, config_of, write_best
 from mmengine.config import Config
@@ -17,6 +18,9 @@ from mmengine.registry import MODELS, init_default_scope
 PAGES = sorted([*(ROOT / 'docs').glob('*.md'), *ROOT.glob('*.md')])
 LINK = re.compile(r'\]\(([^)\s]+)\)')
 CONFIG = re.compile(r'^```python\n(_base_ = .*?)^```', re.S | re.M)
+BASH = re.compile(r'^ *```bash\n(.*?)^ *```', re.S | re.M)
+FOLDERS = 'configs|tools|benchmarks|demo|docs|tests'
+FILE = re.compile(rf'\b(?:{FOLDERS})/[\w./-]+\.(?:py|sh|md|ipynb)')
 BEST = 'work_dirs/my_search/best_backbone.py'
 
 
@@ -25,7 +29,7 @@ def without_code(text):
 
 
 def anchors(text):
-    """Anchors of the headings of a page."""
+    """Returns the anchors of the headings of a page."""
     headings = re.findall(r'^#+ (.+)$', without_code(text), re.M)
     return {
         re.sub(r'[^\w\- ]', '', heading.lower()).strip().replace(' ', '-')
@@ -33,8 +37,8 @@ def anchors(text):
     }
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+@for_each(PAGES)
+def test_targets_of_links_exist(page):
     for link in LINK.findall(without_code(page.read_text())):
         if re.match(r'https?:|mailto:', link):
             continue
@@ -46,18 +50,23 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(file.read_text()), link
 
 
-def test_files_that_are_named_exist():
-    """Configs and tools in the text and in its commands."""
-    named = set()
-    for page in PAGES:
-        text = page.read_text()
-        pattern = r'\b(?:configs|tools|demo|docs)/[\w./-]+\.(?:py|sh|md|ipynb)'
-        named |= set(re.findall(pattern, text))
-    # What the reader writes in the examples.
-    own = ('configs/mine/', 'configs/my_net/')
-    named = {name for name in named if not name.startswith(own)}
-    assert len(named) > 20
-    assert not [name for name in named if not (ROOT / name).exists()]
+@for_each(PAGES)
+def test_named_files_exist(page):
+    # The reader writes the configs of these folders.
+    own = ('configs/mine/', 'configs/my_net/', 'configs/random/')
+    for name in FILE.findall(page.read_text()):
+        assert name.startswith(own) or (ROOT / name).exists(), name
+
+
+@for_each(PAGES)
+def test_shell_commands_parse(page):
+    for block in BASH.findall(page.read_text()):
+        # A placeholder such as <this repository> is no redirection.
+        block = re.sub(r'<[\w ]+>', 'PLACEHOLDER', block)
+        parsed = subprocess.run(
+            ['bash', '-n'], input=block, capture_output=True, text=True
+        )
+        assert parsed.returncode == 0, (block, parsed.stderr)
 
 
 def nav_pages(entry):
@@ -86,58 +95,35 @@ def test_site_is_built_without_a_warning(tmp_path):
     assert 'EvolutionSearchLoop' in (tmp_path / 'api/index.html').read_text()
 
 
-def documented_configs():
-    for page in PAGES:
-        for number, text in enumerate(CONFIG.findall(page.read_text())):
-            if 'my_supernet' not in text:
-                yield pytest.param(text, id=f'{page.name}-{number}')
-
-
-@pytest.fixture
-def documented(tmp_path):
-    """Loads a config of a page, beside the results of a search."""
-
-    def load(text):
-        folder = (tmp_path / BEST).parent
-        folder.mkdir(parents=True)
-        write_best(folder)
+def test_documented_configs_fit_together(tmp_path):
+    """Channels fit, and weights get the images of their training."""
+    (tmp_path / BEST).parent.mkdir(parents=True)
+    write_best((tmp_path / BEST).parent)
+    init_default_scope('mmdet')
+    texts = [t for page in PAGES for t in CONFIG.findall(page.read_text())]
+    texts = [text for text in texts if 'my_supernet' not in text]
+    assert len(texts) > 8
+    for text in texts:
         file = tmp_path / 'config.py'
         file.write_text(text.replace('../_base_', f'{ROOT}/configs/_base_'))
-        init_default_scope('mmdet')
-        return Config.fromfile(file)
-
-    return load
-
-
-@pytest.mark.parametrize('text', list(documented_configs()))
-def test_documented_configs_fit_together(text, documented):
-    config = documented(text)
-    backbone = MODELS.build(dict(config.model.backbone, init_cfg=None))
-    assert list(backbone.out_channels) == config.model.neck.in_channels
-    if 'Pretrained' in text:
-        assert config.model.backbone.init_cfg.prefix == 'backbone.'
-    assert 'depth' not in config.model.backbone  # nothing left of the ResNet
-
-
-def preprocessed(settings, image):
-    """An image as the network gets it."""
-    module = MODELS.build(settings)
-    return module(dict(inputs=[image]))['inputs'][0].float()
-
-
-@pytest.mark.parametrize('text', list(documented_configs()))
-def test_documented_configs_give_weights_their_images(text, documented):
-    """Those of the training that the weights, or the search, come from."""
-    config = documented(text)
-    origin = PAPER
-    if 'Pretrained' in text:
-        checkpoint = Path(config.model.backbone.init_cfg.checkpoint)
-        origin = f'detnas/{checkpoint.parent.name}'
-    before = config_of(origin)
-    settings = before['model'].get('data_preprocessor') or dict(
-        before['data_preprocessor'], type='mmpretrain.ClsDataPreprocessor'
-    )
-    # A size that nothing is padded to.
-    image = torch.randint(256, (3, 64, 64)).byte()
-    got = preprocessed(config.model.data_preprocessor, image)
-    assert torch.equal(got, preprocessed(settings, image))
+        model = Config.fromfile(file).model
+        backbone = MODELS.build(dict(model.backbone, init_cfg=None))
+        assert list(backbone.out_channels) == model.neck.in_channels, text
+        # Nothing of the ResNet of the base config is left.
+        assert 'depth' not in model.backbone
+        origin = PAPER
+        if 'Pretrained' in text:
+            assert model.backbone.init_cfg.prefix == 'backbone.'
+            checkpoint = Path(model.backbone.init_cfg.checkpoint)
+            origin = f'detnas/{checkpoint.parent.name}'
+        before = config_of(origin)
+        settings = before['model'].get('data_preprocessor') or dict(
+            before['data_preprocessor'], type='mmpretrain.ClsDataPreprocessor'
+        )
+        # A size that needs no padding.
+        image = torch.randint(256, (3, 64, 64)).byte()
+        ours, expected = (
+            MODELS.build(part)(dict(inputs=[image]))['inputs'][0].float()
+            for part in (model.data_preprocessor, settings)
+        )
+        assert torch.equal(ours, expected), text

@@ -1,160 +1,236 @@
 """Workers of Ray that die, hang, cannot be built, come and go."""
 
 import logging
+import os
+import re
+import signal
+import socket
+import sys
 import threading
 import time
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from kit.scoring import (
-    PATHS,
-    Faulty,
-    SickFirst,
-    Waiting,
-    attempts,
-    cannot_be_built,
-    facts,
-    local_evaluator,
+from kit import ray_faults as faults
+from kit.ray_faults import PATHS, FaultyBuild, attempts
+
+from detnas_mm.executors import ray as module
+from detnas_mm.executors.base import PathEvaluator, WrongSearchError
+from detnas_mm.executors.ray import Ray
+from detnas_mm.executors.ray_cluster import (
+    ENVIRONMENT,
+    HeadLostError,
+    count_workers,
+    start_ray,
 )
-
-from detnas_mm.executors import ray_workers as module
-from detnas_mm.executors.ray import RayEvaluator
-from detnas_mm.executors.ray_cluster import RaySettings
-
-SOME = PATHS[:6]
-
-
-@pytest.fixture(autouse=True)
-def impatience(monkeypatch):
-    """Does not wait before a worker is built again."""
-    monkeypatch.setattr(module, '_REBUILD_SECONDS', 0.0)
+from detnas_mm.utils.errors import InputError
 
 
 @pytest.fixture
 def log(tmp_path):
-    return tmp_path / 'log'
+    return str(tmp_path / 'log')
 
 
-@pytest.fixture(scope='module')
-def expected():
-    return facts(local_evaluator().evaluate(SOME))
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    monkeypatch.setattr(module, '_REBUILD_SECONDS', 0.0)
+
+
+def facts(results):
+    """What does not depend on time; a path that comes twice is an error."""
+    found = {path: (r.fitness, r.metrics, r.error) for path, r in results}
+    assert len(found) == len(results)
+    return found
+
+
+EXPECTED = facts(
+    [(path, PathEvaluator(faults.score, 'score')(path)) for path in PATHS]
+)
 
 
 def evaluate(build, **settings):
-    settings = dict(workers=2) | settings
-    with RayEvaluator(build, RaySettings(**settings)) as evaluator:
-        return list(evaluator.evaluate(SOME))
+    with Ray(build, **{'workers': 2, **settings}) as executor:
+        return facts(list(executor.run(PATHS)))
+
+
+def test_results_come_as_they_finish(ray_cluster, log):
+    """Also with more workers than there is room for."""
+    release = Path(f'{log}.release')
+    build = FaultyBuild(log, {0: partial(faults.wait_for, release)})
+    with Ray(build, workers=5) as executor:
+        results = []
+        for path, result in executor.run(PATHS):
+            results.append((path, result))
+            if len(results) == len(PATHS) - 1:
+                release.touch()
+    assert results[-1][0] == PATHS[0]
+    assert facts(results) == EXPECTED
+
+
+def test_paths_ahead_are_evaluated_once(ray_cluster, log):
+    build = FaultyBuild(log, {3: faults.end_child})
+    with Ray(build, workers=2) as executor:
+        results = list(executor.run(PATHS[:2], ahead=PATHS[2:]))
+        rest = [path for path in PATHS if path not in dict(results)]
+        results += executor.run(rest)
+    found = facts(results)
+    # A child of a worker ends by SIGTERM.
+    assert found.pop(PATHS[3])[0] == -signal.SIGTERM
+    assert found == {p: f for p, f in EXPECTED.items() if p != PATHS[3]}
+    assert attempts(log).total() == len(PATHS)
+
+
+def test_a_lost_worker_costs_its_candidate(ray_cluster, log, caplog):
+    caplog.set_level(logging.WARNING)
+    losses = {2: faults.hang, 3: faults.die, 4: faults.lose_device}
+    assert evaluate(FaultyBuild(log, losses), candidate_timeout=8) == EXPECTED
+    # On a busy machine, Ray may lose further workers.
+    assert all(attempts(log)[index] >= 2 for index in losses)
+    for reason in ('no end for', 'died', 'CUDA error'):
+        assert re.search(f'lost and replaced: .*{reason}', caplog.text)
+    assert attempts(log).total() < 2 * len(PATHS)
+
+
+def test_a_path_that_kills_three_workers_fails(ray_cluster, log):
+    found = evaluate(FaultyBuild(log, {3: faults.die}, times=99))
+    fitness, _, error = found.pop(PATHS[3])
+    assert fitness is None
+    assert '3 workers were lost over it' in error
+    assert 'died' in error
+    assert attempts(log)[3] == 3
+    assert found == {p: f for p, f in EXPECTED.items() if p != PATHS[3]}
 
 
 @pytest.mark.parametrize(
-    ('fault', 'settings'),
+    ('build', 'error', 'message'),
     [
-        ('die', {}),
-        pytest.param(
-            'hang',
-            dict(candidate_timeout=20),
-            # No worker may take so long because others use the machine.
-            marks=pytest.mark.slow,
+        (
+            faults.build_fails,
+            InputError,
+            'workers in a row could not be built, the last one on host '
+            f'{socket.gethostname()}: FileNotFoundError: no checkpoint at '
+            'supernet.pth; correct the cause and continue with --resume',
+        ),
+        (faults.build_differs, WrongSearchError, 'checkpoint_digest differs'),
+        (
+            FaultyBuild('/dev/null', {0: faults.give_other_metric}),
+            InputError,
+            "the evaluator gives no 'score', choose one of accuracy",
         ),
     ],
 )
-def test_worker_lost_over_a_candidate_is_replaced(
-    ray_cluster, log, expected, caplog, fault, settings
+def test_what_no_other_worker_changes_ends_the_search(
+    ray_cluster, build, error, message
 ):
-    caplog.set_level(logging.WARNING)
-    build = Faulty(str(log), SOME[3], fault, times=1)
-    assert facts(evaluate(build, **settings)) == expected
-    assert attempts(log).count(SOME[3]) == 2
-    reason = {'die': 'died', 'hang': 'took longer than 20 s'}[fault]
-    # On a busy machine, Ray may lose others as well.
-    assert any(
-        reason in warning and 'another one takes its place' in warning
-        for warning in caplog.messages
-    )
+    with pytest.raises(error, match=message) as raised:
+        evaluate(build)
+    assert '\n' not in str(raised.value)
+
+
+def test_a_head_that_is_lost_ends_the_search(ray_cluster, log, monkeypatch):
+    monkeypatch.setattr(module, '_HEAD_SECONDS', 0.1)
+    with Ray(FaultyBuild(log, {})) as executor:
+        executor._head = '127.0.0.1:1'
+        with pytest.raises(HeadLostError, match=r'lost .* --resume'):
+            list(executor.run(PATHS))
 
 
 @pytest.mark.slow
-def test_sick_worker_is_replaced(ray_cluster, tmp_path, caplog):
-    """Whatever it fails another one evaluates."""
-    caplog.set_level(logging.WARNING)
-    build = SickFirst(str(tmp_path / 'sick'))
-    with RayEvaluator(build, RaySettings(workers=2)) as evaluator:
-        found = facts(evaluator.evaluate(PATHS))
-    expected = facts(local_evaluator().evaluate(PATHS))
-    assert [one[0] for one in found] == [one[0] for one in expected]
-    assert 'others could evaluate; another one takes its place' in caplog.text
-
-
-@pytest.mark.slow
-def test_candidate_that_kills_every_worker_fails(ray_cluster, log, expected):
-    """Out of memory, say: the others are evaluated all the same."""
-    build = Faulty(str(log), SOME[3], 'die', times=99)
-    evaluations = evaluate(build)
-    assert '3 workers in a row: the last died' in evaluations[3].error
-    assert facts(evaluations[:3]) == expected[:3]
-    assert facts(evaluations[4:]) == expected[4:]
-    assert attempts(log).count(SOME[3]) == 3
-
-
-def test_workers_that_cannot_be_built_end_the_search(ray_cluster):
-    """Not by waiting for ever, and not by the first one."""
-    with pytest.raises(RuntimeError, match='3 workers in a row') as error:
-        evaluate(cannot_be_built, workers=1)
-    assert 'FileNotFoundError: no checkpoint at supernet.pth' in str(
-        error.value
-    )
-    assert '\n' not in str(error.value)
-
-
-@pytest.fixture
-def nodes(ray):
-    """A cluster whose nodes come and go; its head has no room."""
+def test_nodes_come_and_go(ray, log, caplog, monkeypatch):
+    """Without any worker the search waits; nodes that join are used."""
     from ray.cluster_utils import Cluster
 
+    monkeypatch.setattr(module, '_WARNING_SECONDS', 2.0)
+    caplog.set_level(logging.WARNING)
     cluster = Cluster(
         initialize_head=True,
         head_node_args=dict(num_cpus=0, num_gpus=0, include_dashboard=False),
+        connect=True,
     )
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    release = Path(f'{log}.release')
+    build = FaultyBuild(log, {0: partial(faults.wait_for, release)}, times=99)
+    results = []
 
+    def search():
+        with Ray(build) as executor:
+            results.extend(executor.run(PATHS[:1]))
 
-@pytest.mark.slow
-def test_nodes_come_and_go(nodes, log, caplog, monkeypatch):
-    """Without any worker the search waits; nodes that join are used."""
-    monkeypatch.setattr(module, '_MESSAGE_SECONDS', 2.0)
-    caplog.set_level(logging.WARNING)
-    settings = RaySettings(address=nodes.address)
-    evaluations = []
-
-    def wait_for(condition):
-        end = time.monotonic() + 300
+    def wait_until(condition):
+        end = time.monotonic() + 100
         while not condition():
             assert time.monotonic() < end
             time.sleep(0.1)
 
-    def workers():
-        return set(log.read_text().split()) if log.exists() else set()
-
-    def search():
-        build = Waiting(str(log), f'{log}.release')
-        with RayEvaluator(build, settings) as evaluator:
-            evaluations.extend(evaluator.evaluate(SOME))
-
-    thread = threading.Thread(target=search)
+    thread = threading.Thread(target=search, daemon=True)
     thread.start()
-    wait_for(lambda: 'No worker is there' in caplog.text)
-    first = nodes.add_node(num_cpus=1)
-    wait_for(lambda: len(workers()) == 1)
-    second = nodes.add_node(num_cpus=1)
-    wait_for(lambda: len(workers()) == 2)
-    caplog.clear()
-    nodes.remove_node(first)
-    nodes.remove_node(second)
-    wait_for(lambda: 'No worker is there' in caplog.text)
-    assert 'died' in caplog.text
-    log.with_suffix('.release').touch()
-    nodes.add_node(num_cpus=1)
-    thread.join(300)
-    assert facts(evaluations) == facts(local_evaluator().evaluate(SOME))
-    assert len(workers()) == 3
+    try:
+        wait_until(lambda: 'No worker is ready for 1' in caplog.text)
+        first = cluster.add_node(num_cpus=1)
+        wait_until(lambda: attempts(log)[0] == 1)
+        caplog.clear()
+        cluster.remove_node(first)
+        wait_until(lambda: 'No worker is ready' in caplog.text)
+        assert 'lost and replaced' in caplog.text
+        cluster.add_node(num_cpus=1)
+        wait_until(lambda: attempts(log)[0] == 2)
+        release.touch()
+        thread.join(100)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert facts(results) == {PATHS[0]: EXPECTED[PATHS[0]]}
+
+
+def test_settings_out_of_range_are_refused():
+    for settings in (
+        dict(workers=0),
+        dict(cpus_per_worker=0),
+        dict(gpus_per_worker=-1),
+        dict(candidate_timeout=0),
+    ):
+        (name,) = settings
+        with pytest.raises(InputError, match=f'`{name}` must be'):
+            Ray(faults.build_fails, **settings)
+
+
+def test_ray_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'ray', None)
+    with pytest.raises(InputError, match='pip install'):
+        Ray(faults.build_fails)
+
+
+def test_cluster_that_is_not_there_is_named(ray):
+    with pytest.raises(InputError, match='no Ray cluster at 127') as error:
+        start_ray(ray, '127.0.0.1:1')
+    assert 'ray start --head' in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+def test_only_a_cluster_that_is_started_gets_settings(monkeypatch):
+    """Those of the user stay, and the handler of SIGTERM does."""
+    niceness, timeout = ENVIRONMENT
+    monkeypatch.delenv('RAY_ADDRESS', raising=False)
+    monkeypatch.setenv(niceness, '5')
+    monkeypatch.setenv(timeout, 'to be removed')
+    monkeypatch.delenv(timeout)
+    handler = signal.getsignal(signal.SIGTERM)
+    started = {}
+
+    def init(address, **_):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        started[address] = [os.environ.get(n) for n in (niceness, timeout)]
+
+    start_ray(SimpleNamespace(init=init), 'auto')
+    start_ray(SimpleNamespace(init=init), None)
+    assert started == {'auto': ['5', None], 'local': ['5', '600']}
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_worker_for_each_gpu_or_some_cores():
+    assert count_workers(dict(CPU=16.0, GPU=8.0), gpus=1, cpus=1) == 8
+    assert count_workers(dict(CPU=4.0, GPU=8.0), gpus=1, cpus=1) == 4
+    assert count_workers(dict(CPU=16.0, GPU=8.0), gpus=0.5, cpus=1) == 16
+    assert count_workers(dict(CPU=16.0), gpus=0, cpus=5) == 3
+    assert count_workers(dict(CPU=16.0), gpus=1, cpus=1) == 0

@@ -92,8 +92,8 @@ def search(digits, cwd, work_dir, checkpoint):
         *RECALIBRATION,
         *ALL_BOXES,
         'val_cfg.generations=2',
-        'val_cfg.population=3',
-        'val_cfg.parents=2',
+        'val_cfg.algorithm.population=3',
+        'val_cfg.algorithm.parents=2',
         'val_cfg.constraint.max_macs=41e6',
     ]
     record = work_dir / 'search_record.jsonl'

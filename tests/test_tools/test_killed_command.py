@@ -37,8 +37,8 @@ def begin(digits, supernet):
         *RECALIBRATION,
         *ALL_BOXES,
         'val_cfg.generations=3',
-        'val_cfg.population=4',
-        'val_cfg.parents=2',
+        'val_cfg.algorithm.population=4',
+        'val_cfg.algorithm.parents=2',
     ]
     config = config_file('retinanet_detnas-search-tiny_fpn_digits')
 

@@ -1,5 +1,7 @@
 """The drawing of a path: every block, in its stage, with its label."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,11 +60,11 @@ def test_every_block_has_its_kernel_as_label():
     assert stages == ['Stage 1', 'Stage 2', 'Stage 3', 'Stage 4']
 
 
-def test_no_two_choices_look_alike_without_colour():
+def test_choices_differ_without_color():
     names = (*SEARCH_SPACES['small'].choices, 'mine', 'yours')
     styles = choice_styles(names)
     assert len({(s.hatch, s.height) for s in styles}) == len(styles)
-    assert len({s.colour for s in styles}) == len(styles)
+    assert len({s.color for s in styles}) == len(styles)
     # In the paper's figures the Xception blocks are the larger ones.
     assert styles[3].height > styles[0].height
 
@@ -73,15 +75,15 @@ LONG = 'inverted_residual_with_attention'
 @pytest.mark.parametrize('size', [NARROW, WIDE])
 @pytest.mark.parametrize('kind', [0, 1, 2, 3])
 @pytest.mark.parametrize('name', ['a', 'inverted_5x5', 'W' * 14, LONG * 3])
-def test_name_of_an_own_block_stays_inside_it(name, kind, size):
-    """On the page, what sticks out could have the colour of the page."""
+def test_name_of_a_custom_block_stays_inside_it(name, kind, size):
+    """Outside of it, the label could have the color of the page."""
     names = ('b', 'c', 'd', 'e')
     space = SearchSpace(
         4, (8,), (1,), (*names[:kind], name, *names[kind + 1 :])
     )
     axes = draw_architecture(space, (kind,), size).axes[0]
     label = axes.texts[-1].get_window_extent()
-    block = [one for one in axes.patches if isinstance(one, FancyBboxPatch)][1]
+    block = [p for p in axes.patches if isinstance(p, FancyBboxPatch)][1]
     box = block.get_window_extent()
     hatched = axes.patches[-1]
     assert hatched.get_hatch()
@@ -89,7 +91,7 @@ def test_name_of_an_own_block_stays_inside_it(name, kind, size):
     assert hatched.get_window_extent().y1 < label.y0 < label.y1 < box.y1
 
 
-def test_long_name_of_an_own_block_keeps_its_ends():
+def test_long_name_of_a_custom_block_keeps_its_ends():
     space = SearchSpace(4, (8,), (1,), (f'{LONG}_3x3', f'{LONG}_5x5'))
     first = texts(draw_architecture(space, (0,), NARROW))[-1]
     assert first.startswith('invert')
@@ -108,5 +110,5 @@ def test_stem_and_stages_do_not_run_together(blocks, size):
         for text in axes.texts
         if text.get_text().startswith(('Stem', 'Stage'))
     ]
-    for number, one in enumerate(titles):
-        assert not any(one.overlaps(other) for other in titles[number + 1 :])
+    for first, second in itertools.combinations(titles, 2):
+        assert not first.overlaps(second)

@@ -1,20 +1,20 @@
-"""What the figures show, computed a second time in a simpler way."""
+"""What the figures show, computed again in a simpler way."""
 
 import pytest
 from kit.records import candidate
 from kit.searches import synthetic_candidates, synthetic_search
 from kit.spaces import TWO_BLOCKS
 
+from detnas_mm.utils.errors import InputError
 from detnas_mm.visualization import (
     choice_shares,
-    cost_scores,
     fittest,
     progress,
     timing,
 )
 
 
-def scored(*fitnesses, **fields):
+def scored(*fitnesses):
     """One candidate for each fitness, two in each generation."""
     return [
         candidate(
@@ -23,13 +23,12 @@ def scored(*fitnesses, **fields):
             fitness=fitness,
             status='failed' if fitness is None else 'complete',
             error='lost' if fitness is None else None,
-            **fields,
         )
         for index, fitness in enumerate(fitnesses)
     ]
 
 
-def test_progress_is_that_of_the_fittest_so_far():
+def test_progress_follows_the_fittest():
     data = progress(scored(0.1, 0.3, None, 0.2, 0.5, 0.4), top=2)
     assert data.generation == (0, 1, 2)
     assert data.evaluated == (2, 4, 6)
@@ -46,8 +45,8 @@ def test_progress_takes_the_top_50_as_the_paper():
 
 def test_top_is_as_large_as_a_generation():
     assert synthetic_search().top == 4
-    for other in (None, 'many', 0):
-        algorithm = {'type': 'given', 'population': other}
+    for population in (None, 'many', 0):
+        algorithm = {'type': 'given', 'population': population}
         assert synthetic_search(algorithm=algorithm).top == 50
 
 
@@ -57,36 +56,13 @@ def test_progress_starts_with_the_first_score():
     assert progress(scored(None, None, 0.1)).generation == (1,)
 
 
-def test_pareto_front_is_beaten_by_none():
-    candidates = synthetic_candidates(failed={0})
-    data = cost_scores(candidates)
-    assert len(data.macs) == len(candidates) - 1
-    points = list(zip(data.macs, data.fitness, strict=True))
-    expected = {
-        (macs, fitness)
-        for macs, fitness in points
-        if not any(
-            other_macs <= macs
-            and other >= fitness
-            and (other_macs, other) != (macs, fitness)
-            for other_macs, other in points
-        )
-    }
-    front = list(zip(data.front_macs, data.front_fitness, strict=True))
-    assert set(front) == expected
-    assert front == sorted(front)
-    assert 1 < len(front) < len(points)
-
-
 def test_shares_count_the_choices_of_a_generation():
     candidates = [
         candidate(0, generation=0, path='01'),
         candidate(1, generation=0, path='03'),
         candidate(2, generation=2, path='33'),
     ]
-    data = choice_shares(candidates, TWO_BLOCKS)
-    assert data.generations == (0, 2)
-    assert data.shares.tolist() == [
+    assert choice_shares(candidates, TWO_BLOCKS).tolist() == [
         [[1, 0, 0, 0], [0, 0.5, 0, 0.5]],
         [[0, 0, 0, 1], [0, 0, 0, 1]],
     ]
@@ -118,7 +94,7 @@ def test_parts_of_the_time_add_up_to_it():
 
 def test_fittest_come_first_the_earlier_among_equals():
     best = fittest(scored(0.1, 0.3, None, 0.3, 0.2), 3)
-    assert [one.index for one in best] == [1, 3, 4]
+    assert [c.index for c in best] == [1, 3, 4]
 
 
 def test_score_has_its_unit():
@@ -128,5 +104,5 @@ def test_score_has_its_unit():
 
 
 def test_record_of_another_space_is_refused():
-    with pytest.raises(ValueError, match='6 digits'):
+    with pytest.raises(InputError, match='6 digits'):
         synthetic_search(candidates=[candidate(0, path='0123')])

@@ -1,4 +1,4 @@
-"""The page: complete, self-contained, and safe whatever a record says."""
+"""The page: complete, self-contained, and safe for any record."""
 
 import json
 import re
@@ -12,8 +12,13 @@ from kit.searches import synthetic_candidates, synthetic_search
 from kit.spaces import DETECTOR_SPACE
 
 from detnas_mm.structures import SearchSpace, pareto_front
+from detnas_mm.utils.errors import InputError
 from detnas_mm.visualization import Reference, write_report
-from detnas_mm.visualization.report import settings_text, unlike, use_lines
+from detnas_mm.visualization.report import (
+    differing_settings,
+    settings_text,
+    use_lines,
+)
 
 HOSTILE = '<script>alert("1")</script>&\'$\\frac{$\x01'
 FIGURES = ('architecture', 'progress', 'cost', 'choices', 'time')
@@ -94,7 +99,7 @@ def test_ids_are_unique_and_references_have_a_target(html):
 
 
 def test_wide_tables_scroll_and_long_lines_wrap(html):
-    """Nothing is cut in a narrow window; the eye is shown where to go on."""
+    """Nothing is cut in a narrow window; a shadow shows where to scroll."""
     assert html.count('<table>') == html.count(
         '<div class="scroll" tabindex="0"><table>'
     )
@@ -115,7 +120,7 @@ def test_colours_follow_the_page_but_not_in_the_files(html, files):
 
 def test_best_path_can_be_copied_and_pasted(html, search):
     copied = Page(html).values('data-text')
-    best = max(search.candidates, key=lambda one: one.fitness)
+    best = max(search.candidates, key=lambda c: c.fitness)
     assert copied[0] == best.path
     scope = {}
     exec(copied[1], scope)
@@ -128,7 +133,7 @@ def test_best_path_can_be_copied_and_pasted(html, search):
 
 
 def test_images_are_pasted_as_the_supernet_got_them():
-    """As its detector or, of a classifier, mmpretrain calls them."""
+    """By the names of mmdet or, for a classifier, of mmpretrain."""
     inputs = dict(mean=[1.5, 2.0, 3.0], std=[4.0, 5.0, 6.0])
     expected = inputs | dict(bgr_to_rgb=True)
     for config in (
@@ -151,7 +156,7 @@ def test_normalisation_is_pasted_as_it_was(norm):
 
 
 def pasted(**header):
-    """The model of the lines for a config."""
+    """The model in the lines that are to be pasted into a config."""
     search = synthetic_search(**header)
     scope = {}
     exec(use_lines(search, search.best), scope)
@@ -161,29 +166,27 @@ def pasted(**header):
 def test_paths_of_the_front_can_be_copied(html, search):
     copied = Page(html).values('data-text')
     front = pareto_front(search.candidates)
-    assert [one.path for one in front] == copied[2 : 2 + len(front)]
+    assert [c.path for c in front] == copied[2 : 2 + len(front)]
 
 
 def test_front_is_that_of_all_objectives(tmp_path):
-    """Of three, where that of score and MACs is the last one alone."""
+    """It has three points; the front of score and MACs has one."""
     small = ((0.1, 0.3), (0.2, 0.2), (0.3, 0.1))
     candidates = [
-        replace(one, fitness=a, metrics={'ap_s': b}, macs=10 - index)
-        for index, (one, (a, b)) in enumerate(
-            zip(synthetic_candidates(), small, strict=False)
-        )
+        replace(c, fitness=a, metrics={'ap_s': b}, macs=10 - c.index)
+        for c, (a, b) in zip(synthetic_candidates(), small, strict=False)
     ]
-    algorithm = dict(type='nsga2', minimise=['macs'], maximise=['ap_s'])
-    search = synthetic_search(candidates=candidates, algorithm=algorithm)
-    assert [one.macs for one in search.front] == [8, 9, 10]
+    objectives = ['macs', 'ap_s']
+    search = synthetic_search(candidates=candidates, objectives=objectives)
+    assert [c.macs for c in search.front] == [8, 9, 10]
     shown, _ = report(tmp_path, search)
     assert 'The Pareto front: 3' in shown
     assert '<details open>' in shown
     assert 'front/PATH.py' in shown
     assert shown.count('>ap_s</th>') == 2
-    without = [replace(one, metrics={}) for one in candidates]
-    with pytest.raises(ValueError, match='candidate 0 of .* lacks'):
-        synthetic_search(candidates=without, algorithm=algorithm)
+    without = [replace(c, metrics={}) for c in candidates]
+    with pytest.raises(InputError, match='candidate 0 of .* lacks'):
+        synthetic_search(candidates=without, objectives=objectives)
 
 
 def test_settings_are_those_that_are_set():
@@ -191,31 +194,9 @@ def test_settings_are_those_that_are_set():
     assert settings_text(settings) == 'max_macs 300M, size 8 9'
 
 
-def test_latency_is_shown_where_there_is_one(html, tmp_path):
-    assert '<th>latency' not in html
-    fast = [replace(one, latency=1.234) for one in synthetic_candidates()[:1]]
-    shown, _ = report(tmp_path, synthetic_search(candidates=fast))
-    assert '>1.23 ms<' in shown
-
-
-def test_time_is_shown_by_part_where_it_was_measured(html, tmp_path):
-    assert 'calibration' not in html
-    parts = dict(reading=0.5, calibration=3.0)
-    timed = [
-        replace(one, seconds=4.0, seconds_by_part=parts)
-        for one in synthetic_candidates()
-    ]
-    shown, _ = report(tmp_path, synthetic_search(candidates=timed))
-    chart = (tmp_path / 'report' / 'search1-time.svg').read_text()
-    for label in ('reading 12%', 'calibration 75%', 'other 12%'):
-        assert f'>{label}<' in chart
-        assert f'>{label}<' in shown
-    assert 'reading 0.5 s, calibration 3.0 s' in shown
-
-
 @pytest.mark.filterwarnings('ignore:Glyph 1')
 def test_hostile_text_stays_text(tmp_path):
-    """Whatever it comes by: a record may be somebody else's."""
+    """In each field, because a record may come from somebody else."""
     space = SearchSpace(4, (8, 12), (2, 1), (HOSTILE, HOSTILE * 2))
     fields = dict(
         path='010', metrics={HOSTILE: 0.1}, seconds_by_part={HOSTILE: 0.1}
@@ -249,20 +230,39 @@ def test_hostile_text_stays_text(tmp_path):
             assert not [e for e in root.iter() if e.tag.endswith('script')]
 
 
-def test_published_networks_are_drawn_and_marked(tmp_path):
-    path = (0, 1, 2, 3, 0, 1)
-    search = synthetic_search(references=[Reference('theirs', path, 100_000)])
-    html, files = report(tmp_path, search)
-    assert 'theirs, 01 2 30 1' in html.replace('\n', ' ')
-    assert 'theirs (its MACs)' in html
+def test_page_shows_what_a_record_has(html, tmp_path):
+    parts = dict(reading=212.5, calibration=1275.0)
+    candidates = [
+        replace(c, latency=1.234, seconds=1700.0, seconds_by_part=parts)
+        for c in synthetic_candidates()
+        if c.index != 2  # still running
+    ]
+    search = synthetic_search(
+        candidates=candidates,
+        references=[Reference('theirs', (0, 1, 2, 3, 0, 1), 100_000)],
+        constraint=dict(min_macs=None, max_macs=130_000, rest_macs=10_000),
+        planned=30,
+    )
+    shown, files = report(tmp_path, search)
     assert tmp_path / 'report' / 'reference1.svg' in files
-
-
-def test_bounds_of_the_search_are_drawn(tmp_path):
-    bounds = dict(min_macs=None, max_macs=130_000, rest_macs=10_000)
-    html, _ = report(tmp_path, synthetic_search(constraint=bounds))
-    # What is left for the backbone, whose MACs the chart shows.
-    assert 'bound of the search, 120k' in html
+    shown, without = (' '.join(text.split()) for text in (shown, html))
+    texts = (
+        '11 of 30</b> unfinished, so far in 3 generations',
+        '<th>latency</th>',
+        '>1.23 ms<',
+        'theirs, 01 2 30 1',
+        'theirs (its MACs)',
+        # The chart shows the MACs of the backbone alone.
+        'bound of the search, 120k',
+        '>evaluation (min)<',
+        '>median 28 min 20 s<',
+        '>reading 12%<',
+        '>calibration 75%<',
+        '>other 12%<',
+        'reading 3 min 32 s, calibration 21 min 15 s',
+    )
+    assert [text for text in texts if text not in shown] == []
+    assert [text for text in texts if text in without] == []
 
 
 def test_two_searches_are_compared_in_one_chart(tmp_path):
@@ -278,20 +278,20 @@ def test_two_searches_are_compared_in_one_chart(tmp_path):
     assert html.index('side by side') < html.index('<h2>evolved')
 
 
-def test_what_differs_between_searches_is_said(tmp_path):
-    """But for algorithm and seed, which one compares."""
+def test_page_names_what_differs_except_algorithm_and_seed(tmp_path):
     first = synthetic_search('first')
-    assert unlike([first]) == ''
-    assert unlike([first, synthetic_search(seed=9, algorithm={})]) == ''
+    assert differing_settings([first]) == ''
+    same = synthetic_search(seed=9, algorithm={})
+    assert differing_settings([first, same]) == ''
     weights = synthetic_search('weights', checkpoint_digest='another')
     data = synthetic_search('data', config_digest='another', constraint={})
     text = (
         'bounds on the cost, checkpoint and config (data, model or evaluation)'
     )
-    assert unlike([first, weights, data]) == text
+    assert differing_settings([first, weights, data]) == text
     html, _ = report(tmp_path, first, weights)
     assert 'namely in checkpoint:' in ' '.join(html.split())
-    # One that is not in the chart is not spoken of.
+    # A search that is not in the chart does not matter.
     waiting = synthetic_search('new', [], checkpoint_digest='another')
     html, _ = report(tmp_path, first, first, waiting)
     assert 'differ in more' not in html
@@ -300,41 +300,23 @@ def test_what_differs_between_searches_is_said(tmp_path):
 def test_short_paths_stay_in_one_line(html, tmp_path):
     assert '<code class="short">' in html
     space = SearchSpace(4, (8, 12), (8, 8), ('shuffle_3x3', 'mine'))
-    one = candidate(0, path='0' * 16)
-    shown, _ = report(tmp_path, synthetic_search('x', [one], space=space))
+    long = candidate(0, path='0' * 16)
+    shown, _ = report(tmp_path, synthetic_search('x', [long], space=space))
     assert '<code>00000000 00000000</code>' in shown
     assert '<code class="short">' not in shown
 
 
-def test_long_times_are_not_in_seconds(tmp_path):
-    slow = [replace(one, seconds=1700.0) for one in synthetic_candidates()]
-    report(tmp_path, synthetic_search(candidates=slow))
-    chart = (tmp_path / 'report' / 'search1-time.svg').read_text()
-    assert '>evaluation (min)<' in chart
-    assert '>median 28 min 20 s<' in chart
-
-
 def test_searches_for_different_metrics_are_not_compared(tmp_path):
     other = synthetic_search(metric='pascal_voc/mAP')
-    with pytest.raises(ValueError, match='one metric only'):
+    with pytest.raises(InputError, match='one metric only'):
         write_report([synthetic_search(), other], tmp_path / 'report.html')
     assert not (tmp_path / 'report.html').exists()
 
 
-def test_search_that_just_started(tmp_path):
+def test_search_without_a_score_yet(tmp_path):
     html, files = report(tmp_path, synthetic_search(candidates=[]))
     assert 'No candidate has been evaluated yet' in html
     assert len(files) == 1
-
-
-def test_search_that_has_not_ended_says_so(tmp_path):
-    html, _ = report(tmp_path, synthetic_search(planned=30))
-    assert '12 of 30</b> unfinished, so far in 3 gen' in ' '.join(html.split())
-    html, _ = report(tmp_path, synthetic_search(planned=12))
-    assert 'unfinished' not in html
-
-
-def test_search_whose_candidates_all_failed(tmp_path):
     failed = synthetic_candidates(failed=range(12))
     html, _ = report(tmp_path, synthetic_search(candidates=failed))
     assert 'All 12 candidates so far failed' in html
@@ -354,13 +336,12 @@ def test_one_candidate_is_enough(tmp_path):
     assert 'The one candidate so far failed' in html
 
 
-def test_folder_of_the_page_must_exist(tmp_path):
-    file = tmp_path / 'absent' / 'report.html'
-    with pytest.raises(FileNotFoundError, match='no folder'):
-        write_report([synthetic_search()], file)
-
-
-def test_page_must_not_take_the_place_of_its_figures(tmp_path):
-    with pytest.raises(ValueError, match=r'must end in \.html, got .*page'):
-        write_report([synthetic_search()], tmp_path / 'page')
+def test_page_needs_a_folder_and_a_suffix(tmp_path):
+    for file, message in (
+        (tmp_path / 'absent' / 'report.html', 'no folder'),
+        # The page would take the place of the folder of its figures.
+        (tmp_path / 'page', r'must end in \.html, got .*page'),
+    ):
+        with pytest.raises(InputError, match=message):
+            write_report([synthetic_search()], file)
     assert not list(tmp_path.iterdir())

@@ -27,7 +27,7 @@ from random_images import add_random_options, use_random_images
 from torch import nn
 
 from detnas_mm.compat import setup_compat
-from detnas_mm.datasets.batch_cache import KeptBatches
+from detnas_mm.datasets.batch_cache import CachedLoader
 from detnas_mm.engine.runner.candidate_validation import CandidateValidation
 from detnas_mm.models import build_model
 from detnas_mm.structures import SearchRecord
@@ -125,7 +125,7 @@ def timed_parts(
             part = f'network: {name}'
             stack.enter_context(timer.of_function(module, 'forward', part))
         stack.enter_context(
-            timer.of_iterator(KeptBatches, '__iter__', 'images')
+            timer.of_iterator(CachedLoader, '__iter__', 'images')
         )
         stack.enter_context(timer.marks_after(SearchRecord, 'append'))
         yield

@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from random_images import add_random_options, use_random_images
 
 from detnas_mm.compat import setup_compat
-from detnas_mm.datasets.batch_cache import KeptBatches, MemoryBudget
+from detnas_mm.datasets.batch_cache import CachedLoader, MemoryBudget
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 
 
@@ -58,15 +58,12 @@ def build_loaders(
         f'files, {count} workers': build_loader(config, count)
         for count in args.workers
     }
-    kept = KeptBatches(
+    kept = CachedLoader(
         build_loader(config, 0), MemoryBudget(int(args.gb * 1e9))
     )
     exhaust(kept)
-    if not kept.are_kept:
-        raise ValueError(
-            f'the images need {kept.needed_bytes / 1e9:.1f} GB, raise --gb '
-            f'above {args.gb}'
-        )
+    if not kept.is_cached:
+        raise ValueError(f'the images need more than {args.gb} GB: raise --gb')
     return loaders | {'memory': kept}
 
 

@@ -1,7 +1,7 @@
 # COCO with a search split: 5k images held out of the training images, on
-# which candidates are compared. Validation is the search split; val2017
-# (minival) is for the final test only. Its files are those of 2017, or with
-# DETNAS_COCO=2014 in the environment those of 2014.
+# which candidates are compared. Validation uses the search split; val2017
+# (minival) is for the final test only. DETNAS_COCO=2014 in the environment
+# selects the files of 2014 instead of 2017.
 _base_ = [
     'mmdet::_base_/datasets/coco_detection.py',
     './coco_files_{{$DETNAS_COCO:2017}}.py',

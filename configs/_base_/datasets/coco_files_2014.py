@@ -1,7 +1,7 @@
-# The same images in the files of COCO 2014: trainval35k and minival. Taken
-# with DETNAS_COCO=2014 in the environment. The annotation files are made by
-# `python tools/dataset_converters/coco_search_split.py data/coco --year 2014`;
-# they name the folder of each image, train2014 or val2014.
+# The same images in the files of COCO 2014: trainval35k and minival, for
+# DETNAS_COCO=2014 in the environment. Make the annotation files with
+# `python tools/dataset_converters/coco_search_split.py data/coco --year 2014`.
+# They name the folder of each image, train2014 or val2014.
 both_folders = dict(img='')
 coco_train = dict(
     ann_file='annotations/detnas_train2014.json', data_prefix=both_folders)

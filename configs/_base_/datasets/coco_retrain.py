@@ -1,5 +1,5 @@
-# COCO for what a search found, and for baselines: trained on all training
-# images, the search split included, and tested on val2017 (minival).
+# COCO for found backbones and baselines: training on all training images
+# including the search split, test on val2017 (minival).
 _base_ = './coco_detection.py'
 
 train_dataloader = dict(dataset=_base_.coco_trainval)

@@ -1,11 +1,11 @@
 # Stage 1 on the embedded digits: crops of 48 x 48 pixels, one digit each.
 # Build them with `python tools/dataset_converters/digits.py`. The training
-# crops show digits of the `train` split only, the validation crops those of
+# crops show digits of the `train` split only, the validation crops digits of
 # the `search` split.
 dataset_type = 'CustomDataset'
 data_root = 'data/digits/classification/'
 
-# Keep mean and std equal to those of the detector that inherits the weights.
+# The detector that inherits the weights needs the same mean and std.
 data_preprocessor = dict(
     num_classes=10,
     mean=[123.675, 116.28, 103.53],

@@ -1,7 +1,7 @@
 # Stages 2 and 3 on the embedded digits: 128 x 128 pixels, 1 to 5 digits.
-# Build them with `python tools/dataset_converters/digits.py`. Validation is
-# the `search` split, on which candidates are compared; the `test` split is
-# for the report. The three share no digit and no part of a photograph.
+# Build them with `python tools/dataset_converters/digits.py`. Validation uses
+# the `search` split, on which candidates are compared; the `test` split is for
+# the final test. The three share no digit and no part of a photograph.
 dataset_type = 'CocoDataset'
 data_root = 'data/digits/'
 backend_args = None

@@ -1,6 +1,6 @@
-# ImageNet as in the authors' code: random resized crop of 224, colour jitter
-# 0.4 and flip; batches of 128 on each of 8 GPUs. The input is that of the
-# detectors: DETNAS_INPUT selects a file of _base_/inputs for both.
+# ImageNet as in the authors' code: random resized crop of 224, color jitter
+# 0.4 and flip; batches of 128 on each of 8 GPUs. Detectors have the same
+# input: DETNAS_INPUT selects a file of _base_/inputs for both.
 _base_ = '../inputs/{{$DETNAS_INPUT:bgr255}}.py'
 
 dataset_type = 'ImageNet'

@@ -1,7 +1,7 @@
 # ImageNet with a search split: 50k training images, 50 of each class, on
 # which candidates are compared. Make its lists with
 # `python tools/dataset_converters/imagenet_search_split.py data/imagenet`.
-# Validation is the search split; ImageNet's validation set is for the test.
+# Validation uses the search split, the test uses ImageNet's validation set.
 _base_ = './imagenet_bs128.py'
 
 train_dataloader = dict(dataset=dict(ann_file='meta/detnas_train.txt'))

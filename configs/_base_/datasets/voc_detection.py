@@ -1,11 +1,11 @@
 # VOC 07+12 with a search split: 5k images held out of trainval2007 and
 # trainval2012, on which candidates are compared. Make its lists with
 # `python tools/dataset_converters/voc_search_split.py data/VOCdevkit`.
-# Validation is the search split; test2007 is for the final test only.
+# Validation uses the search split; test2007 is for the final test only.
 #
 # mAP is at IoU 0.5 with VOC2007's 11 points; set eval_mode='area' for the area
-# under the curve of precision and recall. Objects marked as difficult neither
-# train nor count.
+# under the curve of precision and recall. Objects marked as difficult are
+# neither trained on nor counted.
 data_root = 'data/VOCdevkit/'
 
 train_pipeline = [
@@ -18,7 +18,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(1333, 800), keep_ratio=True),
-    # After the resizing: boxes stay those of the file.
+    # Loaded after the resizing, so that boxes stay as in the file.
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',
@@ -38,8 +38,8 @@ train_settings = dict(
     filter_cfg=dict(filter_empty_gt=True, min_size=32),
     pipeline=train_pipeline)
 test_settings = dict(test_mode=True, pipeline=test_pipeline)
-# The years differ in their `dataset_type`; VOCMetric takes that of the first,
-# and uses it for a warning only.
+# The years differ in their `dataset_type`. VOCMetric takes the first one and
+# uses it for a warning only.
 both_years = dict(type='ConcatDataset', ignore_keys=['dataset_type'])
 
 train_dataloader = dict(

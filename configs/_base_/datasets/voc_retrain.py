@@ -1,5 +1,5 @@
-# VOC for what a search found, and for baselines: trained on all of
-# trainval2007 and trainval2012, the search split included, tested on test2007.
+# VOC for found backbones and baselines: training on all of trainval2007 and
+# trainval2012 including the search split, test on test2007.
 _base_ = './voc_detection.py'
 
 train_dataloader = dict(

@@ -1,7 +1,7 @@
 _base_ = './detnas_classifier.py'
 
-# PyTorch's own initialisation; with the authors' small weights a learning
-# rate for a short schedule diverges.
+# PyTorch's own initialization: with the authors' small weights, training at
+# the learning rate of a short schedule diverges.
 init_cfg = dict(
     type='Kaiming',
     layer='Conv2d',

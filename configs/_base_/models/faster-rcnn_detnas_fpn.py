@@ -1,6 +1,6 @@
 # Faster R-CNN with FPN and the 4conv1fc head of the paper. SyncBN is where
-# the authors' code has it: backbone, FPN and the convolutions of the box head;
-# MMEngine turns it into BN on a single process.
+# the authors' code has it: backbone, FPN and the convolutions of the box head.
+# MMEngine turns it into BN in a single process.
 _base_ = [
     'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
     '../inputs/{{$DETNAS_INPUT:bgr255}}.py',

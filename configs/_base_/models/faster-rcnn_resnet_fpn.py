@@ -1,7 +1,7 @@
-# Faster R-CNN with ResNet-50 and what DetNAS has: the 4conv1fc head, SyncBN
-# everywhere, nothing frozen. Its weights are torchvision's, a file that has to
-# be there: ResNet50_Weights.IMAGENET1K_V1, resnet50-0676ba61.pth. So its input
-# is the normalised RGB of torchvision.
+# Faster R-CNN with ResNet-50, and as in DetNAS the 4conv1fc head, SyncBN
+# everywhere and nothing frozen. It starts from torchvision's weights, a local
+# file: ResNet50_Weights.IMAGENET1K_V1, resnet50-0676ba61.pth. Its input is
+# therefore the normalized RGB of torchvision.
 _base_ = './faster-rcnn_detnas_fpn.py'
 
 model = dict(

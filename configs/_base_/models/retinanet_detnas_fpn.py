@@ -1,5 +1,5 @@
 # RetinaNet with SyncBN where the authors' code has it: backbone and FPN, not
-# the head; MMEngine turns it into BN on a single process.
+# the head. MMEngine turns it into BN in a single process.
 _base_ = [
     'mmdet::_base_/models/retinanet_r50_fpn.py',
     '../inputs/{{$DETNAS_INPUT:bgr255}}.py',

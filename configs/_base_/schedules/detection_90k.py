@@ -1,5 +1,5 @@
 # Detector training of the paper on COCO: 90k iterations of 16 images. The
-# learning rate is that of FPN; RetinaNet has 0.01.
+# learning rate is for FPN; RetinaNet has 0.01.
 _base_ = 'mmdet::_base_/default_runtime.py'
 
 max_iters = 90000

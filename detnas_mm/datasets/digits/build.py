@@ -1,7 +1,7 @@
 """The embedded data set: real handwritten digits on real photographs.
 
-It is built on the spot from what ships inside scikit-learn, so that every
-stage of a search can be run without a download. The folder holds::
+It is built from data that ships inside scikit-learn, so that every stage of a
+search runs without a download. The folder holds::
 
     annotations/instances_{train,search,test}.json     detection, COCO
     {train,search,test}/000001.jpg
@@ -9,8 +9,8 @@ stage of a search can be run without a download. The folder holds::
     meta.json                                          settings and counts
 
 ``train``, ``search`` and ``test`` share no digit and no part of a
-photograph. The classification crops for training are made of the ``train``
-digits, those for validation of the ``search`` digits.
+photograph. Classification crops for training show digits of ``train``, crops
+for validation digits of ``search``.
 """
 
 import json
@@ -26,20 +26,27 @@ from typing import Any
 
 import cv2
 
-from detnas_mm.datasets.digits.checks import check_layouts
 from detnas_mm.datasets.digits.layouts import (
     write_classification,
     write_detection,
 )
-from detnas_mm.datasets.digits.sources import CROP_SPLITS, load_sources
+from detnas_mm.datasets.digits.sources import (
+    CROP_SPLITS,
+    SPLIT_SHARES,
+    load_sources,
+)
+from detnas_mm.datasets.search_split import require_disjoint
 from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import file_digest
 
-# To be raised when the same settings draw other images than before.
+# Raise it when the same settings give other images than before.
 FORMAT = 2
 META_NAME = 'meta.json'
 _REMEDY = (
     'pass `overwrite` (--overwrite) to replace it, or choose another folder'
 )
+
+Counts = dict[str, dict[str, int]]
 
 
 def _setting(default: int, meaning: str) -> Any:
@@ -48,10 +55,10 @@ def _setting(default: int, meaning: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsSettings:
-    """What decides the content of the data set.
+    """Settings that define the content of the data set.
 
-    A larger number of images leaves the images of the smaller one as they
-    are and adds more of them.
+    With a larger number of images, the images of the smaller number stay the
+    same and others are added.
     """
 
     seed: int = _setting(0, 'decides the splits and every image')
@@ -63,24 +70,24 @@ class DigitsSettings:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            least = 0 if name == 'seed' else 1
-            if value < least:
+            minimum = 0 if name == 'seed' else 1
+            if value < minimum:
                 raise InputError(
-                    f'`{name}` must be at least {least}, but got {value}'
+                    f'`{name}` must be at least {minimum}, but got {value}'
                 )
 
 
 @dataclass(frozen=True)
 class DigitsReport:
-    """What is in a data set, as counted on the disk.
+    """Content of a data set on disk.
 
     Attributes:
-        built (bool): False where it was complete already.
-        counts (dict): Images, boxes, crops, and distinct digits by split.
+        built: False if it was complete already.
+        counts: Images, boxes, crops, and distinct digits by split.
     """
 
     built: bool
-    counts: dict[str, dict[str, int]]
+    counts: Counts
 
 
 def build_digits(
@@ -88,36 +95,35 @@ def build_digits(
     settings: DigitsSettings,
     overwrite: bool = False,
 ) -> DigitsReport:
-    """Build the data set in a temporary folder, check it, and rename it.
+    """Builds the data set in a temporary folder, verifies and renames it.
 
     Args:
-        out (str or PathLike): Folder of the data set. It appears complete
-            or not at all.
-        settings (DigitsSettings): What to build. A complete data set of
-            the same settings is checked and left alone.
-        overwrite (bool): Whether to replace the data set that is there,
-            whatever its settings.
+        out: Folder of the data set. It appears complete or not at all.
+        settings: The settings. A complete data set with the same settings is
+            verified and left alone.
+        overwrite: Whether to replace a data set that is there, whatever its
+            settings.
 
     Returns:
-        DigitsReport: Counts of the data set that is now in ``out``.
+        Content of the data set that is now in ``out``.
 
     Raises:
-        InputError: If ``out`` holds files that are no digits data set, or
-            one that is damaged or of other settings, without ``overwrite``.
+        InputError: If ``out`` holds other files than a digits data set, or,
+            without ``overwrite``, one that is damaged or has other settings.
     """
     out = Path(out).resolve()
-    if _is_occupied(out):
+    is_empty_folder = out.is_dir() and not any(out.iterdir())
+    if out.exists() and not is_empty_folder:
         if not (out / META_NAME).is_file():
             raise InputError(
                 f'`out` must be absent, empty or a digits data set, but {out} '
                 'holds other files; choose another folder'
             )
         if not overwrite:
-            counts = _read_existing(out, settings)
-            return DigitsReport(built=False, counts=counts)
-    with _appearing_complete(out) as folder:
+            return DigitsReport(False, _verify_existing(out, settings))
+    with _replacing(out) as folder:
         _write_layouts(folder, settings)
-        counts = check_layouts(folder)
+        counts = _verify(folder)
         meta = {
             'format': FORMAT,
             'settings': asdict(settings),
@@ -125,7 +131,7 @@ def build_digits(
             'counts': counts,
         }
         (folder / META_NAME).write_text(json.dumps(meta, indent=2) + '\n')
-    return DigitsReport(built=True, counts=counts)
+    return DigitsReport(True, counts)
 
 
 def _write_layouts(folder: Path, settings: DigitsSettings) -> None:
@@ -144,38 +150,53 @@ def _write_layouts(folder: Path, settings: DigitsSettings) -> None:
         )
 
 
-def _is_occupied(out: Path) -> bool:
-    """Whether ``out`` is anything but absent or an empty folder."""
-    return out.exists() and not (out.is_dir() and not any(out.iterdir()))
+def _verify(root: Path) -> Counts:
+    """Checks that the splits share nothing; counts what is on disk."""
+    counts: Counts = {'images': {}, 'boxes': {}, 'crops': {}, 'digits': {}}
+    digits, images = {}, {}
+    for split in SPLIT_SHARES:
+        file = root / 'annotations' / f'instances_{split}.json'
+        boxes = json.loads(file.read_text())['annotations']
+        digits[split] = {box['digit_id'] for box in boxes}
+        images[split] = [file_digest(f) for f in (root / split).iterdir()]
+        counts['images'][split] = len(images[split])
+        counts['boxes'][split] = len(boxes)
+    for name, split in CROP_SPLITS.items():
+        crops = list((root / 'classification' / name).glob('*/*'))
+        digits[split] |= {int(crop.stem[-4:]) for crop in crops}
+        images[split] += map(file_digest, crops)
+        counts['crops'][name] = len(crops)
+    require_disjoint(digits, 'digits')
+    require_disjoint(images)
+    counts['digits'] = {split: len(ids) for split, ids in digits.items()}
+    return counts
 
 
-def _read_existing(
-    out: Path, settings: DigitsSettings
-) -> dict[str, dict[str, int]]:
-    """Count the data set in ``out``; refuse it if it is not as asked for."""
+def _verify_existing(out: Path, settings: DigitsSettings) -> Counts:
+    """Verifies a data set that was built before, with its settings."""
     try:
         meta = json.loads((out / META_NAME).read_text())
         built = {'format': meta['format'], **meta['settings']}
-        counts = check_layouts(out)
+        counts = _verify(out)
         if counts != meta['counts']:
             raise InputError(f'expected {meta["counts"]}, but found {counts}')
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f'{out} is damaged ({error}); {_REMEDY}') from error
-    wanted = {'format': FORMAT, **asdict(settings)}
-    differing = [
+    expected = {'format': FORMAT, **asdict(settings)}
+    different = [
         f'{name}={built.get(name)} and not {value}'
-        for name, value in wanted.items()
+        for name, value in expected.items()
         if built.get(name) != value
     ]
-    if differing:
+    if different:
         raise InputError(
-            f'{out} was built with {", ".join(differing)}; {_REMEDY}'
+            f'{out} was built with {", ".join(different)}; {_REMEDY}'
         )
     return counts
 
 
 def _versions() -> dict[str, str]:
-    """Versions that may change a byte of the images."""
+    """Versions of packages that may change a byte of the images."""
     packages = ('numpy', 'scikit-learn', 'pillow')
     return {
         'python': platform.python_version(),
@@ -185,8 +206,8 @@ def _versions() -> dict[str, str]:
 
 
 @contextmanager
-def _appearing_complete(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``out`` that takes its place."""
+def _replacing(out: Path) -> Iterator[Path]:
+    """Yields a temporary folder that replaces ``out`` in the end."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f'.{out.name}.partial-{os.getpid()}')
     replaced = out.with_name(f'.{out.name}.replaced-{os.getpid()}')
@@ -203,7 +224,7 @@ def _appearing_complete(out: Path) -> Iterator[Path]:
 
 
 def setting_help() -> dict[str, tuple[int, str]]:
-    """Default and meaning of every setting, for a command line."""
+    """Returns default and meaning of every setting, for a command line."""
     return {
         f.name: (f.default, f.metadata['help']) for f in fields(DigitsSettings)
     }

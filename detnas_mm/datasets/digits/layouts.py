@@ -1,7 +1,7 @@
-"""Write digit images in the COCO and in the ImageNet layout.
+"""Digit images in the layouts of COCO and of ImageNet.
 
 Image ``i`` of a folder depends on the seed, the folder and ``i`` alone, not
-on how many images there are.
+on the number of images.
 """
 
 import json
@@ -21,8 +21,7 @@ MAX_DIGITS = 5
 CROP_SIZE = 48
 CROP_HEIGHTS = (32, 42)
 CROP_SHIFT = 3
-# Enough for strokes to look as in a lossless file, at a third of its size
-# and of its time to decode.
+# Strokes look as in a lossless file, at a third of its size and decoding time.
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
 # One number per folder: part of the seed of each of its images.
 _STREAMS = {
@@ -37,15 +36,15 @@ _STREAMS = {
 def write_detection(
     root: Path, split: str, sources: SplitSources, images: int, seed: int
 ) -> None:
-    """Write ``images`` images of 1 to 5 digits and their annotations.
+    """Writes images of 1 to 5 digits and their annotations.
 
     Args:
-        root (Path): Folder of the data set; receives
+        root: Folder of the data set; receives
             ``annotations/instances_<split>.json`` and ``<split>/``.
-        split (str): ``train``, ``search`` or ``test``.
-        sources (SplitSources): What the split is made of.
-        images (int): Number of images.
-        seed (int): Seed of the data set.
+        split: ``train``, ``search`` or ``test``.
+        sources: Digits and photographs of the split.
+        images: Number of images.
+        seed: Seed of the data set.
     """
     folder = root / split
     folder.mkdir()
@@ -79,15 +78,15 @@ def write_detection(
 def write_classification(
     folder: Path, name: str, sources: SplitSources, crops: int, seed: int
 ) -> None:
-    """Write ``crops`` images of one digit for each class.
+    """Writes images of one digit for each class.
 
     Args:
-        folder (Path): Receives ``<class>/<crop>_digit<digit id>.jpg``.
-        name (str): ``train`` or ``val``.
-        sources (SplitSources): Digits and photographs to use. All digits
-            of a class are used equally often, give or take one.
-        crops (int): Number of images of each class.
-        seed (int): Seed of the data set.
+        folder: Receives ``<class>/<crop>_digit<digit id>.jpg``.
+        name: ``train`` or ``val``.
+        sources: Digits and photographs to use. The digits of a class are used
+            equally often, up to a difference of one.
+        crops: Number of images of each class.
+        seed: Seed of the data set.
     """
     stream = _STREAMS[f'classification/{name}']
     for label, rows in enumerate(_rows_by_class(sources)):
@@ -148,7 +147,7 @@ def _write_coco(
 
 
 def _write_image(file: Path, image: npt.NDArray[np.uint8]) -> None:
-    """Store an (S, S, 3) RGB image."""
+    """Writes an (S, S, 3) RGB image."""
     bgr = np.ascontiguousarray(image[..., ::-1])
     if not cv2.imwrite(str(file), bgr, _JPEG):
         raise OSError(f'{file} could not be written; check the disk')

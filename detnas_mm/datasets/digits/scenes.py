@@ -1,10 +1,10 @@
-"""Draw one image: handwritten digits on a crop of a photograph.
+"""One image: handwritten digits drawn on a crop of a photograph.
 
-A drawn digit varies in size, rotation, shear, stroke width and
-brightness. Its box is the tight box of its visible strokes, in whole pixels.
-Every random choice comes from the generator that is passed in.
+Digits vary in size, rotation, shear, stroke width and brightness. The box of
+a digit is the tight box of its visible strokes, in whole pixels. Every random
+choice comes from the generator that is passed in.
 
-Shapes: S is the side of the image, h and w are those of one drawn digit.
+Shapes: S is the side of the image, h and w are the sides of one drawn digit.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ import numpy.typing as npt
 from detnas_mm.datasets.digits.sources import SplitSources
 from detnas_mm.utils.errors import InputError
 
-# Ink (0 to 1) from which a stroke pixel is visible, so inside the box.
+# Ink (0 to 1) from which a pixel is visible and counts for the box.
 _VISIBLE = 0.3
-# Range of the brightness of a digit, as a part of 255. White digits on dark
-# backgrounds: with colours a supernet needs several times the iterations.
+# Range of the brightness of a digit, as a share of 255. Digits are white on
+# dark backgrounds: with colors a supernet needs several times the iterations.
 _DIGIT_BRIGHTNESS = (0.85, 1.0)
-# Range of the factor on a photograph's brightness, drawn for each channel.
+# Range of the factor on the brightness of a photograph, drawn by channel.
 _BACKGROUND_GAINS = (0.1, 0.3)
-# Most that two boxes may share, as a part of the smaller one's area.
+# Maximum shared area of two boxes, as a share of the smaller box.
 _MAX_OVERLAP = 0.1
 _PLACE_ATTEMPTS = 50
 
@@ -33,9 +33,9 @@ class PlacedDigit:
     """One digit of an image.
 
     Attributes:
-        digit_id (int): Position in ``load_digits``.
-        label (int): Its class.
-        box (tuple): (x, y, width, height) in pixels, as in COCO.
+        digit_id: Position in ``load_digits``.
+        label: Its class.
+        box: (x, y, width, height) in pixels, as in COCO.
     """
 
     digit_id: int
@@ -51,21 +51,24 @@ def draw_scene(
     rng: np.random.Generator,
     max_shift: int | None = None,
 ) -> tuple[npt.NDArray[np.uint8], list[PlacedDigit]]:
-    """Draw digits on a background until all are placed or no room is left.
+    """Draws digits on a background until all are placed or no room is left.
 
     Args:
-        sources (SplitSources): Digits and photographs of the split.
-        candidates (np.ndarray): Rows of ``sources`` to place, in order.
-        size (int): Side of the image in pixels.
-        heights (tuple[int, int]): Range of the height of a digit before
-            its rotation, in pixels; drawn log-uniformly.
-        rng (np.random.Generator): Source of every random choice.
-        max_shift (int, optional): How far from the middle of the image a
-            digit may be, in pixels to each side; anywhere by default.
+        sources: Digits and photographs of the split.
+        candidates: Rows of ``sources`` to place, in order.
+        size: Side of the image in pixels.
+        heights: Range of the height of a digit before its rotation, in
+            pixels; drawn log-uniformly.
+        rng: Source of every random choice.
+        max_shift: Maximum distance of a digit from the middle of the image,
+            in pixels to each side; anywhere by default.
 
     Returns:
-        tuple: The (S, S, 3) uint8 RGB image and the digits on it, at least
-        one. Strokes of different digits never touch.
+        The (S, S, 3) uint8 RGB image and the digits on it, at least one.
+        Strokes of different digits never touch.
+
+    Raises:
+        InputError: If no digit fits the image.
     """
     image = _background(sources.photos, size, rng)
     taken = np.zeros((size, size), dtype=bool)
@@ -105,10 +108,10 @@ def _background(
     size: int,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
-    """A square of a photograph, mirrored or not, as (S, S, 3) from 0 to 255.
+    """Draws a square of a photograph, (S, S, 3) from 0 to 255.
 
-    It is enlarged up to twice, never shrunk, so the narrow strips of the
-    small splits look like the wide one of the training split.
+    It is enlarged up to twice, never shrunk, so that the narrow strips of the
+    small splits look like the wide strip of the training split.
     """
     photo = photos[rng.integers(len(photos))]
     side = int(rng.integers(size // 2, size + 1))
@@ -129,7 +132,7 @@ def _draw_digit(
     heights: tuple[int, int],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
-    """Enlarge an (8, 8) digit smoothly; (h, w) ink from 0 to 1, no margin."""
+    """Enlarges an (8, 8) digit to (h, w) ink from 0 to 1, without margin."""
     height = np.exp(rng.uniform(*np.log(heights)))
     scale = height / digit.shape[0]
     angle = np.deg2rad(rng.uniform(-12, 12))
@@ -140,9 +143,9 @@ def _draw_digit(
     )
     matrix = scale * turn @ np.array([[aspect, shear], [0, 1]])
     side = int(np.ceil(2 * height))
-    source_centre = np.full(2, (digit.shape[0] - 1) / 2)
-    shift = (side - 1) / 2 - matrix @ source_centre
-    grey = cv2.warpAffine(
+    source_center = np.full(2, (digit.shape[0] - 1) / 2)
+    shift = (side - 1) / 2 - matrix @ source_center
+    gray = cv2.warpAffine(
         digit,
         np.column_stack([matrix, shift]),
         (side, side),
@@ -151,7 +154,7 @@ def _draw_digit(
         borderValue=0,
     )
     threshold = rng.uniform(0.25, 0.45)
-    ink = np.clip((grey - threshold) / 0.3, 0, 1)
+    ink = np.clip((gray - threshold) / 0.3, 0, 1)
     rows = np.flatnonzero(ink.any(axis=1))
     columns = np.flatnonzero(ink.any(axis=0))
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -164,7 +167,7 @@ def _free_corner(
     max_shift: int | None,
     rng: np.random.Generator,
 ) -> tuple[int, int] | None:
-    """Draw a top left corner; None where the digit would not be free."""
+    """Draws a top left corner; None if the digit would touch another."""
     height, width = ink.shape
     room_y, room_x = taken.shape[0] - height, taken.shape[1] - width
     if room_y < 0 or room_x < 0:
@@ -174,7 +177,7 @@ def _free_corner(
     if (taken[y : y + height, x : x + width] & (ink > 0)).any():
         return None
     box = _visible_box(ink, x, y)
-    if any(_overlap(box, other.box) > _MAX_OVERLAP for other in placed):
+    if any(_overlap(box, digit.box) > _MAX_OVERLAP for digit in placed):
         return None
     return x, y
 
@@ -182,7 +185,7 @@ def _free_corner(
 def _draw_offset(
     room: int, max_shift: int | None, rng: np.random.Generator
 ) -> int:
-    """Draw from 0 to ``room``, within ``max_shift`` of its middle."""
+    """Draws from 0 to ``room``, within ``max_shift`` of its middle."""
     shift = room if max_shift is None else max_shift
     low, high = max(room // 2 - shift, 0), min(room // 2 + shift, room)
     return int(rng.integers(low, high + 1))
@@ -191,7 +194,7 @@ def _draw_offset(
 def _visible_box(
     ink: npt.NDArray[np.float32], x: int, y: int
 ) -> tuple[int, int, int, int]:
-    """Tight (x, y, width, height) of ink placed with its corner at (x, y)."""
+    """Returns the tight box of ink whose corner is placed at (x, y)."""
     rows = np.flatnonzero((ink >= _VISIBLE).any(axis=1))
     columns = np.flatnonzero((ink >= _VISIBLE).any(axis=0))
     return (
@@ -205,7 +208,7 @@ def _visible_box(
 def _overlap(
     a: tuple[int, int, int, int], b: tuple[int, int, int, int]
 ) -> float:
-    """Shared area of two boxes as a part of the smaller one's."""
+    """Returns the shared area of two boxes as a share of the smaller box."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     shared = max(width, 0) * max(height, 0)
@@ -213,11 +216,11 @@ def _overlap(
 
 
 def _blend(
-    behind: npt.NDArray[np.float32],
+    background: npt.NDArray[np.float32],
     ink: npt.NDArray[np.float32],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
-    """Paint ink (h, w) in white on what is behind, (h, w, 3)."""
+    """Paints ink (h, w) in white on a background, (h, w, 3)."""
     opacity = ink[..., None]
     white = 255 * rng.uniform(*_DIGIT_BRIGHTNESS)
-    return (behind * (1 - opacity) + white * opacity).astype(np.float32)
+    return (background * (1 - opacity) + white * opacity).astype(np.float32)

@@ -1,8 +1,8 @@
-"""The real material of the digits data set, cut into disjoint splits.
+"""Sources of the digits data set, cut into disjoint splits.
 
-Digits: the 1797 handwritten digits of 8 x 8 pixels, 16 grey levels, that
-ship inside scikit-learn (``load_digits``). Backgrounds: the two photographs
-that ship with it (``load_sample_images``). Nothing is downloaded.
+Digits: the 1797 handwritten digits of 8 x 8 pixels, 16 gray levels, that
+ship with scikit-learn (``load_digits``). Backgrounds: its two photographs
+(``load_sample_images``). Nothing is downloaded.
 
 Shapes: N digits, H and W pixels of a photograph.
 """
@@ -14,23 +14,22 @@ import numpy.typing as npt
 from sklearn.datasets import load_digits, load_sample_images
 
 CLASSES = tuple('0123456789')
-# Share of each split, of the digits of every class and of the width of both
-# photographs.
+# Share of each split: of the digits of a class, and of a photograph's width.
 SPLIT_SHARES = {'train': 0.6, 'search': 0.2, 'test': 0.2}
-# Whose digits and photographs each classification folder shows.
+# Split of the digits and photographs in each classification folder.
 CROP_SPLITS = {'train': 'train', 'val': 'search'}
 _SHUFFLE_STREAM = 1
 
 
 @dataclass(frozen=True, eq=False)
 class SplitSources:
-    """What the images of one split are made of.
+    """Digits and photographs of one split.
 
     Attributes:
-        digits (np.ndarray): (N, 8, 8) float32, ink from 0 to 1.
-        labels (np.ndarray): (N,) the class of each digit.
-        digit_ids (np.ndarray): (N,) position in ``load_digits``.
-        photos (tuple): (H, W, 3) uint8 RGB, one strip per photograph.
+        digits: (N, 8, 8) float32, ink from 0 to 1.
+        labels: (N,) the class of each digit.
+        digit_ids: (N,) position in ``load_digits``.
+        photos: (H, W, 3) uint8 RGB, one strip per photograph.
     """
 
     digits: npt.NDArray[np.float32]
@@ -40,15 +39,15 @@ class SplitSources:
 
 
 def load_sources(seed: int) -> dict[str, SplitSources]:
-    """Partition digits (drawn by ``seed``) and photographs (by place).
+    """Splits digits at random and photographs by columns.
 
     Args:
-        seed (int): Decides which digit belongs to which split.
+        seed: Seed of the split of the digits.
 
     Returns:
-        dict[str, SplitSources]: By split: ``train``, ``search``, ``test``.
-        No digit and no background pixel is in two of them, and each class
-        has the same share of its digits in every split.
+        The sources of ``train``, ``search`` and ``test``. No digit and no
+        pixel of a photograph is in two of them, and each split has the same
+        share of the digits of every class.
     """
     data = load_digits()
     photos = load_sample_images().images
@@ -68,7 +67,7 @@ def load_sources(seed: int) -> dict[str, SplitSources]:
 def split_digits(
     labels: npt.NDArray[np.int64], seed: int
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """Partition the indices of ``labels``, class by class."""
+    """Splits the indices of ``labels``, class by class."""
     parts: dict[str, list[npt.NDArray[np.int64]]]
     parts = {split: [] for split in SPLIT_SHARES}
     for label in range(len(CLASSES)):
@@ -82,13 +81,13 @@ def split_digits(
 def _split_columns(
     photo: npt.NDArray[np.uint8],
 ) -> dict[str, npt.NDArray[np.uint8]]:
-    """Cut a photograph (H, W, 3) into one vertical strip per split."""
+    """Cuts a photograph (H, W, 3) into one vertical strip per split."""
     bounds = _share_bounds(photo.shape[1])
     return {split: photo[:, slice(*bounds[split])] for split in bounds}
 
 
 def _share_bounds(length: int) -> dict[str, tuple[int, int]]:
-    """Adjoining [start, stop) ranges of ``length`` items, one a split."""
+    """Returns adjacent [start, stop) ranges of ``length`` items by split."""
     ends = np.rint(np.cumsum(list(SPLIT_SHARES.values())) * length).astype(int)
     starts = [0, *ends[:-1]]
     return {

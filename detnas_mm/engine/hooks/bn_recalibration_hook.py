@@ -7,7 +7,7 @@ from mmengine.runner import Runner, autocast
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from detnas_mm.datasets.batch_cache import KeptBatches, MemoryBudget
+from detnas_mm.datasets.batch_cache import CachedLoader, MemoryBudget
 from detnas_mm.datasets.calibration import build_calibration_loader
 from detnas_mm.models import (
     recalibrate_bn,
@@ -48,7 +48,7 @@ class BNRecalibrationHook(Hook):
         self.num_images = num_images
         self.seed = seed
         self.dataloader = dataloader
-        self.batches: DataLoader | KeptBatches | None = None
+        self.batches: DataLoader | CachedLoader | None = None
         self._saved: dict[str, Tensor] | None = None
 
     def prepare(
@@ -70,7 +70,7 @@ class BNRecalibrationHook(Hook):
                 self._dataloader_cfg(runner), self.num_images, self.seed
             )
         if budget is not None:
-            self.batches = KeptBatches(self.batches, budget)
+            self.batches = CachedLoader(self.batches, budget)
 
     def before_train(self, runner: Runner) -> None:
         """Checks before the long work that validations can run."""

@@ -1,15 +1,19 @@
 """Validation of one candidate: MMEngine's ``ValLoop`` on its path."""
 
-from collections.abc import Mapping
+import contextlib
+import io
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
 
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
 from mmengine.runner import Runner, ValLoop
 from torch.utils.data import DataLoader
 
-from detnas_mm.datasets.batch_cache import KeptBatches, MemoryBudget
+from detnas_mm.datasets.batch_cache import CachedLoader, MemoryBudget
 from detnas_mm.engine.hooks.bn_recalibration_hook import BNRecalibrationHook
-from detnas_mm.engine.hooks.part_timer_hook import PartTimerHook
-from detnas_mm.engine.runner.silence import silenced
 from detnas_mm.evaluation import exact_metrics, float32_predictions
 from detnas_mm.models import find_supernet
 from detnas_mm.structures import ArchPath
@@ -49,7 +53,7 @@ class CandidateValidation:
         self.supernet = find_supernet(runner.model)
         budget = MemoryBudget(int(cache_gb * 1e9))
         find_recalibration(runner).prepare(runner, budget)
-        self.val_loop.dataloader = KeptBatches(dataloader, budget)
+        self.val_loop.dataloader = CachedLoader(dataloader, budget)
         self.timer = PartTimerHook()
         runner.register_hook(self.timer)
 
@@ -59,13 +63,85 @@ class CandidateValidation:
         for metric in metrics:
             # A validation that failed leaves its predictions behind.
             metric.results.clear()
-        with (
-            exact_metrics(metrics),
-            silenced(self.runner),
-            float32_predictions(self.runner.model),
-            self.supernet.activate(path),
-        ):
-            return self.val_loop.run()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(exact_metrics(metrics))
+            stack.enter_context(silenced(self.runner))
+            if self.val_loop.fp16:
+                stack.enter_context(float32_predictions(self.runner.model))
+            with self.supernet.activate(path):
+                return self.val_loop.run()
+
+
+class PartTimerHook(Hook):
+    """Divides the time of a validation into parts.
+
+    ``calibration`` includes the reading of its images, ``reading`` is that of
+    the search split. On a GPU the parts are right as long as each ends with a
+    result that the CPU waits for, as these do.
+
+    Attributes:
+        seconds: Seconds of each part of the last validation.
+    """
+
+    priority = 'HIGHEST'
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = 0.0
+
+    def before_val(self, runner: Runner) -> None:
+        """Starts a new measurement."""
+        self.seconds = {}
+        self._last = time.perf_counter()
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """BN statistics have been recomputed."""
+        self._lap('calibration')
+
+    def before_val_iter(self, *args: object, **kwargs: object) -> None:
+        """A batch has been read."""
+        self._lap('reading')
+
+    def after_val_iter(self, *args: object, **kwargs: object) -> None:
+        """A batch has been predicted."""
+        self._lap('inference')
+
+    def after_val_epoch(self, *args: object, **kwargs: object) -> None:
+        """The metrics have been computed."""
+        self._lap('metric')
+
+    def _lap(self, part: str) -> None:
+        now = time.perf_counter()
+        self.seconds[part] = self.seconds.get(part, 0.0) + now - self._last
+        self._last = now
+
+
+@contextlib.contextmanager
+def silenced(runner: Runner) -> Iterator[None]:
+    """Keeps the output of a validation off the screen and the charts.
+
+    To MMEngine's hooks all validations of a search belong to epoch 0; the
+    search logs its own lines, possibly in another thread: only this thread
+    is silenced.
+    """
+    thread = threading.get_ident()
+    add_scalars = runner.visualizer.add_scalars
+
+    def add_scalars_elsewhere(*args: object, **kwargs: object) -> None:
+        if threading.get_ident() != thread:
+            add_scalars(*args, **kwargs)
+
+    def is_shown(record: logging.LogRecord) -> bool:
+        return record.thread != thread or record.levelno >= logging.WARNING
+
+    runner.logger.addFilter(is_shown)
+    runner.visualizer.add_scalars = add_scalars_elsewhere
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        del runner.visualizer.add_scalars
+        runner.logger.removeFilter(is_shown)
 
 
 def find_recalibration(runner: Runner) -> BNRecalibrationHook:

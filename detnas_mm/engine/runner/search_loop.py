@@ -14,11 +14,12 @@ from detnas_mm.engine.checks import (
     load_supernet,
     refuse_empty_split,
     require_known_metrics,
+    require_matching_channels,
     require_new_record,
 )
 from detnas_mm.engine.runner.candidate_validation import CandidateValidation
 from detnas_mm.engine.search.constraint import build_constraint
-from detnas_mm.engine.search.executors import build_executor
+from detnas_mm.engine.search.executors import build_executor, serve_search
 from detnas_mm.engine.search.header import build_header
 from detnas_mm.engine.search.progress import SearchProgress
 from detnas_mm.engine.search.results import build_results
@@ -28,7 +29,7 @@ from detnas_mm.engine.search.settings import (
     takes_objectives,
 )
 from detnas_mm.executors import Executor, PathEvaluator, Result
-from detnas_mm.executors.launched import connect, serve
+from detnas_mm.executors.launched import connect
 from detnas_mm.models import find_supernet
 from detnas_mm.registry import LOOPS
 from detnas_mm.search import Proposal
@@ -83,6 +84,7 @@ class EvolutionSearchLoop(BaseLoop):
         )
         if self.searches:
             require_new_record(self.record_path, self.settings, runner.logger)
+        require_matching_channels(runner.model, runner.cfg)
         load_supernet(runner)
         with refuse_empty_split('val_dataloader'):
             super().__init__(runner, dataloader)
@@ -141,7 +143,12 @@ class EvolutionSearchLoop(BaseLoop):
             only evaluates.
         """
         if not self.searches:
-            serve(self.evaluate, self.info, header=self.header)
+            serve_search(
+                self.settings,
+                self.evaluate,
+                info=self.info,
+                header=self.header,
+            )
             return {}
         overwrite = self.settings.overwrite
         with SearchRecord.open(

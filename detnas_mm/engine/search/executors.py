@@ -1,13 +1,16 @@
 """The executor of a search, and what its workers run."""
 
+import json
 import os
 import socket
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
@@ -17,7 +20,7 @@ from detnas_mm.executors.base import (
     PathEvaluator,
     WrongSearchError,
 )
-from detnas_mm.executors.launched import Launched, LaunchInfo
+from detnas_mm.executors.launched import Launched, LaunchInfo, serve
 from detnas_mm.executors.ray import Ray
 from detnas_mm.executors.serial import Serial
 from detnas_mm.registry import EXECUTORS
@@ -40,7 +43,8 @@ def build_executor(
 
     Its constructor gets by name what it declares of ``evaluate`` (evaluates
     a path in this process), ``build`` (builds the same in a worker), ``info``
-    (the processes that a launcher has started) and ``header``.
+    (the processes that a launcher has started), ``header`` (JSON text that
+    defines the search) and ``logger``.
 
     Args:
         settings: The settings of the search.
@@ -56,13 +60,54 @@ def build_executor(
     executor = {'type': default, **settings.executor}
     if (executor['type'] == 'Launched') != (info is not None):
         raise InputError(
-            f'`val_cfg.executor` {executor["type"]} does not fit the launcher '
-            f'{settings.launcher!r}: Launched goes with a launcher, the others '
+            f'`val_cfg.executor` {executor["type"]} does not fit launcher '
+            f'{settings.launcher!r}: Launched goes with a launcher, others '
             'without'
         )
     build = partial(build_evaluator, config.to_dict(), header, os.getcwd())
-    offered = dict(evaluate=evaluate, build=build, info=info, header=header)
+    offered = dict(
+        evaluate=evaluate,
+        build=build,
+        info=info,
+        header=header_text(header),
+        logger=MMLogger.get_current_instance(),
+    )
     return build_part(EXECUTORS, 'executor', executor, offered)[0]
+
+
+def serve_search(
+    settings: SearchSettings,
+    evaluate: PathEvaluator,
+    *,
+    info: LaunchInfo,
+    header: SearchHeader,
+) -> None:
+    """Evaluates for rank 0 of a launcher, until it ends.
+
+    Args:
+        settings: The settings of the search.
+        evaluate: Evaluates a path in this process.
+        info: The processes.
+        header: What defines the search of this process.
+    """
+    limits = {k: v for k, v in settings.executor.items() if k != 'type'}
+    serve(
+        evaluate,
+        info,
+        header=header_text(header),
+        difference=_header_difference,
+        **limits,
+    )
+
+
+def header_text(header: SearchHeader) -> str:
+    """Returns a header as JSON."""
+    return json.dumps(asdict(header))
+
+
+def _header_difference(first: str, second: str) -> str | None:
+    before, after = map(json.loads, (first, second))
+    return SearchHeader(**before).difference(SearchHeader(**after))
 
 
 def build_evaluator(
@@ -88,9 +133,9 @@ def build_evaluator(
     name = f'{socket.gethostname()}-{os.getpid()}'
     config.work_dir = str(Path(config.work_dir) / 'workers' / name)
     config.launcher = 'none'
-    config.val_cfg.update(
-        evaluate_only=True, launcher='none', executor={}, resume=False
-    )
+    config.val_cfg.update(evaluate_only=True, launcher='none', resume=False)
+    # `update` would merge the settings of the executor.
+    config.val_cfg.executor = {}
     runner = Runner.from_cfg(config)
     runner.call_hook('before_run')
     loop = runner.val_loop

@@ -1,7 +1,7 @@
-# What the search found, trained on all training images.
+# The found backbone, trained on all training images.
 _base_ = './retinanet_detnas-supernet-small_fpn_mine.py'
 
-# ==== Edit here, if yours are elsewhere ======================================
+# ==== Edit here if yours are elsewhere =======================================
 search = 'work_dirs/retinanet_detnas-search-small_fpn_mine'
 net_pretrained = 'work_dirs/detnas-small_8xb128_in1k_mine/iter_300000.pth'
 # ==== Nothing to edit below ==================================================
@@ -20,6 +20,6 @@ model = dict(
 train_dataloader = dict(dataset=dict(ann_file=_base_.train_file))
 val_dataloader = _base_.test_dataloader
 val_evaluator = _base_.test_evaluator
-# One path: nothing to sample, and all blocks get gradients.
+# With one path there is nothing to sample, and all blocks get gradients.
 custom_hooks = []
 find_unused_parameters = False

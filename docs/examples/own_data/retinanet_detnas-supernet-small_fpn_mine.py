@@ -1,6 +1,6 @@
-# The supernet of the small space as detector of ten classes: what differs from
-# the paper's config for COCO. For Faster R-CNN write `faster-rcnn` in place of
-# `retinanet` here; the configs of search and retraining inherit it.
+# The supernet of the small space as a detector of ten classes: the differences
+# to the paper's config for COCO. For Faster R-CNN write `faster-rcnn` in place
+# of `retinanet` here; the configs of search and retraining inherit it.
 _base_ = (
     '../../../configs/detnas/retinanet_detnas-supernet-small_fpn_1x_coco.py'
 )
@@ -10,8 +10,8 @@ data_root = 'data/mine'
 # Folders of images in it.
 train_folder = 'train/'
 test_folder = 'test/'
-# Annotations in COCO's format in it: all training images, what the
-# converter made of them, and the images of the final test.
+# Annotations in COCO's format in it: all training images, the two parts that
+# the converter made of them, and the images of the final test.
 train_file = 'annotations/instances_train.json'
 train_part = 'annotations/detnas_train_mine.json'
 search_part = 'annotations/detnas_search_mine.json'
@@ -19,11 +19,11 @@ test_file = 'annotations/instances_test.json'
 # The names of the categories in these files.
 classes = ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
 image_scale = (256, 256)  # longer and shorter side at most; COCO (1333, 800)
-flip_prob = 0.0  # 0.5, unless a mirrored object is another one, as a digit
+flip_prob = 0.0  # 0.5, unless a flip changes the class, as for digits
 batch_size = 16  # on one GPU
 calibration_images = 200  # 500, if there are as many training images
-# The supernet pre-trained on ImageNet. Without one: None; then all starts from
-# random weights, and takes twice the iterations.
+# The supernet pre-trained on ImageNet, or None: then all nets start from
+# random weights and train for twice the iterations.
 pretrained = 'work_dirs/detnas-supernet-small_8xb128_in1k/iter_300000.pth'
 max_iters = 3000 if pretrained else 6000
 # ==== Nothing to edit below ==================================================

@@ -1,4 +1,4 @@
-"""A choice block of one's own: the inverted residual of MobileNetV2."""
+"""A custom choice block: the inverted residual of MobileNetV2."""
 
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
@@ -14,9 +14,9 @@ class InvertedResidual(nn.Module):
         out_channels: Channels of the output.
         stride: 1 or 2; the first block of a stage has 2.
         shuffle: Not used: this block has no channels to shuffle.
-        norm_cfg: Config of the normalisation.
+        norm_cfg: Config of the normalization.
         kernel_size: Kernel size of the depthwise convolution.
-        expansion: How many times wider it is inside.
+        expansion: Factor by which the block widens its input.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class InvertedResidual(nn.Module):
         return x + self.main(x) if self.has_shortcut else self.main(x)
 
 
-# A choice is a name without settings: one name for each variant.
+# A choice is a name without settings, so each variant has a name.
 @CHOICE_BLOCKS.register_module()
 def inverted_3x3(**settings: object) -> InvertedResidual:
     """Builds an inverted residual with a 3x3 depthwise convolution."""

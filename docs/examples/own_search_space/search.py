@@ -1,4 +1,4 @@
-# Searches that supernet, within a bound on its multiply-adds.
+# Searches the supernet under a bound on multiply-adds.
 _base_ = './supernet.py'
 
 custom_hooks = [

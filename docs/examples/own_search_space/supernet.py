@@ -1,4 +1,4 @@
-# A supernet with a search space of one's own, trained in a detector.
+# A supernet with a custom search space, trained in a detector.
 _base_ = '../../../configs/digits/retinanet_detnas-supernet-tiny_fpn_digits.py'
 
 # The module that registers the blocks.

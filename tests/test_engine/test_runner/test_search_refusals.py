@@ -66,16 +66,6 @@ def test_search_without_checkpoint(tmp_path):
     assert 'needs the checkpoint' in refusal(tmp_path, change)
 
 
-def test_empty_search_split(tmp_path):
-    """A data set that accepts having no image."""
-
-    def change(runner):
-        runner._val_dataloader['dataset']['size'] = 0
-        runner._val_dataloader['sampler'] = dict(type='DefaultSampler')
-
-    assert 'val_dataloader` is empty' in refusal(tmp_path, change)
-
-
 def checkpoints():
     """Checkpoints that are not of the supernet, and parts of the message."""
     fitting = ToyClassifier(supernet(FOUR_BLOCKS)).state_dict()
