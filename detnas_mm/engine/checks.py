@@ -352,7 +352,11 @@ def _is_missing(file: object) -> bool:
 
 def _require_classes(dataset: Mapping, key: str, model: Mapping) -> None:
     """Compares the classes of a data set with its file and the heads."""
-    kind = DATASETS.get(str(dataset.get('type')))
+    kind = dataset.get('type')
+    if isinstance(kind, str):
+        # `get` alone does not look into the default scope.
+        with DATASETS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
     # Others, such as panoptic data sets, have classes beside a bbox_head's.
     if getattr(kind, '__name__', '') not in ('CocoDataset', 'VOCDataset'):
         return

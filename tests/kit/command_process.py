@@ -1,7 +1,7 @@
-"""tools/search.py in a process of its own that notes what it is doing.
+"""tools/search.py in a process of its own that notes what it does.
 
-It is the command as it is, forked from a server that has imported what it
-needs: its start takes two seconds instead of ten.
+The process is forked from a server that has imported what it needs: it starts
+in two seconds instead of ten.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from detnas_mm.structures import SearchRecord
 from .digits_runs import ROOT, use_one_thread
 from .search_process import BEGUN, ERRORS, dies
 
-# Of a work dir: what its processes did last, each with its id.
+# File of a work dir: what its processes did, each with its id.
 MOMENTS = 'moments.log'
 INSIDE, BETWEEN, WRITING = 'inside', 'between', 'writing'
 
@@ -33,7 +33,7 @@ def search_command(work_dir, args, death=None):
     Args:
         work_dir: Its work dir.
         args: Its command line.
-        death: Where the process kills itself, if it does: see ``dies``.
+        death: Where the process kills itself, see ``dies``.
     """
     work_dir = Path(work_dir)
     work_dir.mkdir(exist_ok=True)
@@ -48,7 +48,7 @@ def search_command(work_dir, args, death=None):
 
 
 def last_moment(work_dir, pid):
-    """What a process did last; ``None`` before its first candidate."""
+    """Returns what a process did last, ``None`` before a candidate."""
     file = Path(work_dir) / MOMENTS
     lines = file.read_text().splitlines() if file.exists() else []
     own = [line.split()[1] for line in lines if line.startswith(f'{pid} ')]
@@ -63,13 +63,12 @@ def _notes(work_dir):
         with open(work_dir / MOMENTS, 'a') as file:
             file.write(f'{os.getpid()} {moment}\n')
 
-    def score(validation, paths, *args):
+    def score(validation, path):
         with open(work_dir / BEGUN, 'a') as file:
-            for path in paths:
-                file.write(''.join(map(str, path)) + '\n')
+            file.write(''.join(map(str, path)) + '\n')
         note(INSIDE)
         try:
-            return real_score(validation, paths, *args)
+            return real_score(validation, path)
         finally:
             note(BETWEEN)
 

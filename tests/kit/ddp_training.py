@@ -23,7 +23,7 @@ OTHER_PATH = '0123'
 
 
 def fixed_model(norm='BN'):
-    """The same weights in each process."""
+    """A model with the same weights in each process."""
     norm_cfg = dict(type=norm)
     return randomized(
         ToyClassifier(supernet(FOUR_BLOCKS, PATH, norm_cfg=norm_cfg))
@@ -37,8 +37,10 @@ def statistics(model):
 
 
 def gradients(model, batch, train=False):
-    """Gradients of one batch, by name; BN with its own statistics, or in
-    training with those of the batch."""
+    """Gradients of one batch, by name.
+
+    BN uses its running statistics, in training those of the batch.
+    """
     model.train(train)
     model(**batch, mode='loss')['loss'].backward()
     model = getattr(model, 'module', model)
@@ -50,7 +52,7 @@ def gradients(model, batch, train=False):
 
 
 def set_environment(rank, port):
-    """What a launcher would set."""
+    """Sets what a launcher sets."""
     os.environ.update(
         RANK=str(rank),
         WORLD_SIZE='2',
@@ -73,7 +75,7 @@ def train(rank, folder, port):
         watch,
         launcher='pytorch',
         cfg=config,
-        # Ranks agree on a seed that nobody gave.
+        # Without a seed the ranks agree on one.
         randomness=dict(seed=None),
     )
     runner.train()
@@ -89,7 +91,7 @@ def train(rank, folder, port):
         gradients=gradients(wrapped(fixed_model()), batch),
         train_gradients=gradients(trained, batch, train=True),
         statistics=statistics(trained),
-        synchronised=synchronised(rank, torch.device('cpu')),
+        synchronized=synchronized(rank, torch.device('cpu')),
         registered=len(runner.model._comm_hooks),
         averaged={
             taken_only: averaged(rank, taken_only)
@@ -102,25 +104,28 @@ def train(rank, folder, port):
 
 
 def in_channels_last(runner, batch):
-    """Gradients in one memory format and in the other, and what is said."""
+    """Gradients in both memory formats, and the warnings."""
     find_supernet(runner.model).set_path(PATH)
     plain = copies(gradients(runner.model, batch))
     runner.model.zero_grad()
     ChannelsLastHook().before_run(runner)
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         changed = copies(gradients(runner.model, batch))
     return dict(
         plain=plain,
         channels_last=changed,
         wrapped_again=type(runner.model).__name__,
-        said=[str(one.message) for one in said],
+        warnings=[str(one.message) for one in caught],
     )
 
 
 def averaged(rank, taken_only):
-    """Gradients of two iterations together, each with a path of its own, and
-    how many values were sent."""
+    """Accumulates gradients of two iterations with different paths.
+
+    Returns:
+        The gradients, and how many values were sent.
+    """
     model = wrapped(fixed_model())
     net = model.module.backbone
     if taken_only:
@@ -141,7 +146,7 @@ def averaged(rank, taken_only):
 
 
 def wrapped(model, **settings):
-    """The model as MMEngine trains it."""
+    """Wraps a model as MMEngine does for training."""
     torch.manual_seed(0)
     return MMDistributedDataParallel(
         model, find_unused_parameters=True, **settings
@@ -149,7 +154,7 @@ def wrapped(model, **settings):
 
 
 def recalibrated(runner):
-    """The weights and statistics that a validation runs on."""
+    """Weights and statistics during a validation."""
     hook = BNRecalibrationHook(num_images=6)
     runner.cfg.train_dataloader = loader_config(noise=0.5)
     with find_supernet(runner.model).activate(PATH):
@@ -158,7 +163,7 @@ def recalibrated(runner):
 
 
 class NaiveSyncBN(nn.BatchNorm2d):
-    """Synchronised BN for the CPU: statistics of the batches of all ranks."""
+    """Synchronized BN for the CPU: statistics of the batches of all ranks."""
 
     def forward(self, inputs):
         sums = torch.stack([inputs, inputs.square()]).sum(dim=(1, 3, 4))
@@ -177,8 +182,8 @@ class NaiveSyncBN(nn.BatchNorm2d):
         return inputs * scale.view(shape) + shift.view(shape)
 
 
-def synchronised(rank, device):
-    """What an iteration with the statistics of both ranks' batches gives."""
+def synchronized(rank, device):
+    """Trains one iteration with the BN statistics of both ranks' batches."""
     on_gpu = device.type == 'cuda'
     model = fixed_model('SyncBN' if on_gpu else 'BN').to(device)
     if not on_gpu:
@@ -194,10 +199,10 @@ def synchronised(rank, device):
 
 
 def train_on_gpus(rank, folder, port):
-    """SyncBN itself, which there is for GPUs only."""
+    """Trains one iteration with SyncBN, which needs GPUs."""
     set_environment(rank, port)
     torch.cuda.set_device(rank)
     distributed.init_process_group('nccl')
-    result = synchronised(rank, torch.device('cuda', rank))
+    result = synchronized(rank, torch.device('cuda', rank))
     torch.save(result, f'{folder}/rank{rank}.pth')
     distributed.destroy_process_group()

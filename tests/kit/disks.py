@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def full_disk(path, room):
-    """Lets files grow to the size of this one and some bytes only."""
+    """Limits the size of files to the present size of this one plus some."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     size = path.stat().st_size + room

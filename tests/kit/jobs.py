@@ -3,12 +3,28 @@
 import multiprocessing
 import os
 import socket
+import sys
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from unittest import mock
 
 from detnas_mm.executors import launched as module
 from detnas_mm.executors.launched import Launched, connect, serve
+
+
+def server_context(*preload):
+    """Starts the server from which processes are forked, if need be.
+
+    Args:
+        preload: Modules that it imports beside those of the kit.
+    """
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['kit.warm_up', 'kit.jobs', *preload])
+    # The server of Python 3.11 ignores sys.path, and would import nothing.
+    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
+        forkserver.ensure_running()
+    return context
 
 
 def start_rank(rank, world_size, port, build, **settings):
@@ -21,18 +37,12 @@ def start_rank(rank, world_size, port, build, **settings):
         build: Returns what evaluates a path there.
         settings: Those of ``serve``, and ``errors``: a folder for its error.
     """
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['kit.jobs'])
-    process = context.Process(
+    process = server_context().Process(
         target=_serve,
         args=(environment(rank, world_size, port), build),
         kwargs=settings,
     )
-    # Python 3.11 does not hand on where the server finds the kit.
-    tests = str(Path(__file__).parents[1])
-    paths = [tests, *filter(None, [os.environ.get('PYTHONPATH')])]
-    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(paths)):
-        process.start()
+    process.start()
     return process
 
 

@@ -1,15 +1,12 @@
-"""Toy searches in processes of their own, to be killed.
+"""Toy searches in processes of their own, which can be killed.
 
 They are forked from a server that has imported everything, so that a search
 starts within milliseconds.
 """
 
 import contextlib
-import multiprocessing
 import os
-import re
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -17,21 +14,20 @@ from unittest import mock
 
 from detnas_mm.models import find_supernet
 from detnas_mm.search import Evolution
-from detnas_mm.utils.interrupts import Interrupted, stop_on_signals
+from detnas_mm.structures import RECORD
 
 from .digits_runs import use_one_thread
+from .jobs import environment, free_port, server_context
 from .models import ToyClassifier
 from .toy_search import ToyMetric, toy_runner
 
-RECORD = 'search_record.jsonl'
-# Of a work dir: a path for each evaluation that began, and that ended.
+__all__ = ['RECORD', 'free_port', 'search', 'search_as_rank', 'start']
+
+# Files of a work dir: a path for each evaluation that began, or ended.
 BEGUN = 'begun.log'
 ENDED = 'ended.log'
 # What went to stderr.
 ERRORS = 'errors.log'
-_SECONDS = re.compile(
-    rb'"seconds": [^,}]+|"seconds_by_part": {[^}]*}|"crc32": "[^"]*"'
-)
 
 
 def start(target, *args, preload=(), **kwargs):
@@ -41,76 +37,41 @@ def start(target, *args, preload=(), **kwargs):
         target: The function.
         args: Its arguments.
         preload: Further modules that the server of processes imports, if it
-            is not there yet.
+            has not started yet.
         kwargs: Further arguments of the function.
     """
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['kit.warm_up', *preload])
+    context = server_context(*preload)
     process = context.Process(target=target, args=args, kwargs=kwargs)
     process.start()
     return process
 
 
-def search(
-    work_dir,
-    *,
-    death=None,
-    delay=0.0,
-    env=(),
-    own_group=False,
-    note_errors=False,
-    **settings,
-):
-    """Runs a toy search, as the command does.
+def search(work_dir, *, death=None, delay=0.0, **settings):
+    """Runs a toy search.
 
     Args:
         work_dir: Its work dir.
-        death: Where the process kills itself: a name of ``DEATHS`` and how
+        death: Where the process kills itself: a name of ``DEATHS``, and how
             often that place is passed before.
         delay: Seconds that each batch of a validation takes longer.
-        env: Variables of the environment.
-        own_group: Whether the process leads a group, as in a terminal.
-        note_errors: Whether what goes to stderr is kept in the work dir.
-        settings: Settings of the loop.
+        settings: Settings of the search.
     """
-    os.environ.update(env)
     work_dir = Path(work_dir)
-    if note_errors:
-        work_dir.mkdir(exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        os.dup2(os.open(work_dir / ERRORS, flags), sys.stderr.fileno())
-    if own_group:
-        os.setpgid(0, 0)
+    work_dir.mkdir(exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    os.dup2(os.open(work_dir / ERRORS, flags), sys.stderr.fileno())
     use_one_thread()
-    runner = toy_runner(work_dir, NotedMetric(work_dir, delay), **settings)
-    noted = NotedMetric.note_path_of(runner)
-    try:
-        with stop_on_signals(), noted, dies(death):
-            runner.val()
-    except Interrupted as interrupted:
-        sys.exit(interrupted.exit_code)
-    except Exception as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+    metric = NotedMetric(work_dir, delay)
+    runner = toy_runner(work_dir, metric, **settings)
+    metric.path = lambda: find_supernet(runner.model).path
+    with dies(death):
+        runner.val()
 
 
 def search_as_rank(rank, world_size, port, work_dir, **settings):
-    """Runs a toy search as one process of a job."""
-    env = dict(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(world_size),
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-    )
-    search(work_dir, env=env, launcher='pytorch', **settings)
-
-
-def free_port():
-    """A port that no process listens at."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return free.getsockname()[1]
+    """Runs a toy search as one process of a launcher."""
+    os.environ.update(environment(rank, world_size, port))
+    search(work_dir, launcher='pytorch', **settings)
 
 
 class NotedMetric(ToyMetric):
@@ -120,15 +81,7 @@ class NotedMetric(ToyMetric):
         super().__init__(wrap=self._end)
         self.work_dir = work_dir
         self.delay = delay
-        self.path = lambda: None
-
-    @classmethod
-    @contextlib.contextmanager
-    def note_path_of(cls, runner):
-        """Says where the path is found."""
-        for metric in runner._val_evaluator.metrics:
-            metric.path = lambda: find_supernet(runner.model).path
-        yield
+        self.path = None
 
     def process(self, data_batch, data_samples):
         if not self.results:
@@ -147,38 +100,29 @@ class NotedMetric(ToyMetric):
 
 
 def noted(work_dir, name):
-    """The paths of a log, in order."""
+    """Returns the paths of a log, in order."""
     file = Path(work_dir) / name
     return file.read_text().split() if file.exists() else []
 
 
-def without_times(record):
-    """Its bytes, but for durations and the checksums that hold them."""
-    return _SECONDS.sub(b'', Path(record).read_bytes())
-
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 @contextlib.contextmanager
 def dies(death):
-    """Lets the process kill itself at some place."""
+    """Makes the process kill itself at some place."""
     if death is None:
         yield
         return
     name, passes = death
-    owner, attribute, also = DEATHS[name]
+    owner, attribute, applies = DEATHS[name]
     left = iter(range(passes))
     real = getattr(owner, attribute)
 
     def fatal(*args, **kwargs):
-        if also(*args, **kwargs) and next(left, None) is None:
-            if owner is os and attribute == 'write':
+        if applies(*args, **kwargs) and next(left, None) is None:
+            if attribute == 'write':
                 # In the middle of a line.
                 handle, line = args
                 real(handle, line[: len(line) // 2])
-            die()
+            os.kill(os.getpid(), signal.SIGKILL)
         return real(*args, **kwargs)
 
     with mock.patch.object(owner, attribute, fatal):
@@ -201,7 +145,7 @@ def _is_validation(model, inputs, labels=None, mode='tensor'):
     return mode != 'loss'
 
 
-# Where a search may die, with the number of passes in the toy search of 12.
+# Where a search may die, and how often the toy search of 12 passes there.
 DEATHS = {
     'write': (os, 'write', _is_line),
     'flush': (os, 'fsync', _always),

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from detnas_mm.engine import BNRecalibrationHook
+from detnas_mm.registry import EXECUTORS
 
 from .models import ToyClassifier, supernet
 from .spaces import FOUR_BLOCKS
@@ -18,7 +19,7 @@ METRIC = 'toy/score'
 
 
 class ToyImages(Dataset):
-    """Images of noise; what ``noise`` adds is random at each reading."""
+    """Images of noise, to which each reading adds more if ``noise`` is set."""
 
     def __init__(self, size=8, noise=0.0):
         self.size = size
@@ -40,7 +41,7 @@ class ToyMetric(BaseMetric):
     """Mean probability of the right class.
 
     Args:
-        wrap: What to make of the metrics; called once for each validation.
+        wrap: Changes the metrics; called once for each validation.
     """
 
     default_prefix = 'toy'
@@ -62,6 +63,32 @@ class ToyMetric(BaseMetric):
         return self.wrap(dict(score=score, other=1 - score))
 
 
+@EXECUTORS.register_module()
+class AnyOrder:
+    """Evaluates all that it may, and yields the results in random order."""
+
+    def __init__(self, evaluate, order=0):
+        self.evaluate = evaluate
+        self.rng = np.random.default_rng(order)
+        self.results = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def run(self, paths, ahead=()):
+        for path in (*paths, *ahead):
+            if path not in self.results:
+                self.results[path] = self.evaluate(path)
+        missing = set(paths)
+        while missing:
+            path = tuple(map(int, self.rng.choice(list(self.results))))
+            missing.discard(path)
+            yield path, self.results.pop(path)
+
+
 def loader_config(**dataset):
     return dict(
         batch_size=4,
@@ -73,7 +100,7 @@ def loader_config(**dataset):
 
 
 def toy_checkpoint(file, seed=0):
-    """Saves random weights of the toy classifier, unless they are there."""
+    """Saves random weights of the toy classifier, if the file is missing."""
     if not file.exists():
         torch.manual_seed(seed)
         model = ToyClassifier(supernet(FOUR_BLOCKS, seed=seed))
@@ -91,13 +118,14 @@ def toy_runner(
     norm='BN',
     **search,
 ):
-    """The Runner of a search of 3 generations of 4 paths."""
+    """Returns the Runner of a search of 3 generations of 4 paths."""
     work_dir.mkdir(exist_ok=True)
     if checkpoint is None:
         checkpoint = toy_checkpoint(work_dir.parent / 'toy.pth')
     if hooks is None:
         hooks = [BNRecalibrationHook(num_images=8)]
-    settings = dict(metric=METRIC, generations=3, population=4, parents=2)
+    algorithm = dict(type='Evolution', population=4, parents=2)
+    settings = dict(metric=METRIC, generations=3, algorithm=algorithm)
     loader = loader_config(size=images) | dict(
         num_workers=num_workers, persistent_workers=num_workers > 0
     )

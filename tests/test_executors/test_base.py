@@ -1,19 +1,20 @@
-"""The fitness of a candidate, and what is done with failures."""
+"""The fitness of a path, and what an evaluation does with failures."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from detnas_mm.executors.base import (
-    Evaluation,
-    LocalEvaluator,
-    UnknownMetricError,
-    judge,
-    one_by_one,
+    PathEvaluator,
+    Result,
+    describe,
+    read_metrics,
 )
-from detnas_mm.executors.stopwatch import Stopwatch
+from detnas_mm.structures import Status
+from detnas_mm.utils.errors import InputError
 
 METRICS = {
     'coco/bbox_mAP': 0.1 + 0.2,
@@ -25,9 +26,10 @@ METRICS = {
 
 
 def test_fitness_is_the_metric_to_the_last_bit():
-    result = judge(METRICS, 'coco/bbox_mAP')
+    result = read_metrics(METRICS, 'coco/bbox_mAP')
     assert result.fitness == 0.1 + 0.2
     assert result.error is None
+    assert result.status is Status.COMPLETE
     assert result.metrics == {
         'coco/bbox_mAP': 0.1 + 0.2,
         'coco/bbox_mAP_50': 2 / 3,
@@ -36,205 +38,116 @@ def test_fitness_is_the_metric_to_the_last_bit():
     }
     # Plain numbers, which JSON can hold.
     assert {type(value) for value in result.metrics.values()} == {float}
-    assert type(judge(METRICS, 'accuracy/top1').fitness) is float
+    assert type(read_metrics(METRICS, 'accuracy/top1').fitness) is float
 
 
-def test_unknown_metric_lists_those_there_are():
-    with pytest.raises(UnknownMetricError, match="'coco/mAP'") as error:
-        judge(METRICS, 'coco/mAP')
-    for metric in METRICS:
-        known = metric in str(error.value)
-        assert known == ('copypaste' not in metric)
+@pytest.mark.parametrize('name', ['coco/mAP', 'coco/bbox_mAP_copypaste'])
+def test_unknown_metric_is_refused_with_the_known_ones(name):
+    with pytest.raises(InputError, match=f"'{name}', choose") as error:
+        read_metrics(METRICS, name)
+    assert str(error.value).endswith(
+        'choose one of coco/bbox_mAP, coco/bbox_mAP_50, coco/bbox_mAP_s, '
+        'accuracy/top1'
+    )
 
 
-def test_metric_that_is_no_number_is_unknown():
-    with pytest.raises(UnknownMetricError):
-        judge(METRICS, 'coco/bbox_mAP_copypaste')
-
-
-def test_further_metrics_are_required():
+def test_further_objectives_are_required():
     further = ('coco/bbox_mAP_50',)
-    assert judge(METRICS, 'coco/bbox_mAP', further).fitness == 0.1 + 0.2
-    # There is no small object: nothing that could be high.
-    result = judge(METRICS, 'coco/bbox_mAP', (*further, 'coco/bbox_mAP_s'))
+    assert read_metrics(METRICS, 'coco/bbox_mAP', further).fitness == 0.1 + 0.2
+    # COCO's -1 stands for nothing to find.
+    small = (*further, 'coco/bbox_mAP_s')
+    result = read_metrics(METRICS, 'coco/bbox_mAP', small)
     assert result.fitness is None
+    assert result.status is Status.FAILED
     assert 'coco/bbox_mAP_s is -1' in result.error
-    with pytest.raises(UnknownMetricError, match="'coco/mAP_s'"):
-        judge(METRICS, 'coco/bbox_mAP', ('coco/mAP_s',))
+    with pytest.raises(InputError, match="'coco/mAP_s'"):
+        read_metrics(METRICS, 'coco/bbox_mAP', ('coco/mAP_s',))
+
+
+def test_minus_one_of_other_metrics_is_a_fitness():
+    assert read_metrics({'own/score': -1}, 'own/score').fitness == -1
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, torch.tensor(math.nan)])
 def test_metric_that_is_not_finite_is_a_failure(value):
-    result = judge({'mAP': value, 'AP50': 0.5}, 'mAP')
+    result = read_metrics({'mAP': value, 'AP50': 0.5}, 'mAP')
+    assert result == Result(
+        None, {'AP50': 0.5}, error=f'mAP is {float(value)}'
+    )
+    # Other metrics are left out.
+    result = read_metrics({'mAP': 0.25, 'loss': value}, 'mAP')
+    assert result == Result(0.25, {'mAP': 0.25})
+
+
+def test_no_metrics_are_a_failure():
+    """mmdet returns none if no box was predicted."""
+    result = read_metrics({}, 'coco/bbox_mAP')
     assert result.fitness is None
-    assert result.error == f'mAP is {float(value)}'
-    assert result.metrics == {'AP50': 0.5}
-
-
-def test_other_metrics_that_are_not_finite_are_left_out():
-    result = judge({'mAP': 0.25, 'loss': math.nan}, 'mAP')
-    assert result == Evaluation(0.25, {'mAP': 0.25})
-
-
-def test_no_metrics_at_all_are_a_failure():
-    """What mmdet gives where no box was predicted."""
-    result = judge({}, 'coco/bbox_mAP')
-    assert result.fitness is None
-    assert result.metrics == {}
     assert 'predicted nothing' in result.error
 
 
-def evaluator(score, metric='mAP', **settings):
-    return LocalEvaluator(one_by_one(score), metric, **settings)
+def raising(error):
+    def score(path):
+        raise error
+
+    return PathEvaluator(score, 'mAP')
 
 
-class Scores:
-    """Scores paths; fails as often as it is told, for each path."""
-
-    def __init__(self, failures, error=None):
-        self.failures = dict(failures)
-        self.error = error or RuntimeError('out of\nmemory')
-        self.calls = []
-
-    def __call__(self, path):
-        self.calls.append(path)
-        if self.failures.get(path, 0) > 0:
-            self.failures[path] -= 1
-            raise self.error
-        return {'mAP': sum(path) / 10}
+def test_exception_is_a_failure_in_one_line():
+    result = raising(RuntimeError('out of\nmemory'))((0, 1))
+    assert result.fitness is None
+    assert result.metrics == {}
+    assert result.error == 'RuntimeError: out of'
+    # It depends on the path: later ones may need less memory.
+    error = RuntimeError('CUDA error: out of memory')
+    assert raising(error)((0,)).error
 
 
-def test_paths_are_evaluated_in_turn():
-    scores = Scores({})
-    results = evaluator(scores).evaluate([(0, 1), (2, 3)])
-    # Lazily: a search records each candidate before the next one starts.
-    assert next(results).fitness == 0.1
-    assert scores.calls == [(0, 1)]
-    assert next(results).fitness == 0.5
-    assert next(results, None) is None
+@pytest.mark.parametrize(
+    'error',
+    [
+        KeyboardInterrupt(),
+        SystemExit(),
+        RuntimeError('CUDA error: an illegal memory access'),
+    ],
+)
+def test_what_ends_the_process(error):
+    """After an error of the device every path would fail."""
+    with pytest.raises(type(error)):
+        raising(error)((0,))
 
 
-def test_a_failed_path_is_tried_once_more():
-    scores = Scores({(0, 1): 1})
-    (result,) = evaluator(scores).evaluate([(0, 1)])
-    assert result.fitness == 0.1
-    assert result.error is None
-    assert scores.calls == [(0, 1)] * 2
+def test_unknown_metric_ends_the_search():
+    with pytest.raises(InputError, match='choose one of AP'):
+        PathEvaluator(lambda path: {'AP': 1}, 'mAP')((0,))
 
 
-def test_a_path_that_fails_again_is_given_up():
-    scores = Scores({(0, 1): 99})
-    failed, fine = evaluator(scores).evaluate([(0, 1), (2, 3)])
-    assert failed.fitness is None
-    assert failed.metrics == {}
-    # In one line.
-    assert failed.error == 'RuntimeError: out of'
-    assert fine.fitness == 0.5
-    assert scores.calls == [(0, 1), (0, 1), (2, 3)]
-
-
-@pytest.mark.parametrize('attempts', [1, 3])
-def test_number_of_attempts(attempts):
-    scores = Scores({(0,): 99})
-    (result,) = evaluator(scores, attempts=attempts).evaluate([(0,)])
-    assert result.error
-    assert len(scores.calls) == attempts
-
-
-def test_error_without_text():
-    scores = Scores({(0,): 99}, ValueError())
-    (result,) = evaluator(scores).evaluate([(0,)])
-    assert result.error == 'ValueError: '
-
-
-@pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit])
-def test_the_user_may_stop_it(error):
-    scores = Scores({(0,): 99}, error())
-    with pytest.raises(error):
-        next(evaluator(scores).evaluate([(0,)]))
-    assert len(scores.calls) == 1
-
-
-def test_an_unknown_metric_ends_the_search_at_once():
-    """It is a mistake of the config: no candidate could be judged."""
-    scores = Scores({})
-    with pytest.raises(UnknownMetricError, match='mAP'):
-        next(evaluator(scores, 'AP').evaluate([(0,), (1,)]))
-    assert len(scores.calls) == 1
-
-
-def test_time_of_all_attempts_counts(monkeypatch):
-    times = iter([100.0, 101.5, 200.0, 206.0])
+def test_seconds_are_measured_in_all_and_by_part(monkeypatch):
+    times = iter([100.0, 101.5])
     monkeypatch.setattr('time.perf_counter', lambda: next(times))
-    scores = Scores({(0,): 1})
-    (result,) = evaluator(scores).evaluate([(0,)])
-    assert result.seconds == 7.5
+    parts = {'reading': 0.5, 'metric': 1.0}
+    evaluate = PathEvaluator(
+        lambda path: {'mAP': 1}, 'mAP', seconds_by_part=lambda: parts
+    )
+    result = evaluate((0,))
+    assert result.seconds == 1.5
+    assert result.seconds_by_part == parts
 
 
-class Together:
-    """Scores paths together; notes which they were."""
+class BrokenImages:
+    """A data set whose images cannot be read."""
 
-    def __init__(self, failures):
-        self.calls = []
-        self._score = one_by_one(Scores(failures))
+    def __len__(self):
+        return 1
 
-    def __call__(self, paths, bars=()):
-        self.calls.append(list(paths))
-        return self._score(paths)
+    def __getitem__(self, index):
+        raise OSError(f'image {index} is\ntruncated: a.jpg')
 
 
-PATHS = [(0, 1), (2, 3), (1, 1), (3, 3), (0, 0)]
-
-
-def test_paths_of_a_chunk_are_scored_together():
-    scores = Together({})
-    results = LocalEvaluator(scores, 'mAP', chunk=2).evaluate(PATHS)
-    assert next(results).fitness == 0.1
-    assert scores.calls == [PATHS[:2]]
-    assert [one.fitness for one in results] == [0.5, 0.2, 0.6, 0.0]
-    assert scores.calls == [PATHS[:2], PATHS[2:4], PATHS[4:]]
-
-
-def test_a_failed_path_of_a_chunk_is_tried_again_alone():
-    scores = Together({PATHS[0]: 1, PATHS[2]: 99})
-    results = LocalEvaluator(scores, 'mAP', chunk=4).evaluate(PATHS[:4])
-    assert [one.fitness for one in results] == [0.1, 0.5, None, 0.6]
-    assert scores.calls == [PATHS[:4], [PATHS[0]], [PATHS[2]]]
-
-
-def test_paths_of_a_chunk_share_its_time(monkeypatch):
-    times = iter([100.0, 108.0, 200.0, 201.0])
-    monkeypatch.setattr('time.perf_counter', lambda: next(times))
-    scores = Together({PATHS[1]: 1})
-    results = LocalEvaluator(scores, 'mAP', chunk=4).evaluate(PATHS[:4])
-    assert [one.seconds for one in results] == [2.0, 3.0, 2.0, 2.0]
-
-
-class TimedScores(Scores):
-    """Scores paths and says what each part took."""
-
-    def __init__(self, failures):
-        super().__init__(failures)
-        self.stopwatch = Stopwatch()
-
-    def together(self, paths, bars=()):
-        self.stopwatch.seconds = {'reading': 2.0, 'metric': len(paths)}
-        return one_by_one(self)(paths)
-
-
-def test_parts_of_the_time_are_shared_and_added_up():
-    scores = TimedScores({PATHS[1]: 1, PATHS[2]: 99})
-    results = LocalEvaluator(
-        scores.together, 'mAP', chunk=4, stopwatch=scores.stopwatch
-    ).evaluate(PATHS[:4])
-    once = {'reading': 0.5, 'metric': 1.0}
-    twice = {'reading': 2.5, 'metric': 2.0}
-    assert [one.seconds_by_part for one in results] == [
-        once, twice, twice, once,
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize('setting', ['attempts', 'chunk'])
-def test_settings_out_of_range(setting):
-    with pytest.raises(ValueError, match=f'`{setting}`.*at least 1, got 0'):
-        LocalEvaluator(Together({}), 'mAP', **{setting: 0})
+def test_description_of_an_error():
+    assert describe(ValueError('lost\nin detail')) == 'ValueError: lost'
+    assert describe(ValueError()) == 'ValueError: '
+    # Of a worker of a data loader: the cause, not its traceback.
+    with pytest.raises(OSError, match='worker') as error:
+        next(iter(DataLoader(BrokenImages(), num_workers=1)))
+    assert describe(error.value) == 'OSError: image 0 is'

@@ -1,28 +1,17 @@
-"""What every executor must do: the same paths give the same evaluations."""
+"""What every executor does: each path gets the result that it has alone."""
 
-import os
 from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from kit.jobs import job_of_threads
-from kit.scoring import (
-    BROKEN,
-    PATHS,
-    UNKNOWN,
-    attempts,
-    facts,
-    local_evaluator,
-)
+from kit.jobs import launched
+from kit.scoring import PATHS, attempts, expected, facts, path_evaluator
+from kit.toy_search import AnyOrder
 
-from detnas_mm.executors.base import Evaluation, UnknownMetricError
-from detnas_mm.executors.journal import Journal
-from detnas_mm.executors.ray import RayEvaluator
-from detnas_mm.executors.ray_cluster import RaySettings
-from detnas_mm.executors.serial import InProcessEvaluator
-from detnas_mm.structures import Status
+from detnas_mm.executors import Serial
+from detnas_mm.executors.ray import Ray
 
-EXECUTORS = ['in process', '1 rank', '3 ranks', 'ray']
+EXECUTORS = ['serial', 'any order', 'launched', 'ray']
 
 
 @pytest.fixture(scope='module')
@@ -33,109 +22,68 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def ray_workers(log, ray_cluster):
-    """Two workers that all tests here share: they start slowly."""
-    build = partial(local_evaluator, log)
-    with RayEvaluator(build, RaySettings(workers=2)) as evaluator:
-        yield evaluator
+    """Two workers, which all tests share: they start slowly."""
+    with Ray(partial(path_evaluator, log), workers=2) as executor:
+        yield executor
 
 
 @pytest.fixture(params=EXECUTORS)
 def executor(request, log):
-    """Opens an executor with a journal, and an empty log."""
+    """Opens an executor; the log is empty."""
     log.unlink(missing_ok=True)
 
     @contextmanager
-    def open_executor(journal=None):
-        journal = journal or Journal()
-        kind = request.param
-        if kind == 'in process':
-            yield InProcessEvaluator(local_evaluator(log), journal)
-        elif kind == 'ray':
-            workers = request.getfixturevalue('ray_workers')
-            workers.journal = journal
-            yield workers
+    def opened():
+        evaluate = path_evaluator(log)
+        if request.param == 'ray':
+            yield request.getfixturevalue('ray_workers')
+        elif request.param == 'launched':
+            build = partial(path_evaluator, log)
+            with launched(2, evaluate, build) as executor:
+                yield executor
         else:
-            with job_of_threads(
-                int(kind[0]), lambda: local_evaluator(log), journal=journal
-            ) as evaluator:
-                yield evaluator
+            kind = Serial if request.param == 'serial' else AnyOrder
+            with kind(evaluate) as executor:
+                yield executor
 
-    return open_executor
-
-
-@pytest.fixture(scope='module')
-def expected():
-    """What the evaluations of all paths are."""
-    return facts(local_evaluator().evaluate(PATHS))
+    return opened
 
 
-def test_evaluations_come_in_the_order_of_the_paths(executor, log, expected):
-    with executor() as evaluator:
-        first = list(evaluator.evaluate(PATHS))
-        second = list(evaluator.evaluate(PATHS[:3]))
-    assert facts(first) == expected
-    assert facts(second) == expected[:3]
-    assert expected[7][0] is None
-    assert expected[7][2] == 'RuntimeError: broken'
-    assert all(one.seconds > 0 for one in first)
-    assert len({fact[0] for fact in expected}) > 5
-    # Each once, but for the one that failed and was tried again.
-    assert attempts(log) == sorted([*PATHS, BROKEN, *PATHS[:3]])
+def test_each_path_is_yielded_once_with_its_result(executor, log):
+    with executor() as opened:
+        first = facts(list(opened.run(PATHS[:12])))
+        second = facts(list(opened.run(PATHS[12:])))
+        none = list(opened.run([]))
+    assert first == expected(PATHS[:12])
+    assert second == expected(PATHS[12:])
+    assert none == []
+    # One of them fails.
+    assert (None, {}, 'RuntimeError: broken') in first.values()
+    assert attempts(log) == PATHS
 
 
-def test_what_is_in_the_journal_is_not_evaluated(executor, log, expected):
-    journal = Journal()
-    for path in (PATHS[2], PATHS[5]):
-        journal.add(path, Evaluation(12.5))
-    with executor(journal) as evaluator:
-        evaluations = list(evaluator.evaluate(PATHS[:6]))
-    assert [one.fitness for one in evaluations] == [
-        12.5 if index in (2, 5) else expected[index][0] for index in range(6)
-    ]
-    assert attempts(log) == [PATHS[0], PATHS[1], PATHS[3], PATHS[4]]
+def test_paths_evaluated_ahead_are_yielded_once(executor, log):
+    """As a search does: what was yielded is not asked for again."""
+    found = []
+    with executor() as opened:
+        for first, last in ((0, 4), (4, 8), (8, 12)):
+            known = {path for path, _ in found}
+            now = [p for p in PATHS[first:last] if p not in known]
+            ahead = [p for p in PATHS[last : last + 4] if p not in known]
+            found += opened.run(now, ahead)
+            assert set(PATHS[:last]) <= {path for path, _ in found}
+        known = {path for path, _ in found}
+        found += opened.run([p for p in PATHS[:16] if p not in known])
+    assert facts(found) == expected(PATHS[:16])
+    assert attempts(log) == PATHS[:16]
 
 
-def test_what_was_begun_ahead_is_not_evaluated_again(executor, log, expected):
-    with executor() as evaluator:
-        first = list(evaluator.evaluate(PATHS[:4], PATHS[8:12]))
-        second = list(evaluator.evaluate(PATHS[8:12], PATHS[12:13]))
-        third = list(evaluator.evaluate(PATHS[12:13]))
-    assert facts(first) == expected[:4]
-    assert facts(second) == expected[8:12]
-    assert facts(third) == expected[12:13]
-    assert attempts(log) == [*PATHS[:4], *PATHS[8:13]]
-
-
-def test_candidates_below_the_bars_of_a_race_are_dropped(executor, expected):
-    with executor() as evaluator:
-        raced = list(evaluator.evaluate(PATHS[:12], bars=((50, 0.6),)))
-        free = list(evaluator.evaluate(PATHS[:12]))
-    assert facts(free) == expected[:12]
-    for one, (fitness, metrics, error) in zip(raced, expected, strict=False):
-        if fitness is None or fitness >= 0.6:
-            assert (one.fitness, one.metrics, one.error, one.rungs) == (
-                fitness, metrics, error, (),
-            )  # fmt: skip
-        else:
-            assert one.status is Status.DROPPED
-            assert one.rungs == ((50, fitness),)
-    assert {one.status for one in raced} == set(Status)
-
-
-def test_nothing_is_left_in_the_journal_when_all_is_recorded(
-    executor, tmp_path
-):
-    file = tmp_path / 'journal'
-    with executor(Journal(file)) as evaluator:
-        for _ in evaluator.evaluate(PATHS[:6]):
-            pass
-    assert os.listdir(tmp_path) == []
-
-
-def test_unknown_metric_ends_the_search(executor):
-    """The last of the tests: what was asked for remains so."""
-    with (
-        pytest.raises(UnknownMetricError, match='accuracy/top1'),
-        executor() as evaluator,
-    ):
-        list(evaluator.evaluate([PATHS[0], UNKNOWN]))
+def test_results_come_as_they_finish(executor):
+    """A search records each before the last has finished."""
+    with executor() as opened:
+        results = iter(opened.run(PATHS[:4]))
+        path, result = next(results)
+        assert path in PATHS[:4]
+        assert result.seconds > 0
+        rest = list(results)
+    assert len(rest) == 3

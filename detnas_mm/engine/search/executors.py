@@ -133,9 +133,9 @@ def build_evaluator(
     name = f'{socket.gethostname()}-{os.getpid()}'
     config.work_dir = str(Path(config.work_dir) / 'workers' / name)
     config.launcher = 'none'
-    config.val_cfg.update(
-        evaluate_only=True, launcher='none', executor={}, resume=False
-    )
+    config.val_cfg.update(evaluate_only=True, launcher='none', resume=False)
+    # `update` would merge the settings of the executor.
+    config.val_cfg.executor = {}
     runner = Runner.from_cfg(config)
     runner.call_hook('before_run')
     loop = runner.val_loop

@@ -120,12 +120,12 @@ class SearchSettings:
                     f'`val_cfg` of a search has no setting {name!r}; it takes '
                     f'{", ".join(known)}'
                 )
+        settings = {k: v for k, v in settings.items() if v is not None}
         if 'metric' not in settings:
             raise InputError(
                 '`val_cfg` needs `metric`, the key of the metric that is the '
                 "fitness, such as 'coco/bbox_mAP'"
             )
-        settings = {k: v for k, v in settings.items() if v is not None}
         return cls(**settings)
 
     def __post_init__(self) -> None:

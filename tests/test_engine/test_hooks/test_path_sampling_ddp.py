@@ -27,7 +27,7 @@ JOINED = {
 
 
 def run_ranks(folder, function):
-    """What came out on each of two ranks."""
+    """Returns the results of two ranks."""
     multiprocessing.spawn(function, args=(str(folder), free_port()), nprocs=2)
     return [
         torch.load(
@@ -39,7 +39,7 @@ def run_ranks(folder, function):
 
 @pytest.fixture(scope='module')
 def ranks(tmp_path_factory):
-    """What a training gives on each of two ranks."""
+    """The results of a training by two ranks."""
     return run_ranks(tmp_path_factory.mktemp('ddp'), train)
 
 
@@ -50,7 +50,7 @@ def test_ranks_draw_equal_paths(ranks):
     assert len(set(ranks[0]['paths'])) > 1
 
 
-def test_what_the_path_leaves_out_stays_bit_for_bit(ranks):
+def test_untaken_choices_stay_bit_for_bit(ranks):
     for rank in ranks:
         assert rank['changed_outside'] == [set()] * 6
 
@@ -73,15 +73,15 @@ def seeded_model():
     return fixed_model()
 
 
-def test_gradients_are_those_of_the_joined_batch(ranks):
+def test_gradients_equal_those_of_the_joined_batch(ranks):
     expected = gradients(seeded_model(), JOINED)
     assert len(expected) > 20
     for rank in ranks:
         assert_close(rank['gradients'], expected)
 
 
-def test_gradients_of_the_taken_choices_alone_are_sent(ranks):
-    """Bit for bit what PyTorch does by itself, which sends them all."""
+def test_only_gradients_of_taken_choices_are_sent(ranks):
+    """The result equals PyTorch's own, which sends all, bit for bit."""
     for rank in ranks:
         assert rank['registered'] == 1
         expected = rank['averaged'][False]['gradients']
@@ -91,18 +91,18 @@ def test_gradients_of_the_taken_choices_alone_are_sent(ranks):
             assert torch.equal(value, expected[name])
         values = sum(value.numel() for value in found.values())
         assert rank['averaged'][True]['sent'] == values
-        assert values < sum(one.numel() for one in seeded_model().parameters())
+        assert values < sum(p.numel() for p in seeded_model().parameters())
 
 
 def test_gradients_are_exchanged_in_channels_last(ranks):
     for rank in ranks:
         assert rank['wrapped_again'] == 'MMDistributedDataParallel'
-        assert not [one for one in rank['said'] if 'strides' in one]
+        assert not [text for text in rank['warnings'] if 'strides' in text]
         assert_close(rank['channels_last'], rank['plain'])
 
 
-def test_bn_in_training_takes_the_batch_of_its_rank(ranks):
-    """Statistics are those of the shard, gradients the mean of both."""
+def test_bn_in_training_uses_the_batch_of_its_rank(ranks):
+    """Statistics are of the own batch, gradients the mean of both."""
     models = [seeded_model() for _ in BATCHES]
     shards = [
         gradients(model, batch, train=True)
@@ -121,8 +121,8 @@ def test_bn_in_training_takes_the_batch_of_its_rank(ranks):
     torch.testing.assert_close(both, statistics(joined)[first])
 
 
-def assert_that_of_the_joined_batch(results):
-    """Two ranks compute what one does with both batches."""
+def assert_as_with_the_joined_batch(results):
+    """Compares two ranks with one that has both batches."""
     model = seeded_model()
     expected = gradients(model, JOINED, train=True)
     for result in results:
@@ -130,19 +130,19 @@ def assert_that_of_the_joined_batch(results):
         assert_close(result['statistics'], statistics(model))
 
 
-def test_synchronised_bn_takes_the_joined_batch(ranks):
-    assert_that_of_the_joined_batch(rank['synchronised'] for rank in ranks)
+def test_synchronized_bn_uses_the_joined_batch(ranks):
+    assert_as_with_the_joined_batch(rank['synchronized'] for rank in ranks)
 
 
 @pytest.mark.skipif(
     GPUS < 2, reason=f'SyncBN needs two GPUs, this machine has {GPUS}'
 )
-def test_sync_bn_takes_the_joined_batch(tmp_path):
-    assert_that_of_the_joined_batch(run_ranks(tmp_path, train_on_gpus))
+def test_sync_bn_uses_the_joined_batch(tmp_path):
+    assert_as_with_the_joined_batch(run_ranks(tmp_path, train_on_gpus))
 
 
 def test_every_rank_recalibrates_on_all_images(ranks):
-    """A validation shares its images, but not those of the statistics."""
+    """Ranks share the images of a validation, not those of calibration."""
     first, second = (rank['recalibrated'] for rank in ranks)
     alone = fixed_model()
     alone.load_state_dict(ranks[0]['weights'])
@@ -151,7 +151,7 @@ def test_every_rank_recalibrates_on_all_images(ranks):
     with fixed_random_state((0, 6)):
         assert recalibrate_bn(alone, loader) == 6
     expected = alone.state_dict()
-    # Other layers have statistics of the training, of each rank its own.
+    # The other layers have the statistics of the training, per rank.
     changed = changed_keys(ranks[0]['weights'], first)
     assert len([key for key in changed if 'running_var' in key]) > 8
     for key in changed:

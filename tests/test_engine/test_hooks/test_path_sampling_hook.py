@@ -1,4 +1,4 @@
-"""The path of an iteration: a function of seed and iteration alone."""
+"""The path of an iteration depends on seed and iteration alone."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_same_seed_draws_the_same_paths(tmp_path):
     assert train(tmp_path / 'c', seed=4) != first
 
 
-def test_resumed_training_draws_the_paths_that_were_left(tmp_path):
+def test_resumed_training_draws_the_remaining_paths(tmp_path):
     whole = train(tmp_path / 'a')
     stopped = train(tmp_path / 'b', iterations=3)
     resumed = train(tmp_path / 'b', resume=True)
@@ -32,7 +32,7 @@ def test_resumed_training_draws_the_paths_that_were_left(tmp_path):
     assert resumed == whole[3:]
 
 
-def test_global_random_state_changes_no_path():
+def test_global_random_state_does_not_change_the_paths():
     hook = SinglePathSamplingHook()
     first = hook.draw(FOUR_BLOCKS, 0, 5)
     np.random.seed(1)
@@ -41,7 +41,7 @@ def test_global_random_state_changes_no_path():
     assert hook.draw(FOUR_BLOCKS, 0, 6) != first
 
 
-def test_seed_of_the_hook_comes_before_that_of_the_run(tmp_path):
+def test_seed_of_the_hook_overrides_the_seed_of_the_run(tmp_path):
     recorder = PathRecorder()
     hooks = [SinglePathSamplingHook(seed=9), recorder]
     training_runner(tmp_path, custom_hooks=hooks).train()
@@ -86,7 +86,7 @@ def test_config_without_supernet_fails_at_once(tmp_path):
     assert '\n' not in str(error.value)
 
 
-def test_what_the_path_leaves_out_stays_bit_for_bit(tmp_path):
+def test_untaken_choices_stay_bit_for_bit(tmp_path):
     """Weight decay and momentum of SGD reach the taken blocks only."""
     watch = UntakenWatch()
     training_runner(tmp_path, watch).train()

@@ -1,113 +1,167 @@
-"""Candidates that share their images: each scores as if it were alone."""
+"""The score of a candidate: that of MMEngine's validation of its path."""
 
 import itertools
 from copy import deepcopy
 
 import pytest
 import torch
-from kit.digits_runs import read_candidates, search_config, without_seconds
-from kit.models import changed_keys, copies
-from kit.toy_search import ToyImages, loader_config, toy_runner
+from kit.digits_runs import (
+    read_candidates,
+    run_search,
+    search_config,
+    without_seconds,
+)
+from kit.models import ToyClassifier, changed_keys, copies, supernet
+from kit.spaces import FOUR_BLOCKS
+from kit.toy_search import ToyImages, toy_runner
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
-from detnas_mm.engine import BNRecalibrationHook
-from detnas_mm.engine.search.executors import executor_settings
-from detnas_mm.evaluation.faster_coco import faster_coco
-from detnas_mm.evaluation.unrounded import unrounded
+from detnas_mm.evaluation import exact_metrics
 from detnas_mm.models import find_supernet
+from detnas_mm.utils.errors import InputError
 
 DETECTORS = {
     'retinanet': 'digits/retinanet_detnas-search-tiny_fpn_digits',
     'faster_rcnn': 'digits/faster-rcnn_detnas-search-tiny_fpn_digits',
 }
+PATHS = ['0123', '0213', '1023', '2213', '0000']
 
 
-def toy_search(work_dir, *hooks, scorer=None, **settings):
-    """Runs a search of 12 candidates and returns them."""
-    work_dir.mkdir()
-    runner = toy_runner(work_dir / 'search', scorer, **settings)
+def toy_search(work_dir, *hooks, paths=PATHS, **settings):
+    """Runs a search of some paths and returns its candidates."""
+    work_dir.parent.mkdir(exist_ok=True)
+    fixed = dict(type='FixedPaths', paths=paths)
+    runner = toy_runner(work_dir, algorithm=fixed, **settings)
     for hook in hooks:
         runner.register_hook(hook)
     runner.val()
-    return read_candidates(runner.work_dir)
+    return read_candidates(work_dir)
 
 
-def test_candidates_do_not_depend_on_the_size_of_a_chunk(tmp_path):
-    searches = [
-        toy_search(tmp_path / str(number), **settings)
-        for number, settings in enumerate(
-            [
-                dict(cache_gb=0),
-                {},
-                dict(chunk=3),
-                dict(chunk=100, cache_gb=0),
-            ]
-        )
-    ]
-    first = without_seconds(searches[0])
-    assert len({one['fitness'] for one in first}) > 6
-    for other in searches[1:]:
-        assert without_seconds(other) == first
+@pytest.mark.parametrize('name', DETECTORS)
+def test_score_is_that_of_the_validation_loop(base, tmp_path, name):
+    """To the last bit, in any order, with mmdet's detectors."""
+    config = search_config(base, tmp_path / 'a', DETECTORS[name])
+    if name == 'faster_rcnn':
+        config.load_from = str(tmp_path / 'weights.pth')
+        write_weights(config)
+    runner = Runner.from_cfg(config)
+    loop = runner.val_loop
+    # As before a search: the weights get their memory format.
+    runner.call_hook('before_run')
+    space = loop.supernet.search_space
+    paths = [space.parse(text) for text in ('0120312013', '3' * 10, '0' * 10)]
+    score = loop.validation.score
+    found = [score(path) for path in paths]
+    assert [score(path) for path in paths[::-1]] == found[::-1]
+    assert found == validate(config, paths)
+    assert len({str(metrics) for metrics in found}) > 1
 
 
-class FailsFor(Hook):
-    """Breaks the batches of one path."""
+def write_weights(config):
+    """Writes random weights to the checkpoint of a config."""
+    config = deepcopy(config)
+    config.experiment_name += '_weights'
+    file, config.load_from = config.load_from, None
+    config.model.backbone.init_cfg = None
+    torch.manual_seed(0)
+    model = Runner.from_cfg(config).model
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict()), file)
 
-    def __init__(self, path, batch):
-        self.path = tuple(map(int, path))
-        self.batch = batch
-        self.calls = []
 
-    def before_val_iter(self, runner, batch_idx, data_batch=None):
-        path = find_supernet(runner.model).path
-        self.calls.append((batch_idx, path))
-        if path == self.path and batch_idx == self.batch:
-            raise RuntimeError('no memory left')
+def validate(config, paths):
+    """Scores paths by MMEngine's loop, without ours."""
+    config = deepcopy(config)
+    config.experiment_name += '_plain'
+    config.val_cfg = dict(type='ValLoop')
+    runner = Runner.from_cfg(config)
+    metrics = []
+    for path in paths:
+        find_supernet(runner.model).set_path(path)
+        with exact_metrics(runner.val_loop.evaluator.metrics):
+            metrics.append(runner.val())
+    return metrics
+
+
+def test_hook_recomputes_and_restores_the_statistics(tmp_path):
+    """Exactly those of the path differ while it is validated."""
+    seen = []
+
+    class Watch(Hook):
+        def before_run(self, runner):
+            self.before = copies(runner.model.state_dict())
+
+        def before_val_iter(self, runner, batch_idx, data_batch=None):
+            if batch_idx == 0:
+                state_dict = runner.model.state_dict()
+                seen.append(changed_keys(self.before, state_dict))
+
+    runner = toy_runner(tmp_path / 'search')
+    watch = Watch()
+    runner.register_hook(watch)
+    loop = runner.val_loop
+    watch.before_run(runner)
+    loop.run()
+    candidates = read_candidates(tmp_path / 'search')
+    for candidate, keys in zip(candidates, seen, strict=True):
+        blocks = {tuple(k.split('.')[2:4]) for k in keys if 'blocks' in k}
+        assert blocks == {(str(i), c) for i, c in enumerate(candidate['path'])}
+        assert not [k for k in keys if k.endswith(('weight', 'bias'))]
+    assert not changed_keys(watch.before, runner.model.state_dict())
 
 
 @pytest.mark.parametrize('batch', [0, 1])
-def test_failed_candidate_does_not_harm_those_beside_it(tmp_path, batch):
-    alone = toy_search(tmp_path / 'alone', generations=1)
-    hook = FailsFor(alone[1]['path'], batch)
-    together = toy_search(tmp_path / 'a', hook, generations=1, chunk=4)
-    assert [one['status'] for one in together] == [
-        'complete', 'failed', 'complete', 'complete',
-    ]  # fmt: skip
-    assert together[1]['error'] == 'RuntimeError: no memory left'
-    for index in (0, 2, 3):
-        assert together[index]['fitness'] == alone[index]['fitness']
-    # Batch by batch, and its second attempt is its own.
-    batches = [number for number, _ in hook.calls]
-    others = 4 if batch == 1 else 3
-    first = [0] * 4 + [1] * others
-    assert batches == [*first, *range(batch + 1)]
+def test_failed_candidate_does_not_affect_others(tmp_path, batch):
+    """Neither its predictions nor its BN statistics remain."""
+    undisturbed = toy_search(tmp_path / 'a' / 'search')
+    calls = itertools.count()
+
+    class OutOfMemory(Hook):
+        def before_val_iter(self, runner, batch_idx, data_batch=None):
+            # Each validation has two batches.
+            if next(calls) == 2 + batch:
+                raise RuntimeError('out of memory\nlong explanation')
+
+    candidates = toy_search(tmp_path / 'b' / 'search', OutOfMemory())
+    assert candidates[1]['status'] == 'failed'
+    assert candidates[1]['error'] == 'RuntimeError: out of memory'
+    del candidates[1], undisturbed[1]
+    assert without_seconds(candidates) == without_seconds(undisturbed)
 
 
-class Unreadable(ToyImages):
-    """Cannot be read the first time."""
+def test_nan_weights_of_a_choice_fail_its_paths_alone(tmp_path):
+    expected = toy_search(tmp_path / 'fine' / 'search')
+    spoilt = nan_checkpoint(tmp_path, 'backbone.blocks.1.2.main.0.weight')
+    candidates = toy_search(tmp_path / 'nan', checkpoint=spoilt)
+    for path, candidate, fine in zip(PATHS, candidates, expected, strict=True):
+        if path[1] == '2':
+            assert candidate['status'] == 'failed'
+            assert 'loss is nan' in candidate['error']
+        else:
+            assert candidate['fitness'] == fine['fitness']
 
-    failures = itertools.count()
 
-    def __getitem__(self, index):
-        if index == 5 and next(self.failures) == 0:
-            raise OSError('no such image')
-        return super().__getitem__(index)
+def test_search_of_a_diverged_supernet_ends(tmp_path):
+    spoilt = nan_checkpoint(tmp_path, 'backbone.stem.0.weight')
+    with pytest.raises(InputError, match='in a row failed.* loss is nan'):
+        toy_runner(tmp_path / 'search', checkpoint=spoilt).val()
 
 
-def test_candidates_of_a_batch_that_was_not_read_are_tried_again(tmp_path):
-    alone = toy_search(tmp_path / 'alone', generations=1)
-    loader = loader_config()
-    loader['dataset']['type'] = Unreadable
-    hook = BNRecalibrationHook(num_images=8, dataloader=loader)
-    candidates = toy_search(
-        tmp_path / 'a', hooks=[hook], generations=1, chunk=4
-    )
-    assert next(Unreadable.failures) > 1
-    assert without_seconds(candidates) == without_seconds(alone)
+def nan_checkpoint(folder, key):
+    """Saves a supernet in which one weight is NaN."""
+    torch.manual_seed(0)
+    model = ToyClassifier(supernet(FOUR_BLOCKS, seed=0))
+    model.state_dict()[key].fill_(torch.nan)
+    file = folder / 'nan.pth'
+    torch.save(dict(state_dict=model.state_dict()), file)
+    return file
 
 
 def test_images_are_read_once_in_a_search(tmp_path, monkeypatch):
+    """The same scores, from memory or from the disk."""
     reads = []
     read = ToyImages.__getitem__
     monkeypatch.setattr(
@@ -115,100 +169,31 @@ def test_images_are_read_once_in_a_search(tmp_path, monkeypatch):
         '__getitem__',
         lambda self, index: reads.append(index) or read(self, index),
     )
-    toy_search(tmp_path / 'kept')
+    kept = toy_search(tmp_path / 'kept')
     assert len(reads) == 8 + 8
     reads.clear()
-    toy_search(tmp_path / 'read', cache_gb=0)
-    assert len(reads) == 12 * (8 + 8)
-    reads.clear()
-    toy_search(tmp_path / 'shared', cache_gb=0, chunk=4)
-    assert len(reads) == 3 * (8 + 8)
+    again = toy_search(tmp_path / 'read', cache_gb=0)
+    assert len(reads) == len(PATHS) * (8 + 8)
+    assert without_seconds(kept) == without_seconds(again)
 
 
-def test_weights_and_statistics_are_left_as_they_were(tmp_path):
-    runner = toy_runner(tmp_path / 'a', chunk=4)
-    loop = runner.val_loop
-    before = copies(runner.model.state_dict())
-    loop.run()
-    assert not changed_keys(before, runner.model.state_dict())
-
-
-def test_hooks_are_called_as_by_the_validation_loop(tmp_path):
-    class Noting(Hook):
-        def __init__(self):
-            self.calls = []
-
-    for point in (
-        'before_val', 'before_val_epoch', 'before_val_iter', 'after_val_iter',
-        'after_val_epoch', 'after_val',
-    ):  # fmt: skip
-        setattr(
-            Noting,
-            point,
-            lambda self, *_, point=point, **given: self.calls.append(
-                (point, sorted(given), given.get('batch_idx'))
-            ),
-        )
-    hooks = Noting(), Noting()
-    toy_search(
-        tmp_path / 'a', hooks[0], generations=1, population=1, parents=1
-    )
-    runner = toy_runner(tmp_path / 'b')
-    find_supernet(runner.model).set_path('0123')
-    runner.register_hook(hooks[1])
-    runner._val_loop = dict(type='ValLoop')
+def test_sync_bn_of_a_config_becomes_bn(tmp_path):
+    """No process waits for another one inside an evaluation."""
+    runner = toy_runner(tmp_path / 'sync', norm='SyncBN', generations=1)
+    layers = list(runner.model.modules())
+    assert not [x for x in layers if isinstance(x, nn.SyncBatchNorm)]
     runner.val()
-    assert hooks[0].calls == hooks[1].calls
-    assert len(hooks[0].calls) == 8
+    toy_runner(tmp_path / 'plain', generations=1).val()
+    first, second = (
+        without_seconds(read_candidates(tmp_path / name))
+        for name in ('sync', 'plain')
+    )
+    assert first == second
 
 
-@pytest.mark.parametrize('name', DETECTORS)
-def test_score_is_that_of_the_validation_loop(base, tmp_path, name):
-    """Of mmdet's detectors, bit for bit, alone and together."""
-    config = search_config(base, tmp_path / 'a', DETECTORS[name])
-    if name == 'faster_rcnn':
-        config.load_from = str(tmp_path / 'weights.pth')
-        torch.manual_seed(0)
-        model = Runner.from_cfg(_without_loops(config)).model
-        model.init_weights()
-        torch.save(dict(state_dict=model.state_dict()), config.load_from)
-    runner = Runner.from_cfg(config)
-    loop = runner.val_loop
-    # As before a search: the weights get their memory format.
-    runner.call_hook('before_run')
-    space = loop.supernet.search_space
-    paths = [space.parse(text) for text in ('0120312013', '3' * 10, '0' * 10)]
-    together = loop.validation.score(paths)
-    alone = [loop.validation.score([path])[0] for path in paths]
-    assert together == alone
-    plain = [_validate(config, path) for path in paths]
-    for mine, theirs in zip(alone, plain, strict=True):
-        assert {k: v for k, v in mine.items() if k in theirs} == theirs
-    assert len({str(one) for one in plain}) > 1
-
-
-def _without_loops(config):
-    config = deepcopy(config)
-    config.experiment_name += '_weights'
-    config.load_from = None
-    config.model.backbone.init_cfg = None
-    return config
-
-
-def _validate(config, path):
-    """Scores a path by MMEngine's loop and the hook, without our loop."""
-    config = deepcopy(config)
-    config.experiment_name += f'_{path}'
-    config.val_cfg = dict(type='ValLoop')
-    runner = Runner.from_cfg(config)
-    find_supernet(runner.model).set_path(path)
-    metrics = runner.val_loop.evaluator.metrics
-    with unrounded(metrics), faster_coco(metrics):
-        return runner.val()
-
-
-def test_processes_take_as_many_paths_as_share_images():
-    read = executor_settings(None, 'pytorch', 4)
-    assert read.chunk == 4
-    own = executor_settings(dict(type='distributed', chunk=2), 'pytorch', 4)
-    assert own.chunk == 2
+def test_search_in_mixed_precision(base, tmp_path):
+    """On a CPU that is bfloat16, which metrics cannot read."""
+    config = search_config(base, tmp_path)
+    config.val_cfg.update(fp16=True, generations=1)
+    candidates = run_search(config)
+    assert {c['status'] for c in candidates} == {'complete'}

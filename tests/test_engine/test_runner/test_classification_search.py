@@ -1,4 +1,4 @@
-"""The search under mmpretrain: the paper's ClsNASNet."""
+"""A search under mmpretrain: the paper's ClsNASNet."""
 
 import torch
 from kit.digits_runs import load_config, run_search
@@ -13,8 +13,7 @@ def test_search_for_the_best_classifier(digits, tmp_path):
         type='detnas_mm.EvolutionSearchLoop',
         metric='accuracy/top1',
         generations=1,
-        population=2,
-        parents=1,
+        algorithm=dict(type='Evolution', population=2, parents=1),
     )
     weights = tmp_path / 'weights.pth'
     model = Runner.from_cfg(config).model
@@ -24,11 +23,11 @@ def test_search_for_the_best_classifier(digits, tmp_path):
     config.load_from = str(weights)
     candidates = run_search(config)
     assert len(candidates) == 2
-    # 30 crops: the accuracy is a whole number of them, in percent.
-    for one in candidates:
-        assert one['status'] == 'complete'
-        assert one['fitness'] == one['metrics']['accuracy/top1']
-        hits = one['fitness'] * 30 / 100
+    # The split has 30 crops: the accuracy is a multiple of 1/30, in percent.
+    for candidate in candidates:
+        assert candidate['status'] == 'complete'
+        assert candidate['fitness'] == candidate['metrics']['accuracy/top1']
+        hits = candidate['fitness'] * 30 / 100
         assert abs(hits - round(hits)) < 1e-4
     best = (tmp_path / 'best_backbone.py').read_text()
     assert 'accuracy/top1' in best

@@ -1,7 +1,7 @@
-"""kill -9 at any moment: the record is that of a search nobody stopped.
+"""kill -9 at any moment: the resumed search has the undisturbed record.
 
-``pytest -m slow tests/test_engine/test_search_kills.py --kills 100 -s`` kills
-a hundred times and reports where.
+``pytest -m slow tests/test_engine/test_runner/test_search_kills.py --kills 100
+-s`` kills a hundred times and prints where.
 """
 
 import collections
@@ -27,7 +27,7 @@ PATIENCE = 600
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-    """The work dir of a search that nobody interrupted."""
+    """The work dir of an undisturbed search."""
     work_dir = tmp_path_factory.mktemp('kills') / 'whole'
     process = start(search, work_dir)
     process.join(PATIENCE)
@@ -44,7 +44,7 @@ def work_dir(whole):
 
 
 def kill_once(work_dir, rng):
-    """Goes on with a search until it is killed, or done.
+    """Resumes a search until it is killed or done.
 
     Returns:
         Where it was killed; ``None`` if it was not.

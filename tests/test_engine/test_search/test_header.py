@@ -1,0 +1,65 @@
+"""The definition of a search: what its scores depend on."""
+
+import json
+from pathlib import Path
+
+from kit.digits_runs import search_config
+
+from detnas_mm.engine.search.header import scoring_text
+from detnas_mm.structures.record_header import diff
+
+
+def differences(first, second):
+    texts = [json.loads(scoring_text(c, fp16=False)) for c in (first, second)]
+    return [line.split(': ')[0] for line in diff(*texts, 'config')]
+
+
+def changed(base, work_dir, key, value):
+    """Returns the keys that differ once a setting is changed."""
+    first, second = (search_config(base, work_dir) for _ in range(2))
+    second.merge_from_dict({key: value})
+    return differences(first, second)
+
+
+def test_what_scores_depend_on(base, tmp_path):
+    settings = {
+        'model.bbox_head.stacked_convs': 1,
+        'train_dataloader.batch_size': 2,
+        'val_dataloader.dataset.indices': 4,
+        'custom_hooks.1.num_images': 4,
+        'val_evaluator.metric': ['bbox', 'proposal'],
+        'data_preprocessor': dict(mean=[1, 2, 3]),
+    }
+    problems = {}
+    for key, value in settings.items():
+        found = changed(base, tmp_path, key, value)
+        if found != [f'config.{key}']:
+            problems[key] = found
+    assert not problems
+
+
+def test_what_scores_do_not_depend_on(base, tmp_path):
+    settings = {
+        'val_dataloader.num_workers': 3,
+        'log_level': 'DEBUG',
+        'work_dir': 'elsewhere',
+        'default_hooks.logger.interval': 1,
+        'optim_wrapper.optimizer.lr': 1.0,
+    }
+    for key, value in settings.items():
+        assert changed(base, tmp_path, key, value) == []
+
+
+def test_contents_of_annotation_files_count(base, tmp_path):
+    """Scores from different data do not go into one record."""
+    config = search_config(base, tmp_path)
+    content = json.loads(Path(config.val_evaluator.ann_file).read_text())
+    file = tmp_path / 'search.json'
+    config.val_evaluator.ann_file = str(file)
+    texts = []
+    for number in range(2):
+        content['annotations'] = content['annotations'][number:]
+        file.write_text(json.dumps(content))
+        texts.append(json.loads(scoring_text(config, fp16=False)))
+    (difference,) = diff(*texts, 'config')
+    assert difference.startswith(f'config.annotations.{file}')
