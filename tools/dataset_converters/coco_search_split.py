@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,10 +116,9 @@ def find_source(args: argparse.Namespace) -> Source:
 
 def read(file: Path) -> dict:
     if not file.is_file():
-        is_coco = re.fullmatch(r'instances_\w+20\d\d\.json', file.name)
         raise InputError(
             f'no annotations at {file}; give the folder that has annotations/ '
-            f'as data_root{HOW_TO_GET_COCO if is_coco else ""}'
+            'as data_root (COCO: see mmdet, user guide, "Prepare datasets")'
         )
     try:
         content = json.loads(file.read_text())
