@@ -142,9 +142,7 @@ def test_forgotten_prefix_is_an_error(checkpoint):
 
 
 def test_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no checkpoint at .*none') as (
-        error
-    ):
+    with pytest.raises(ValueError, match='no checkpoint at .*none') as (error):
         load(tmp_path / 'none.pth')
     assert 'model.backbone.init_cfg=None' in str(error.value)
 

@@ -9,7 +9,7 @@ from kit.command_lines import run_here
 from kit.digits_runs import CONFIGS
 
 from detnas_mm.cost import LatencyTable
-from detnas_mm.models.latency_measurement import prediction_error
+from detnas_mm.models.latency import prediction_error
 from detnas_mm.structures import SEARCH_SPACES
 
 MEASURE = 'analysis_tools/measure_latency.py'

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from detnas_mm.models.backbones.even_blocks import EVEN_CHOICES
+from detnas_mm.models.backbones.mmrazor_blocks import MMRAZOR_CHOICES
 from detnas_mm.models.converters.foreign import (
     ForeignBackbone,
     ForeignBlock,
@@ -68,7 +68,7 @@ def read_mmrazor(
     blocks, rest = collect_blocks(layers, _locate, _CHOICES)
     try:
         stem = rest.pop(f'{_STEM}.conv'), rest.pop(f'{_STEM}.bn')
-        space = infer_search_space(stem[0], blocks, EVEN_CHOICES)
+        space = infer_search_space(stem[0], blocks, MMRAZOR_CHOICES)
     except (KeyError, ValueError) as error:
         raise InputError(
             'it is no complete SearchableShuffleNetV2: expected '

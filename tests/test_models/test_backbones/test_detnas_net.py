@@ -127,7 +127,7 @@ def test_result_with_an_impossible_path(tmp_path, changes):
 
 def test_missing_result_is_named(tmp_path):
     file = str(tmp_path / 'best.json')
-    with pytest.raises(FileNotFoundError, match='tools/search.py') as error:
+    with pytest.raises(ValueError, match='tools/search.py') as error:
         resolve_architecture(file)
     assert file in str(error.value)
 

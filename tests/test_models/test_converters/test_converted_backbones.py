@@ -10,7 +10,7 @@ from kit.spaces import DETECTOR_SPACE
 from mmpretrain.models import LinearClsHead
 
 from detnas_mm.models import (
-    EVEN_CHOICES,
+    MMRAZOR_CHOICES,
     DetNASClsNeck,
     DetNASNet,
     DetNASSupernet,
@@ -142,7 +142,7 @@ def test_subnet_of_mmrazor(tmp_path, image, path, word):
     converted = convert_checkpoint(file)
     assert converted.layout == 'mmrazor'
     assert converted.path == ''.join(map(str, path))
-    assert converted.search_space.choices == EVEN_CHOICES
+    assert converted.search_space.choices == MMRAZOR_CHOICES
     assert converted.search_space.stage_channels == DEEP_SPACE.stage_channels
     # Ours shuffles where a stage is read, theirs where it is written.
     ours = [shuffled(feature) for feature in loaded(converted)(image)]

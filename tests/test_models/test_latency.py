@@ -10,7 +10,7 @@ from kit.spaces import FOUR_BLOCKS
 from torch import nn
 
 from detnas_mm.models.latency import (
-    Stopwatch,
+    DeviceTimer,
     device_name,
     measure_latencies,
     measure_parts,
@@ -117,16 +117,16 @@ def test_parts_and_rest(clock):
     assert not any(layer._forward_pre_hooks for layer in model)
 
 
-def test_stopwatch_measures_real_time():
-    stopwatch = Stopwatch(CPU)
-    stopwatch.mark()
+def test_timer_measures_real_time():
+    timer = DeviceTimer(CPU)
+    timer.mark()
     time.sleep(0.02)
-    stopwatch.mark()
-    stopwatch.mark()
-    slept, nothing = stopwatch.intervals()
+    timer.mark()
+    timer.mark()
+    slept, nothing = timer.intervals()
     assert slept >= 20
     assert nothing < slept
-    assert stopwatch.intervals() == []
+    assert timer.intervals() == []
 
 
 def test_device_has_a_name():
