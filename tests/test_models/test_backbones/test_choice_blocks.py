@@ -10,8 +10,8 @@ from detnas_mm.structures import SHUFFLE_CHOICES
 from detnas_mm.utils.errors import InputError
 
 KERNELS = dict(shuffle_3x3=3, shuffle_5x5=5, shuffle_7x7=7, xception=3)
-# Seen in the authors' supernets (grouped) and final nets (interleaved):
-# channels of 8 that pass through, and those of the main branch.
+# As in the authors' supernets (grouped) and final nets (interleaved): which
+# of 8 channels pass through, and which enter the main branch.
 SHUFFLES = dict(
     grouped=([0, 4, 1, 5], [2, 6, 3, 7]),
     interleaved=([0, 2, 4, 6], [1, 3, 5, 7]),
@@ -157,8 +157,3 @@ def test_the_input_is_left_as_it_was(shuffle):
 def test_unknown_block_is_named():
     with pytest.raises(InputError, match="'conv' is not .*CHOICE_BLOCKS"):
         build('conv')
-
-
-def test_unknown_shuffle_is_named():
-    with pytest.raises(InputError, match="grouped, interleaved, got 'mixed'"):
-        build(shuffle='mixed')
