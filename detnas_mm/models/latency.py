@@ -63,9 +63,6 @@ def usable_device(name: str) -> str:
 
     Made to be the ``type`` of a command-line option.
 
-    Args:
-        name: Such as ``'cuda:0'`` or ``'cpu'``.
-
     Raises:
         RuntimeError: If torch does not know or find the device. argparse
             would drop the message of a ``ValueError``.
@@ -165,9 +162,9 @@ def prediction_error(
     """Compare predicted latencies with measured ones.
 
     Returns:
-        ``paths``, their number; ``mape``, the mean absolute error as a share
-        of the measured latency; ``bias``, the mean signed error; and the
-        rank correlations ``kendall`` and ``spearman``.
+        ``paths``, their number; ``mape``, the mean absolute error relative to
+        the measured latency; ``bias``, the mean signed one; and the rank
+        correlations ``kendall`` and ``spearman``.
     """
     predicted, measured = np.array(predicted), np.array(measured)
     errors = (predicted - measured) / measured
@@ -182,17 +179,11 @@ def prediction_error(
 
 @dataclass(frozen=True)
 class MeasuredLatencies:
-    """Medians in ms, for a whole batch.
-
-    Attributes:
-        stem: Latency of the stem.
-        blocks: Latency of each choice of each block.
-        paths: Latency of the whole backbone of each given path.
-    """
+    """Medians in ms, for a whole batch."""
 
     stem: float
-    blocks: tuple[tuple[float, ...], ...]
-    paths: tuple[float, ...]
+    blocks: tuple[tuple[float, ...], ...]  # [block][choice]
+    paths: tuple[float, ...]  # whole backbones
 
 
 @torch.no_grad()
@@ -220,13 +211,12 @@ def measure_latencies(
         paths: Paths to measure as a whole.
         warm_up: Number of rounds before the measurements.
     """
-    _require_rounds(rounds)
     supernet.eval()
     space = supernet.search_space
     all_blocks = np.arange(space.num_blocks)
     blocks = np.empty((rounds, space.num_blocks, space.num_choices))
     stems, wholes = [], []
-    for index in range(-warm_up, rounds):
+    for index in _round_indices(warm_up, rounds):
         orders = [rng.permutation(space.num_choices) for _ in space.blocks]
         timed = [
             (path, _time_layers(supernet, images, path))
@@ -264,17 +254,16 @@ def measure_parts(
         run: Function that runs the model once.
         parts: Modules that each run once, in this order.
         device: The device they run on.
-        rounds: Number of measurements, after ``warm_up`` rounds.
-        warm_up: See ``rounds``.
+        rounds: Number of measurements.
+        warm_up: Number of rounds before the measurements.
 
     Returns:
         The ms of each whole run, and the median ms of each part; the time
         outside the parts is ``'rest'``.
     """
-    _require_rounds(rounds)
     timer = DeviceTimer(device)
     wholes, times = [], []
-    for index in range(-warm_up, rounds):
+    for index in _round_indices(warm_up, rounds):
         timer.mark()
         run()
         timer.mark()
@@ -292,9 +281,11 @@ def measure_parts(
     return wholes, dict(zip((*parts, 'rest'), medians, strict=True))
 
 
-def _require_rounds(rounds: int) -> None:
+def _round_indices(warm_up: int, rounds: int) -> range:
+    """Return the indices of the rounds; warm-up rounds are negative."""
     if rounds < 1:
         raise InputError(f'`rounds` must be at least 1, got {rounds}')
+    return range(-warm_up, rounds)
 
 
 @contextlib.contextmanager

@@ -99,19 +99,6 @@ def test_statistics_are_those_computed_by_hand():
     assert set(found) <= changed <= set(found) | counters
 
 
-def test_images_count_and_not_batches():
-    """The same images in other batches: means of the stem are the same."""
-    model = classifier()
-    recalibrate_bn(model, BATCHES)
-    unequal = statistics(model)['backbone.stem.1.running_mean']
-    whole = {
-        key: torch.cat([batch[key] for batch in BATCHES]) for key in BATCHES[0]
-    }
-    recalibrate_bn(model, [whole])
-    together = statistics(model)['backbone.stem.1.running_mean']
-    torch.testing.assert_close(unequal, together, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize('value', [0.0, 1e30, float('inf'), float('nan')])
 def test_previous_statistics_do_not_matter(value):
     """Not even if one bad batch has made them NaN."""

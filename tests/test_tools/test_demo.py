@@ -97,7 +97,7 @@ def test_supernet_has_no_boxes(image, error_line, supernet):
 def test_config_of_a_classifier(detector, image, error_line):
     config = config_file('detnas-supernet-tiny_digits-cls')
     line = error_line(image, config, detector[1])
-    assert 'of a ImageClassifier, expected that of a detector' in line
+    assert 'builds a ImageClassifier, expected a detector' in line
 
 
 def test_file_that_is_no_checkpoint(detector, image, error_line, tmp_path):
