@@ -5,7 +5,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -109,9 +109,7 @@ def measure_latency_table(
         seed: Seed of the paths.
     """
     if check_paths < 3:
-        raise InputError(
-            f'`check_paths` must be at least 3, got {check_paths}'
-        )
+        raise InputError(f'`check_paths` must be at least 3: {check_paths}')
     device = torch.device(device)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     supernet = supernet.to(device=device, memory_format=layout)
@@ -123,7 +121,7 @@ def measure_latency_table(
         measured = measure_latencies(
             supernet, images, rounds=rounds, rng=rng, paths=paths
         )
-    settings = dict(
+    table = LatencyTable(
         search_space=supernet.search_space,
         shuffle=supernet.shuffle,
         input_size=tuple(input_size),
@@ -137,9 +135,8 @@ def measure_latency_table(
         software=f'torch {torch.__version__}',
         rounds=rounds,
     )
-    predicted = list(map(LatencyTable(**settings).latency, paths))
-    check = prediction_error(predicted, measured.paths)
-    return LatencyTable(**settings, check=check)
+    predicted = list(map(table.latency, paths))
+    return replace(table, check=prediction_error(predicted, measured.paths))
 
 
 def _autocast(

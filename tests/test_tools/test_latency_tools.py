@@ -109,7 +109,7 @@ def test_supernet_of_a_benchmark_needs_a_path(capsys):
 @pytest.mark.parametrize(
     ('arguments', 'expected'),
     [
-        ((CLASSIFIER, '--path', 'detnas_fpn_300m'), 'builds a ImageClassifier'),
+        ((CLASSIFIER, '--path', 'detnas_fpn_300m'), 'builds a ImageCl'),
         ((RETINANET, '--path', '0123012301', '--rounds', 0), '`rounds` must'),
     ],
 )

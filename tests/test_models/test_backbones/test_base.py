@@ -128,7 +128,7 @@ def test_with_cp_changes_no_output_gradient_or_statistics(make, frozen):
         net = make(seed=3, with_cp=with_cp, frozen_stages=frozen)
         net.train()
         runs = []
-        blocks_of(net)[-1].register_forward_hook(
+        blocks_of(net)[-1].register_forward_pre_hook(
             lambda *_, runs=runs: runs.append(1)
         )
         outputs = net(IMAGE)
