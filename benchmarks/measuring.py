@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from detnas_mm.engine.network_arguments import add_device_option
-from detnas_mm.models.latency import Stopwatch, device_name
+from detnas_mm.models.latency import DeviceTimer, device_name
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def measure(run: Callable[[], object], args: argparse.Namespace) -> float:
         start = time.process_time()
         run()
         return (time.process_time() - start) * 1e3
-    stopwatch = Stopwatch(torch.device(args.device))
+    stopwatch = DeviceTimer(torch.device(args.device))
     stopwatch.mark()
     run()
     stopwatch.mark()

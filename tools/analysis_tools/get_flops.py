@@ -24,7 +24,7 @@ from detnas_mm.models import (
     count_parts,
     resolve_architecture,
 )
-from detnas_mm.models.exact_costs import exact_cost_table
+from detnas_mm.models.complexity import exact_cost_table
 from detnas_mm.structures import Cost, space_name
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 

@@ -18,7 +18,7 @@ from detnas_mm.engine.network_arguments import (
     image_size,
 )
 from detnas_mm.models import build_model, find_supernet
-from detnas_mm.models.latency_measurement import (
+from detnas_mm.models.latency import (
     PRECISIONS,
     measure_latency_table,
 )

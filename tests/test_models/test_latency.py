@@ -1,4 +1,4 @@
-"""Latencies are those of the right blocks, choices and parts."""
+"""Latencies belong to the right blocks, choices and parts."""
 
 import time
 
@@ -10,18 +10,20 @@ from kit.spaces import FOUR_BLOCKS
 from torch import nn
 
 from detnas_mm.models.latency import (
-    Stopwatch,
+    DeviceTimer,
     device_name,
     measure_latencies,
+    measure_latency_table,
     measure_parts,
     usable_device,
 )
+from detnas_mm.utils.errors import InputError
 
 CPU = torch.device('cpu')
 
 
 class Clock:
-    """A clock that only moves when something says that it took time."""
+    """A clock that moves only by ``sleep``."""
 
     def __init__(self):
         self.now = 0
@@ -94,11 +96,6 @@ def test_outliers_and_warm_up_do_not_count(clock):
     assert set(sum(measured.blocks, ())) == {0}
 
 
-def test_no_round_is_refused(net):
-    with pytest.raises(ValueError, match='`rounds` must be at least 1, got 0'):
-        measure_latencies(net, IMAGES, rounds=0, rng=np.random.default_rng(0))
-
-
 def test_parts_and_rest(clock):
     model = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Sigmoid(), nn.Tanh())
     for layer, cost in zip(model, (3, 5, 7, 11), strict=True):
@@ -117,41 +114,49 @@ def test_parts_and_rest(clock):
     assert not any(layer._forward_pre_hooks for layer in model)
 
 
-def test_stopwatch_measures_real_time():
-    stopwatch = Stopwatch(CPU)
-    stopwatch.mark()
+def test_timer_measures_real_time():
+    timer = DeviceTimer(CPU)
+    timer.mark()
     time.sleep(0.02)
-    stopwatch.mark()
-    stopwatch.mark()
-    slept, nothing = stopwatch.intervals()
+    timer.mark()
+    timer.mark()
+    slept, nothing = timer.intervals()
     assert slept >= 20
     assert nothing < slept
-    assert stopwatch.intervals() == []
+    assert timer.intervals() == []
 
 
-def test_device_has_a_name():
-    assert device_name(CPU)
+def test_wrong_settings_are_refused(net):
+    settings = dict(input_size=(8, 8))
+    with pytest.raises(InputError, match='`rounds` must be at least 1, got 0'):
+        measure_latency_table(net, rounds=0, **settings)
+    with pytest.raises(InputError, match='`check_paths` must be at least 3'):
+        measure_latency_table(net, check_paths=2, **settings)
+    with pytest.raises(InputError, match="`precision`.*fp16.*got 'fp8'"):
+        measure_latency_table(net, precision='fp8', **settings)
 
 
 @pytest.mark.parametrize(
-    ('count', 'name', 'found'),
+    ('count', 'name', 'message'),
     [
-        (0, 'cuda', 'no GPU; use --device cpu'),
+        (0, 'cuda', '--device cuda: torch finds no GPU; use --device cpu'),
         (0, 'cuda:0', 'no GPU; use --device cpu'),
         (2, 'cuda:2', '2 GPU, counted from 0; use --device cpu'),
+        (2, 'foo', "cpu, got 'foo'"),
+        (2, '0:cuda', "cpu, got '0:cuda'"),
+        (2, '', "cpu, got ''"),
     ],
 )
-def test_gpu_that_is_not_there(monkeypatch, count, name, found):
+def test_device_that_does_not_exist_is_refused(
+    monkeypatch, count, name, message
+):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: count)
-    with pytest.raises(RuntimeError) as error:
+    with pytest.raises(RuntimeError, match=f'{message}$'):
         usable_device(name)
-    assert str(error.value) == f'--device {name}: torch finds {found}'
 
 
-def test_devices_that_are_there(monkeypatch):
+def test_usable_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     for name in ('cpu', 'cuda', 'cuda:0', 'cuda:1'):
         assert usable_device(name) == name
-    for name in ('foo', 'gpu', '0:cuda', ''):
-        with pytest.raises(RuntimeError, match=f"cpu, got '{name}'"):
-            usable_device(name)
+    assert device_name(CPU)
