@@ -1,7 +1,7 @@
 """Compare cheaper evaluation protocols on the same random paths.
 
 For each protocol the table shows the time of a candidate, Kendall's tau
-between its ranking and that of the protocol of the config, and how far it
+between its ranking and the ranking by the config, and how far it
 moves scores. The first protocol uses other images for BN statistics: a
 protocol that moves scores less is as good as the full one.
 

@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--checkpoint',
         type=Path,
-        help='checkpoint of the supernet; default: that of the quickstart',
+        help='checkpoint of the supernet; default: from the quickstart',
     )
     parser.add_argument('--nets', type=int, default=16, help='nets to train')
     parser.add_argument('--seed', type=int, default=0, help='of the nets')

@@ -149,19 +149,6 @@ def test_nets_are_drawn_under_the_bound(tool):
         tool.draw_paths(TINY, 6, 1e6, seed=0)
 
 
-def test_table_of_a_study(tool, study, tmp_path, capfd, monkeypatch):
-    monkeypatch.setenv('COLUMNS', '120')
-    toy, _ = study()
-    paths = tool.draw_paths(TINY, 6, 42e6, seed=0)
-    scores, tests = tool.run_study(toy, Path('supernet.pth'), paths, jobs=2)
-    tool.print_ranks(tmp_path, scores, tests, top_k=2)
-    printed = capfd.readouterr().out
-    for name in ('recalibrated', 'running statistics', 'macs'):
-        assert f'│ {name} ' in printed
-    ranks = json.loads((tmp_path / 'ranks.json').read_text())
-    assert set(ranks['networks']) == set(paths)
-
-
 @pytest.mark.slow
 def test_miniature_study(digits, supernet, tmp_path, monkeypatch, capfd):
     """Three nets of one epoch, by the real tools; a minute of two cores."""

@@ -69,7 +69,7 @@ def main() -> None:
     print(
         f'search: {header.metric} with the weights of the supernet, search '
         f'split\ntest: {header.metric} after retraining, test split; MACs and '
-        'params are those of\nthe backbone, MACs at '
+        'params are\nof the backbone alone, MACs at '
         f'{"x".join(map(str, header.constraint["input_size"]))}'
     )
 

@@ -1,4 +1,4 @@
-"""Compare the ranking by search scores with that of trained networks.
+"""Compare the ranking by search scores with the ranking after training.
 
 The table has Kendall's tau, Spearman's rho and top-k recall with bootstrap
 intervals, and the same for MACs and parameters alone as baselines.
