@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from detnas_mm.engine import BNRecalibrationHook
 from detnas_mm.engine.subnet import extract_subnet
 from detnas_mm.models import find_supernet, save_checkpoint
+from detnas_mm.utils.errors import InputError
 
 PATH = '3120312031'
 
@@ -56,17 +57,17 @@ def test_mistake_is_said_before_the_config_is_printed(
         digits_runs.SUPERNET, digits, tmp_path / 'work'
     )
     config.model.backbone.init_cfg = None
-    with pytest.raises(ValueError, match='has 10 digits'):
+    with pytest.raises(InputError, match='has 10 digits'):
         extract_subnet(config, str(supernet), '012')
-    with pytest.raises(FileNotFoundError, match='no search result'):
+    with pytest.raises(InputError, match='no search result'):
         extract_subnet(config, str(supernet), 'absent.json')
-    with pytest.raises(FileNotFoundError, match='no checkpoint at absent'):
+    with pytest.raises(InputError, match='no checkpoint at absent'):
         extract_subnet(config, 'absent.pth', PATH)
     torch.save(dict(state_dict={}), tmp_path / 'other.pth')
-    with pytest.raises(ValueError, match='does not fit RetinaNet'):
+    with pytest.raises(InputError, match='does not fit RetinaNet'):
         extract_subnet(config, str(tmp_path / 'other.pth'), PATH)
     config.train_dataloader.dataset.data_root = '/nowhere/digits/'
-    with pytest.raises(FileNotFoundError, match='/nowhere/digits'):
+    with pytest.raises(InputError, match='/nowhere/digits'):
         extract_subnet(config, str(supernet), PATH)
 
 
