@@ -1,6 +1,6 @@
-"""Runs the notebook from its first to its last cell, and keeps the outputs.
+"""Run all cells of the notebook and store their outputs in it.
 
-Run it again whenever a cell, or what a cell shows, has changed:
+Run this again when a cell or its output has changed:
 
     python demo/execute_notebook.py
 """
@@ -14,24 +14,24 @@ import nbformat
 from detnas_mm.utils.files import text_digest, write_atomically
 
 NOTEBOOK = Path(__file__).resolve().with_name('digits_search.ipynb')
-# Where a notebook keeps of which sources its outputs are.
+# Metadata key for the digest of the sources that gave the outputs.
 DIGEST = 'executed_sources'
 
 
 def sources_digest(notebook: nbformat.NotebookNode) -> str:
-    """Returns the digest of all code cells."""
+    """Return the digest of all code cells."""
     sources = [one.source for one in notebook.cells if one.cell_type == 'code']
     return text_digest('\n\n'.join(sources))
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
-    """Runs all cells, which get their outputs.
+    """Run all cells and store their outputs.
 
-    What goes to stderr is dropped, warnings of this machine.
+    Output to stderr is dropped, since it has warnings of this machine.
 
     Args:
         notebook: The notebook.
-        folder: Where it runs.
+        folder: Working folder of the kernel.
     """
     client = nbclient.NotebookClient(
         notebook,
@@ -51,7 +51,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
 
 
 def _portable(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Leaves colours, ends of lines and paths of this machine out."""
+    """Remove colors, line ends and paths that depend on the machine."""
     if 'text' in output:
         text = re.sub(r'\x1b\[[\d;]*m', '', output.text)
         text = text.replace('\r\n', '\n')

@@ -1,4 +1,4 @@
-"""Draws what a detector with a searched backbone finds in an image."""
+"""Draw the boxes that a detector with a searched backbone finds."""
 
 import argparse
 import copy
@@ -20,16 +20,17 @@ from detnas_mm.models import (
     require_trained_network,
 )
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import require_writable
 
-# Height or width, in pixels, that images are enlarged to.
+# Smaller images are enlarged to this height or width, in pixels.
 LEAST_SIZE = 512
 
 
 class Inferencer(DetInferencer):
-    """mmdet's, which draws on small images as well, and says less.
+    """mmdet's inferencer, which also draws on small images.
 
-    It would warn that it looks for the collation in the registry of MMEngine.
+    It avoids a warning about the collate function and the registry.
     """
 
     def _init_collate(self, cfg: Config) -> Callable:
@@ -44,9 +45,9 @@ class Inferencer(DetInferencer):
         pred_score_thr: float,
         **unused: object,
     ) -> None:
-        """Draws boxes on image files, small ones enlarged.
+        """Draw boxes on image files and enlarge small images.
 
-        Labels have a size of their own, and would hide small objects.
+        Labels have a fixed size and would hide small objects.
         """
         for file, found in zip(inputs, preds, strict=True):
             image = mmcv.imread(file, channel_order='rgb')
@@ -72,7 +73,7 @@ def load(config_file: Path, checkpoint: Path, device: str) -> Inferencer:
     require_detector(model)
     weights = load_state_dict(checkpoint)
     require_trained_network(model, weights, str(checkpoint))
-    # The inferencer writes the image itself, into a folder of its own.
+    # The inferencer writes the image itself.
     config.visualizer.vis_backends = []
     return Inferencer(
         config, str(checkpoint), device=device, show_progress=False
@@ -95,26 +96,25 @@ def parse_args() -> argparse.Namespace:
         '--score-thr',
         type=float,
         default=0.5,
-        help='least score of a box that is drawn (default: 0.5)',
+        help='minimum score of a drawn box (default: 0.5)',
     )
     add_device_option(parser)
     return parser.parse_args()
 
 
 def require_image(file: Path) -> None:
-    # OpenCV gives nothing for most files that are none, and stumbles over an
-    # empty one.
+    # OpenCV returns None for most other files and fails on an empty one.
     if not file.stat().st_size or mmcv.imread(file) is None:
-        raise ValueError(f'{file} is no image that can be read')
+        raise InputError(f'{file} cannot be read as an image')
 
 
 def main() -> None:
     args = parse_args()
-    # A box that ends where the image does is right.
+    # Boxes that end at the edge of the image are valid.
     warnings.filterwarnings('ignore', '.* out of bounds', module='mmengine')
     for file in (args.image, args.config, args.checkpoint):
         if not file.is_file():
-            raise FileNotFoundError(f'no file {file}')
+            raise InputError(f'no file {file}')
     require_image(args.image)
     require_writable(args.out_dir, '--out-dir')
     inferencer = load(args.config, args.checkpoint, args.device)

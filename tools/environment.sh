@@ -1,12 +1,12 @@
-# Sourced by quickstart.sh and run_tests.sh: makes the virtual environment
+# Sourced by quickstart.sh and run_tests.sh: creates the virtual environment
 # .venv in the root of the repository, installs into it and activates it.
-# Nothing is installed twice; remove .venv to start anew.
+# Nothing is installed twice; remove .venv to start again.
 
 PYTHON=${PYTHON:-python3}
 STAMP=.venv/detnas_mm.installed
 
-# glibc gives the memory of every feature map back to the system and asks for
-# it again; keeping it saves a tenth of a training step on a CPU.
+# glibc returns the memory of every feature map to the system and requests it
+# again; keeping it saves a tenth of a training step on a CPU.
 export MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=8000000000
 
 # The versions that requirements.txt pins, and the package itself.
@@ -17,7 +17,7 @@ install_environment() {
         if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'
         then
             echo "error: $("$PYTHON" --version) is too old, detnas_mm needs" \
-                'Python 3.11 or newer: set PYTHON=python3.11, say' >&2
+                'Python 3.11 or newer: set PYTHON, such as PYTHON=python3.11' >&2
             exit 2
         fi
         echo "\$ $PYTHON -m venv .venv"

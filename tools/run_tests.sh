@@ -8,11 +8,6 @@ source tools/environment.sh
 install_environment
 ruff check .
 ruff format --check .
-# Workers of pytest share the cores, each computes with one thread.
+# Workers of pytest share the cores; each uses one thread.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-if ! python -m pytest -n "${TEST_WORKERS:-2}" --dist loadfile "$@"; then
-    # Tests that kill processes and wait for others need a machine that is not
-    # too busy. What is broken fails again.
-    echo '$ what failed once more, by itself'
-    python -m pytest -n 1 --last-failed --last-failed-no-failures none "$@"
-fi
+python -m pytest -n "${TEST_WORKERS:-2}" --dist loadfile "$@"

@@ -1,4 +1,4 @@
-"""Tests a trained detector or classifier on the test split."""
+"""Test a trained detector or classifier on the test split."""
 
 import argparse
 from pathlib import Path
@@ -15,6 +15,7 @@ from detnas_mm.utils.cli import (
     refuse_search_config,
     run_command,
 )
+from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import require_writable
 
 
@@ -30,9 +31,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def require_pickle(file: Path) -> None:
-    """Checks where predictions are to go, before they are made."""
+    """Check the file for the predictions before they are computed."""
     if file.suffix not in ('.pkl', '.pickle'):
-        raise ValueError(f"--out must be a .pkl or .pickle file, got '{file}'")
+        raise InputError(f"--out must be a .pkl or .pickle file, got '{file}'")
 
 
 def add_prediction_dump(runner: Runner, file: Path) -> None:
@@ -51,7 +52,7 @@ def main() -> None:
     weights = load_state_dict(args.checkpoint)
     config.load_from = args.checkpoint
     init_distributed(args.launcher, config)
-    # Before MMEngine prints the whole config.
+    # Checked before MMEngine prints the whole config.
     model = require_inputs(config, ('test',))
     require_trained_network(model, weights, args.checkpoint)
     require_writable(config.work_dir)

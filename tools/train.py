@@ -1,4 +1,4 @@
-"""Trains a supernet or a searched backbone, under mmpretrain or mmdet."""
+"""Train a supernet or a searched backbone, under mmpretrain or mmdet."""
 
 import argparse
 from pathlib import Path
@@ -15,6 +15,7 @@ from detnas_mm.utils.cli import (
     refuse_search_config,
     run_command,
 )
+from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import require_writable
 
 
@@ -44,7 +45,7 @@ def parse_args() -> argparse.Namespace:
 
 def enable_auto_scale_lr(config: Config) -> None:
     if 'base_batch_size' not in config.get('auto_scale_lr', {}):
-        raise ValueError(
+        raise InputError(
             '--auto-scale-lr needs `auto_scale_lr.base_batch_size` in the '
             'config'
         )
@@ -57,7 +58,7 @@ def main() -> None:
     config = load_config(args)
     refuse_search_config(config)
     if args.resume not in (None, 'auto') and not Path(args.resume).is_file():
-        raise FileNotFoundError(f'no checkpoint at {args.resume}')
+        raise InputError(f'no checkpoint at {args.resume}')
     if args.amp:
         config.optim_wrapper.type = 'AmpOptimWrapper'
         config.optim_wrapper.setdefault('loss_scale', 'dynamic')
@@ -67,7 +68,7 @@ def main() -> None:
         config.resume = True
         config.load_from = None if args.resume == 'auto' else args.resume
     init_distributed(args.launcher, config)
-    # Before MMEngine prints the whole config.
+    # Checked before MMEngine prints the whole config.
     model = require_inputs(config, ('train', 'val'))
     require_pretrained(model, config)
     require_writable(config.work_dir)

@@ -22,9 +22,9 @@ from detnas_mm.models import (
     build_model,
     load_state_dict,
     require_matching_keys,
+    unwrap_model,
 )
 from detnas_mm.models.checkpoint import require_matching_pretrained
-from detnas_mm.models.unwrap import unwrap
 from detnas_mm.structures import SearchRecord
 from detnas_mm.utils.errors import InputError
 
@@ -234,7 +234,7 @@ def load_supernet(runner: Runner) -> None:
     Raises:
         InputError: If there is none, or it does not fit.
     """
-    model = unwrap(runner.model)
+    model = unwrap_model(runner.model)
     checkpoint = runner.cfg.get('load_from')
     if not checkpoint:
         raise InputError(

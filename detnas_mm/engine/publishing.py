@@ -1,4 +1,4 @@
-"""Checkpoints as they are handed on: stripped, and named by their content."""
+"""Publish checkpoints: strip them and name them by their content."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import Tensor
 
 from detnas_mm.models import (
     build_model,
@@ -22,8 +22,8 @@ from detnas_mm.structures import get_search_space
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
 
-# What of a checkpoint's meta says what the weights are. The rest, such as the
-# text of the config, names the machine and its folders.
+# The meta that describes the weights. The rest, such as the text of the
+# config, contains names and folders of a machine.
 _KEPT_META = (
     'search_space',
     'path',
@@ -46,23 +46,23 @@ def publish(
     backbone: Mapping | None = None,
     config: Config | None = None,
 ) -> Path:
-    """Writes the weights of a checkpoint under a name with their hash.
+    """Write the weights of a checkpoint to a file named by their hash.
 
     Optimizer, schedulers, logs and the text of the config are left out.
 
     Args:
         checkpoint: The checkpoint.
         out_dir: The folder to write to.
-        name: Beginning of the file's name.
-        backbone: Config of the backbone that the weights are said to be of.
-        config: Config of the model that they are said to be of.
+        name: First part of the file name.
+        backbone: Config of the backbone that the weights must fit.
+        config: Config of the model that the weights must fit.
 
     Returns:
         The file, ``{name}-{first 8 digits of its SHA-256}.pth``.
 
     Raises:
-        InputError: If there is no such checkpoint or folder.
-        InputError: If it holds no weights of a model, or those of another.
+        InputError: If checkpoint or folder do not exist, or if the weights do
+            not fit.
     """
     out_dir = Path(out_dir)
     if not out_dir.is_dir():
@@ -77,11 +77,12 @@ def publish(
         load_state_dict(checkpoint), str(checkpoint), backbone, config
     )
     meta = content.get('meta', {})
-    published = {
-        'meta': {key: meta[key] for key in _KEPT_META if key in meta},
-        'state_dict': content['state_dict'],
-    }
-    data = serialized(published)
+    data = serialized(
+        {
+            'meta': {key: meta[key] for key in _KEPT_META if key in meta},
+            'state_dict': content['state_dict'],
+        }
+    )
     digest = hashlib.sha256(data).hexdigest()
     file = out_dir / f'{name}-{digest[:8]}.pth'
     write_atomically(file, data)
@@ -94,16 +95,12 @@ def _require_fit(
     backbone: Mapping | None,
     config: Config | None,
 ) -> None:
-    """Makes sure that weights are those of the model they are said to be of.
-
-    Raises:
-        InputError: If they are not.
-    """
+    """Check that weights fit the config of their model or backbone."""
     weights = weights_below(_BACKBONE, state_dict)
     if not weights:
         keys = ', '.join(list(state_dict)[:3]) or 'no weights at all'
         raise InputError(
-            f'{source} holds no weights of a backbone: expected keys that '
+            f'{source} has no weights of a backbone: expected keys that '
             f'begin with {_BACKBONE!r}, got {keys}'
         )
     with torch.device('meta'):
@@ -111,11 +108,7 @@ def _require_fit(
             model = build_model(config, backbone)
             require_matching_keys(model, state_dict, source)
         elif backbone is not None:
-            net = _build_backbone(backbone)
+            space = get_search_space(backbone['search_space'])
+            stages = range(len(space.stage_blocks))
+            net = MODELS.build({'out_indices': stages, **backbone})
             require_matching_keys(net, weights, f'the backbone of {source}')
-
-
-def _build_backbone(cfg: Mapping) -> nn.Module:
-    space = get_search_space(cfg['search_space'])
-    stages = range(len(space.stage_blocks))
-    return MODELS.build({'out_indices': stages, **cfg})

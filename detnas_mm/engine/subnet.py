@@ -1,4 +1,4 @@
-"""A searched backbone's checkpoint, taken out of that of a supernet."""
+"""Extract the checkpoint of a path from the checkpoint of a supernet."""
 
 from collections.abc import Mapping
 
@@ -17,10 +17,10 @@ from detnas_mm.models import (
 
 
 def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:
-    """Takes the weights of a path out of a supernet's checkpoint.
+    """Extract the weights of a path from the checkpoint of a supernet.
 
-    Its BN statistics are recomputed as for an evaluation in a search, if the
-    config has a ``BNRecalibrationHook``.
+    BN statistics are recomputed as in a search if the config has a
+    ``BNRecalibrationHook``.
 
     Args:
         config: Config of the supernet's training or search.
@@ -32,14 +32,13 @@ def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:
         A checkpoint of the same model with ``DetNASNet`` of that path.
 
     Raises:
-        FileNotFoundError: If the checkpoint or a file of the config is not
-            there.
-        ValueError: If path, checkpoint and config do not fit together.
+        InputError: If a file is missing, or if path, checkpoint and config do
+            not fit together.
     """
-    # Before MMEngine prints the whole config.
+    # Checked before MMEngine prints the whole config.
     model = require_inputs(config, ('train',) if _recomputes(config) else ())
     space = find_supernet(model).search_space
-    architecture = resolve_architecture(path, space)
+    path = resolve_architecture(path, space).path
     state_dict = load_state_dict(checkpoint)
     require_matching_keys(model, state_dict, checkpoint)
     runner = Runner.from_cfg(config)
@@ -47,24 +46,21 @@ def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:
     supernet = find_supernet(model)
     model.load_state_dict(state_dict)
     hooks = [h for h in runner.hooks if isinstance(h, BNRecalibrationHook)]
-    with supernet.activate(architecture.path):
+    with supernet.activate(path):
         for hook in hooks:
             hook.before_val(runner)
         state_dict = {k: v.cpu() for k, v in model.state_dict().items()}
     meta = {
-        'path': space.format(architecture.path),
+        'path': space.format(path),
         'search_space': space.to_dict(),
         'shuffle': supernet.shuffle,
         'bn_recalibrated': any(hook.num_images for hook in hooks),
     }
-    return {
-        'meta': meta,
-        'state_dict': extract_path(state_dict, architecture.path),
-    }
+    return {'meta': meta, 'state_dict': extract_path(state_dict, path)}
 
 
 def _recomputes(config: Config) -> bool:
-    """Whether the training images of a config are needed."""
+    """Return True if BN statistics need the training images."""
     hooks = config.get('custom_hooks') or ()
     return any(
         str(hook.get('type')).endswith('BNRecalibrationHook')

@@ -12,6 +12,7 @@ result reaches the record at once. The launcher ends all ranks when one dies.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import socket
@@ -21,7 +22,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from types import TracebackType
 
 import torch
 from torch.distributed import DistError, Store, rendezvous
@@ -40,6 +40,8 @@ from detnas_mm.utils.errors import InputError
 START_SECONDS = 600
 # Added to the time limit of a candidate, for what surrounds its evaluation.
 MARGIN_SECONDS = 60
+# How long rank 0 waits for all ranks at the end: some may still be starting.
+STOP_SECONDS = 60
 # `Store.wait` would block Ctrl-C and log a warning at each timeout.
 POLL_SECONDS = 0.05
 # Key that is set when the search ends, and what follows the last path.
@@ -57,10 +59,7 @@ _ENVIRONMENTS = {
 }
 _RESUME = 'see its log, fix the cause and run again with --resume'
 # Failures of other ranks that rank 0 raises as they are.
-_RAISED_AS_THEY_ARE = {
-    'InputError': InputError,
-    'WrongSearchError': WrongSearchError,
-}
+_RAISED_AS_THEY_ARE = {e.__name__: e for e in (InputError, WrongSearchError)}
 
 
 @dataclass(frozen=True)
@@ -151,16 +150,13 @@ class Launched:
             )
         self.evaluate = evaluate
         self.header = header
-        self.store = info.store
         self.info = info
+        self.store = info.store
         self.candidate_timeout = candidate_timeout
         self._queue: list[ArchPath] = []
-        # Queued and not yet yielded.
+        # Queued, but not yet yielded.
         self._unfinished: set[ArchPath] = set()
         self._num_read = 0
-        self._thread = threading.Thread(
-            target=self._serve, args=(torch.get_num_threads(),), daemon=True
-        )
         self.store.set('header', header)
 
     def run(
@@ -188,37 +184,43 @@ class Launched:
             yield path, result
 
     def __enter__(self) -> 'Launched':
+        has_gpu = torch.cuda.is_available()
+        device = torch.cuda.current_device() if has_gpu else None
+        settings = (torch.get_num_threads(), device)
+        self._thread = threading.Thread(
+            target=self._serve, args=settings, daemon=True
+        )
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *details: object) -> None:
+        # After an error other ranks may have died.
+        seconds = STOP_SECONDS if kind is None else 5
         ranks = range(self.info.world_size)
+        if kind is not None:
+            # A thread that is in torch when Python ends aborts the process.
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self._thread.ident),
+                ctypes.py_object(SystemExit),
+            )
         with contextlib.suppress(DistError):
             self.store.set(STOP, '')
             # Each rank waits for at most one path.
             for rank in ranks:
                 self.store.set(f'path/{len(self._queue) + rank}', STOP)
-            # The store may end with this process. After an error the other
-            # ranks may have died, or this one may be in an evaluation.
-            _wait_for(
-                self.store,
-                [f'stopped/{rank}' for rank in ranks],
-                60 if error is None else 5,
-            )
+            # The store may end with this process.
+            keys = [f'stopped/{rank}' for rank in ranks if rank]
+            _wait_for(self.store, keys, seconds)
+        self._thread.join(seconds)
 
-    def _serve(self, num_threads: int) -> None:
+    def _serve(self, num_threads: int, device: int | None) -> None:
         """Evaluates on this rank; runs in a thread."""
-        # Both are settings of a thread.
+        # Each thread has its own: the scores depend on the first.
         torch.set_num_threads(num_threads)
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+        if device is not None:
+            torch.cuda.set_device(device)
         # Failures are read from the store, as those of other ranks.
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception, SystemExit):
             serve(
                 lambda path: self.evaluate(path),
                 self.info,
@@ -245,16 +247,16 @@ class Launched:
 
     def _busy_ranks(self) -> str:
         keys = [
-            f'rank/{number}'
+            key
             for number, path in enumerate(self._queue)
             if path in self._unfinished
+            and self.store.check([key := f'rank/{number}'])
         ]
-        known = [key for key in keys if self.store.check([key])]
-        return ', '.join(sorted({self.store.get(k).decode() for k in known}))
+        return ', '.join(sorted({self.store.get(k).decode() for k in keys}))
 
 
 def _text_difference(first: str, second: str) -> str | None:
-    return None if first == second else f'{first} -> {second}'
+    return None if first == second else f'{first} there, {second} now'
 
 
 def serve(
@@ -293,8 +295,8 @@ def serve(
         changes = difference(get('header'), header)
         if changes is not None:
             raise WrongSearchError(
-                f'{name} has another search than rank 0 (rank 0 -> rank '
-                f'{info.rank}): {changes}'
+                f'{name} has another search than rank 0 (there: rank 0, '
+                f'now: rank {info.rank}): {changes}'
             )
         while (text := get(f'path/{_draw_ticket(info)}')) != STOP:
             if store.check([STOP]):

@@ -1,18 +1,21 @@
-"""The supernet, searched backbones, and what is done with their weights."""
+"""The supernet, searched backbones, and operations on their weights."""
 
 from .aligned_init import AlignedInit
-from .backbones.choice_blocks import ShuffleBlock, build_choice_block
-from .backbones.detnas_net import (
+from .backbones.architecture import (
     PUBLISHED_PATHS,
     Architecture,
-    DetNASNet,
     resolve_architecture,
 )
-from .backbones.detnas_supernet import DetNASSupernet, find_supernet
-from .backbones.even_blocks import EVEN_CHOICES
+from .backbones.choice_blocks import ShuffleBlock, build_choice_block
+from .backbones.detnas_net import DetNASNet
+from .backbones.detnas_supernet import (
+    DetNASSupernet,
+    find_supernet,
+    unwrap_model,
+)
+from .backbones.mmrazor_blocks import MMRAZOR_CHOICES
 from .bn_recalibration import (
     BNRecalibration,
-    BNStatistics,
     preserved_bn_statistics,
     recalibrate_bn,
     restore_bn_statistics,
@@ -34,20 +37,20 @@ from .checkpoint import (
 from .classification_neck import DetNASClsNeck
 from .complexity import (
     count_cost,
+    count_parts,
     count_rest_of_detector,
+    exact_cost_table,
     measured_cost_table,
 )
 from .converters import ConvertedCheckpoint, convert_checkpoint
-from .detector_cost import count_parts
 from .weight_inheritance import extract_path
 
 __all__ = [
-    'EVEN_CHOICES',
+    'MMRAZOR_CHOICES',
     'PUBLISHED_PATHS',
     'AlignedInit',
     'Architecture',
     'BNRecalibration',
-    'BNStatistics',
     'ConvertedCheckpoint',
     'DetNASClsNeck',
     'DetNASNet',
@@ -59,6 +62,7 @@ __all__ = [
     'count_cost',
     'count_parts',
     'count_rest_of_detector',
+    'exact_cost_table',
     'extract_path',
     'find_supernet',
     'load_state_dict',
@@ -74,5 +78,6 @@ __all__ = [
     'save_bn_statistics',
     'save_checkpoint',
     'serialized',
+    'unwrap_model',
     'weights_below',
 ]

@@ -1,4 +1,4 @@
-"""Models of configs, built without a Runner."""
+"""Building of models from configs without a Runner."""
 
 import copy
 from collections.abc import Mapping
@@ -11,20 +11,20 @@ from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
 from detnas_mm.models.checkpoint import require_matching_keys
 from detnas_mm.utils.errors import InputError
 
-# Settings of a backbone that stay when another one takes its place.
+# Settings of the backbone that a replacement inherits.
 _KEPT = ('norm_cfg', 'out_indices')
 
 
 def build_model(config: Config, backbone: Mapping | None = None) -> nn.Module:
-    """Builds the detector or classifier of a config, with random weights.
+    """Build the detector or classifier of a config, with random weights.
 
     Args:
         config: The config.
-        backbone: Config of the backbone to build it with instead of its own,
-            such as ``dict(type='detnas_mm.DetNASNet', path=...)``.
+        backbone: Config of a backbone that replaces the model's, such as
+            ``dict(type='detnas_mm.DetNASNet', path=...)``.
     """
     init_default_scope(config.get('default_scope') or 'mmdet')
-    # Detectors write into the settings of their heads.
+    # Detectors modify the settings of their heads.
     model = copy.deepcopy(config.model)
     if backbone is not None:
         kept = {k: model.backbone[k] for k in _KEPT if k in model.backbone}
@@ -33,41 +33,39 @@ def build_model(config: Config, backbone: Mapping | None = None) -> nn.Module:
 
 
 def require_detector(model: nn.Module) -> None:
-    """Makes sure that a model is a detector.
+    """Check that a model is a detector.
 
     Raises:
-        InputError: If it is a classifier, say.
+        InputError: If it is not, for example a classifier.
     """
-    # Only after detnas_mm can mmdet's models be imported without mmcv's ops.
+    # mmdet's models cannot be imported before detnas_mm has patched mmcv.
     from mmdet.models.detectors import BaseDetector
 
     if not isinstance(model, BaseDetector):
         raise InputError(
-            f'the config is that of a {type(model).__name__}, expected that '
-            'of a detector'
+            f'the config builds a {type(model).__name__}, expected a detector'
         )
 
 
 def require_trained_network(
     model: nn.Module, state_dict: Mapping[str, Tensor], source: str
 ) -> None:
-    """Makes sure that a model has an output of its own with some weights.
+    """Check that weights make a model complete and that it is no supernet.
 
-    MMEngine would load what fits, and run a half-random model.
+    MMEngine would load the keys that fit, and run a half-random model.
 
     Args:
         model: The model.
         state_dict: The weights that are about to be loaded.
-        source: Where they come from, for the message.
+        source: Their origin, for the message.
 
     Raises:
-        InputError: If the weights are not those of the model, or it is a
-            supernet.
+        InputError: If the weights do not fit, or the model is a supernet.
     """
     require_matching_keys(model, state_dict, source)
     if any(isinstance(part, DetNASSupernet) for part in model.modules()):
         raise InputError(
-            'the config is that of a supernet, which has no score of its own: '
-            'score its paths by tools/search.py ... --paths, or take one out '
+            'the config builds a supernet, which has no score without a path: '
+            'score its paths by tools/search.py ... --paths, or extract one '
             'by tools/model_converters/supernet_to_subnet.py'
         )

@@ -1,4 +1,4 @@
-"""Checkpoints that fit: a missing or left-over key is an error."""
+"""Safe reading of checkpoints, and checks that their keys fit."""
 
 import io
 import os
@@ -6,7 +6,7 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,27 +17,27 @@ from detnas_mm.models.numpy_pickle import load_numpy_pickle
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
 
-# How files of torch.save begin that are no zip archives (before torch 1.6).
+# First bytes of files of torch.save before torch 1.6, and of zip archives.
 _TORCH_LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 _ARCHIVE = b'PK\x03\x04'
-# What torch and pickle say of files that are not whole.
+# Messages of torch and pickle about incomplete files.
 _DAMAGE = re.compile(
     'PytorchStreamReader failed reading|unexpected EOF|truncated|Ran out of'
 )
-# Under which keys checkpoints keep their weights: OpenMMLab's and the
-# authors' ImageNet code, maskrcnn-benchmark, Detectron.
+# Keys of the weights in checkpoints of OpenMMLab and the authors' ImageNet
+# code, of maskrcnn-benchmark, and of Detectron.
 _WEIGHTS_KEYS = ('state_dict', 'model', 'blobs')
 
 
 def read_checkpoint(path: str | os.PathLike) -> Mapping:
-    """Reads a local checkpoint; no code in it is run.
+    """Read a local checkpoint without running code from it.
 
     Args:
         path: A file of ``torch.save``, or a pickle of numpy arrays.
 
     Raises:
-        InputError: If there is no such file.
-        InputError: If it is not a checkpoint, or would run code.
+        InputError: If there is no such file, it is not a checkpoint, or
+            loading it would run code.
     """
     if not os.path.isfile(path):
         raise InputError(f'no checkpoint at {path}')
@@ -60,12 +60,7 @@ def read_checkpoint(path: str | os.PathLike) -> Mapping:
 
 
 def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
-    """Reads the weights of a local checkpoint; no code in it is run.
-
-    Raises:
-        InputError: If there is no such file.
-        InputError: If it is not a checkpoint, or would run code.
-    """
+    """Read the weights of a local checkpoint, see :func:`read_checkpoint`."""
     state_dict = read_checkpoint(path)
     for key in _WEIGHTS_KEYS:
         if isinstance(state_dict.get(key), Mapping):
@@ -80,12 +75,7 @@ def load_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
 def weights_below(
     prefix: str, state_dict: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Returns the weights of a part of a model, by their names in it.
-
-    Args:
-        prefix: Beginning of their names, such as ``'backbone.'``.
-        state_dict: The weights of the model.
-    """
+    """Return the weights under a prefix, without the prefix."""
     return {
         key.removeprefix(prefix): value
         for key, value in state_dict.items()
@@ -94,12 +84,12 @@ def weights_below(
 
 
 def save_checkpoint(checkpoint: Mapping, file: str | os.PathLike) -> None:
-    """Writes a checkpoint completely or not at all."""
+    """Write a checkpoint completely or not at all."""
     write_atomically(file, serialized(checkpoint))
 
 
 def serialized(checkpoint: Mapping) -> bytes:
-    """Returns the content of the file of a checkpoint."""
+    """Return a checkpoint as the bytes of a file."""
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     return buffer.getvalue()
@@ -108,12 +98,12 @@ def serialized(checkpoint: Mapping) -> bytes:
 def require_matching_keys(
     module: nn.Module, state_dict: Mapping[str, Tensor], source: str
 ) -> None:
-    """Makes sure that a state dict is that of a module.
+    """Check that a state dict fits a module.
 
     Args:
         module: The module.
         state_dict: The weights that are about to be loaded.
-        source: Where they come from, for the message.
+        source: Their origin, for the message.
 
     Raises:
         InputError: If a key is missing or left over, or has another shape.
@@ -127,11 +117,14 @@ def require_matching_keys(
         if key in state_dict and state_dict[key].shape != value.shape
     ]
     problems = [
-        _listing('missing', missing),
-        _listing('left over', left_over),
-        _listing('of another shape', reshaped),
+        _listing(kind, keys)
+        for kind, keys in (
+            ('missing', missing),
+            ('left over', left_over),
+            ('of another shape', reshaped),
+        )
+        if keys
     ]
-    problems = [problem for problem in problems if problem]
     if problems:
         raise InputError(
             f'{source} does not fit {type(module).__name__}: '
@@ -142,17 +135,16 @@ def require_matching_keys(
 def require_matching_pretrained(
     module: nn.Module, init_cfg: Mapping | Sequence[Mapping] | None
 ) -> None:
-    """Checks the checkpoint of an ``init_cfg`` of type ``Pretrained``.
+    """Check the checkpoint of an ``init_cfg`` of type ``Pretrained``.
 
-    MMEngine itself loads what fits and only logs what does not.
+    MMEngine itself loads the keys that fit and only logs the others.
 
     Raises:
-        InputError: If there is no such checkpoint.
-        InputError: If it does not fit the module.
+        InputError: If there is no such checkpoint, or it does not fit.
     """
-    if not init_cfg:
-        return
-    for cfg in [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg:
+    if isinstance(init_cfg, Mapping):
+        init_cfg = [init_cfg]
+    for cfg in init_cfg or ():
         if cfg['type'] not in ('Pretrained', PretrainedInit):
             continue
         source = str(cfg['checkpoint'])
@@ -193,7 +185,7 @@ def _as_tensor(value: object, key: str, path: str | os.PathLike) -> Tensor:
 
 
 def _reason(error: Exception) -> str:
-    """Returns what is wrong, without torch's advice to run the code."""
+    """Return the reason, without torch's advice to load unsafely."""
     refused = re.search(r'GLOBAL (\S+)', str(error))
     if refused:
         return f'it refers to {refused[1]}, which could run code'
@@ -201,14 +193,11 @@ def _reason(error: Exception) -> str:
         return 'it holds more than weights, which could run code'
     is_short = isinstance(error, EOFError | IndexError | struct.error)
     if is_short or _DAMAGE.search(str(error)):
-        return 'it is damaged or truncated; copy it again, or save it anew'
+        return 'it is damaged or truncated; copy or save it again'
     lines = str(error).strip().splitlines() or ['unreadable']
     return lines[0]
 
 
-def _listing(what: str, keys: Iterable[str], shown: int = 3) -> str:
-    keys = list(keys)
-    if not keys:
-        return ''
+def _listing(kind: str, keys: Sequence[str], shown: int = 3) -> str:
     more = f' and {len(keys) - shown} more' if len(keys) > shown else ''
-    return f'{len(keys)} {what}: {", ".join(keys[:shown])}{more}'
+    return f'{len(keys)} {kind}: {", ".join(keys[:shown])}{more}'

@@ -1,4 +1,4 @@
-"""The part between backbone and classifier in ImageNet pre-training."""
+"""The neck between backbone and classifier in ImageNet pre-training."""
 
 from collections.abc import Sequence
 
@@ -17,10 +17,10 @@ class DetNASClsNeck(BaseModule):
 
     Args:
         in_channels: Channels of the last stage.
-        out_channels: Channels that the classifier takes.
-        dropout: Probability of dropping a channel's value.
-        norm_cfg: Config of the normalisation.
-        init_cfg: Initialisation.
+        out_channels: Input channels of the classifier.
+        dropout: Dropout probability.
+        norm_cfg: Config of the normalization.
+        init_cfg: Initialization.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class DetNASClsNeck(BaseModule):
         )
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor]:
-        """Maps stage features to one vector for each image, ``(N, C)``."""
+        """Map stage features to one vector for each image, ``(N, C)``."""
         return (self.layers(features[-1]),)
 
     def init_weights(self) -> None:
-        """Draws the weights as those of the backbone."""
+        """Draw the weights as in the backbone."""
         if not self.is_init:
             conv, norm = self.layers[0], self.layers[1]
             nn.init.normal_(conv.weight, 0, 1 / conv.weight.shape[1])

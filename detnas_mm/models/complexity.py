@@ -1,45 +1,47 @@
-"""MACs and parameters counted on a built network, by hooks."""
+"""MACs and parameters counted on built networks, by hooks.
 
-from collections.abc import Callable, Sequence
+Convolutions and linear layers count, as in :mod:`detnas_mm.cost`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from detnas_mm.cost import cost_table
 from detnas_mm.models.backbones.base import build_stem
-from detnas_mm.models.backbones.choice_blocks import build_choice_block
+from detnas_mm.models.backbones.choice_blocks import build_block
 from detnas_mm.models.backbones.detnas_supernet import find_supernet
-from detnas_mm.structures import BlockPosition, Cost, CostTable, SearchSpace
+from detnas_mm.structures import SHUFFLE_CHOICES, Cost, CostTable, SearchSpace
+from detnas_mm.utils.errors import InputError
 
 _NORM = dict(type='BN')
 
 
 def count_cost(model: nn.Module, run: Callable[[], object]) -> Cost:
-    """Counts what a network multiplies, and all of its parameters.
-
-    Convolutions and linear layers count, as in :mod:`detnas_mm.cost`.
+    """Count the multiply-adds of a network and all of its parameters.
 
     Args:
         model: The network.
-        run: Runs it once.
+        run: Function that runs it once.
     """
-    params = sum(param.numel() for param in model.parameters())
-    return Cost(_count_macs(list(model.modules()), run), params)
+    return Cost(_count_macs(model.modules(), run), _count_params(model))
 
 
 def count_rest_of_detector(
     model: BaseModel, batch: dict
 ) -> tuple[Cost, tuple[int, int]]:
-    """Counts what a detector has beside its supernet.
+    """Count everything in a detector except its supernet.
 
     Args:
         model: The detector, with an active path.
         batch: A batch of one image, as a data loader gives it. The number of
-            proposals that a two-stage detector works on depends on it.
+            proposals of a two-stage detector depends on it.
 
     Returns:
-        The cost, and the height and width of the image as it goes into the
-        network, padding included.
+        The cost, and the height and width of the network's input, padding
+        included.
     """
     supernet = find_supernet(model)
     inside = set(map(id, supernet.modules()))
@@ -49,18 +51,20 @@ def count_rest_of_detector(
     )
     try:
         macs = _count_macs(
-            [module for module in model.modules() if id(module) not in inside],
+            (module for module in model.modules() if id(module) not in inside),
             lambda: model.eval().val_step(batch),
         )
     finally:
         handle.remove()
-    params = sum(param.numel() for param in model.parameters())
-    params -= sum(param.numel() for param in supernet.parameters())
-    return Cost(macs, params), sizes[0]
+    return Cost(macs, _count_params(model) - _count_params(supernet)), sizes[0]
+
+
+def _count_params(model: nn.Module) -> int:
+    return sum(param.numel() for param in model.parameters())
 
 
 def _count_macs(
-    modules: Sequence[nn.Module], run: Callable[[], object]
+    modules: Iterable[nn.Module], run: Callable[[], object]
 ) -> int:
     macs = 0
 
@@ -87,39 +91,116 @@ def _count_macs(
     return macs
 
 
+def exact_cost_table(
+    space: SearchSpace, input_size: tuple[int, int] = (224, 224)
+) -> CostTable:
+    """Return the costs of a space: by formula, or counted on its blocks.
+
+    Args:
+        space: The search space, of the paper's choice blocks or any
+            registered ones.
+        input_size: Height and width of the image.
+    """
+    if set(space.choices) <= set(SHUFFLE_CHOICES):
+        return cost_table(space, input_size)
+    return measured_cost_table(space, input_size)
+
+
 def measured_cost_table(
     space: SearchSpace, input_size: tuple[int, int] = (224, 224)
 ) -> CostTable:
-    """Counts every choice of every block on the built blocks.
+    """Count every choice of every block on blocks of the meta device.
 
     For search spaces with choice blocks that :mod:`detnas_mm.cost` has no
-    formula for. Nothing is computed: the blocks live on the meta device.
+    formula for.
     """
+    rows = []
     with torch.device('meta'):
         stem = build_stem(space, _NORM).eval()
         x = torch.empty(1, 3, *input_size)
         stem_cost = count_cost(stem, lambda: stem(x))
-        x = stem(x)
-        rows = []
-        for position in space.blocks:
-            costs = []
-            for name in space.choices:
-                cost, output = _block_cost(name, position, x)
-                costs.append(cost)
-            rows.append(tuple(costs))
-            x = output
+        features = stem(x)
+        for index in range(space.num_blocks):
+            blocks = [
+                build_block(
+                    space, index, choice, shuffle='grouped', norm_cfg=_NORM
+                ).eval()
+                for choice in range(space.num_choices)
+            ]
+            rows.append(tuple(_count_on(block, features) for block in blocks))
+            features = blocks[-1](features)
     return CostTable(stem_cost, tuple(rows))
 
 
-def _block_cost(
-    name: str, position: BlockPosition, x: Tensor
-) -> tuple[Cost, Tensor]:
-    block = build_choice_block(
-        name,
-        in_channels=position.in_channels,
-        out_channels=position.out_channels,
-        stride=position.stride,
-        shuffle='grouped',
-        norm_cfg=_NORM,
-    ).eval()
-    return count_cost(block, lambda: block(x)), block(x)
+def _count_on(block: nn.Module, features: Tensor) -> Cost:
+    return count_cost(block, lambda: block(features))
+
+
+@torch.no_grad()
+def count_parts(
+    model: nn.Module, input_size: tuple[int, int]
+) -> dict[str, Cost]:
+    """Count the parts of a detector or classifier, for one image.
+
+    A box head is counted on the maximum number of proposals.
+
+    Args:
+        model: The model, built on the meta device, with an active path if it
+            holds a supernet.
+        input_size: Height and width of the network's input, padding
+            included.
+
+    Returns:
+        Costs by the names of the parts: ``backbone``, ``neck``, and
+        ``bbox_head``, or ``rpn_head`` and ``roi_head``, or ``head``.
+
+    Raises:
+        InputError: If the model has none of these heads.
+    """
+    model.eval()
+    x = torch.empty(1, 3, *input_size, device='meta')
+    return {
+        name: count_cost(part, run) for name, part, run in _parts(model, x)
+    }
+
+
+def _parts(
+    model: nn.Module, x: Tensor
+) -> Iterator[tuple[str, nn.Module, Callable[[], object]]]:
+    """Yield name and module of each part, and a function that runs it."""
+    outputs = [x]
+
+    def run(part: nn.Module) -> None:
+        outputs.append(part(outputs[-1]))
+
+    for name in ('backbone', 'neck'):
+        part = getattr(model, name, None)
+        if part is not None:
+            yield name, part, lambda part=part: run(part)
+    features = outputs[-1]
+    roi_head = getattr(model, 'roi_head', None)
+    if roi_head is not None:
+        rpn = model.rpn_head
+        yield 'rpn_head', rpn, lambda: rpn(features)
+        regions = model.test_cfg.rpn.max_per_img
+        yield 'roi_head', roi_head, lambda: _run_box_heads(roi_head, regions)
+        return
+    for name in ('bbox_head', 'head'):
+        head = getattr(model, name, None)
+        if head is not None:
+            yield name, head, lambda head=head: head(features)
+            return
+    raise InputError(
+        f'cannot count {type(model).__name__}: expected a model with '
+        'roi_head, bbox_head or head'
+    )
+
+
+def _run_box_heads(roi_head: nn.Module, regions: int) -> None:
+    """Run the box head, or each head of a cascade, on empty regions."""
+    heads = roi_head.bbox_head
+    if not isinstance(heads, nn.ModuleList):
+        heads = [heads]
+    for head in heads:
+        size = (regions, head.in_channels, *head.roi_feat_size)
+        head(torch.empty(size, device='meta'))

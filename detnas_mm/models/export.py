@@ -1,4 +1,4 @@
-"""Backbones as files that other programs run: torch.export and ONNX."""
+"""Export of backbones to torch.export and ONNX files."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,16 +22,15 @@ Run = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def build_trained_backbone(config: Config, checkpoint: str) -> DetNASNet:
-    """Builds the backbone of a detector or classifier with its weights.
+    """Build the backbone of a detector or classifier with its weights.
 
     Args:
         config: The config of the whole model.
         checkpoint: The checkpoint of the whole model.
 
     Raises:
-        InputError: If the backbone is not a searched one, or the weights do
-            not fit.
-        InputError: If there is no such checkpoint.
+        InputError: If the backbone is not a ``DetNASNet``, there is no such
+            checkpoint, or it does not fit.
     """
     init_default_scope(config.get('default_scope', 'mmdet'))
     settings = dict(config.model.backbone, init_cfg=None)
@@ -39,7 +38,7 @@ def build_trained_backbone(config: Config, checkpoint: str) -> DetNASNet:
     if not isinstance(backbone, DetNASNet):
         raise InputError(
             'the backbone must be a DetNASNet, got '
-            f'{type(backbone).__name__}; take a path out of a supernet by '
+            f'{type(backbone).__name__}; extract a path of a supernet by '
             'tools/model_converters/supernet_to_subnet.py'
         )
     prefix = 'backbone.'
@@ -50,20 +49,19 @@ def build_trained_backbone(config: Config, checkpoint: str) -> DetNASNet:
 
 
 def export_backbone(backbone: DetNASNet, file: Path, image: Tensor) -> None:
-    """Writes a backbone as a program without Python code of ours.
+    """Write a backbone as a file that runs without this package.
 
-    The number of images stays free; their height and width are fixed. The
+    The number of images is variable, their height and width are fixed. The
     outputs of ONNX are named by their stages, ``stage1`` and so on.
 
     Args:
         backbone: The backbone with its weights; it is set to eval mode.
-        file: What to write; ``.pt2`` is a program of ``torch.export``,
-            ``.onnx`` one of ONNX.
-        image: Images of the wanted size, of shape ``(N, 3, H, W)`` with N of
-            at least 2: 1 would be taken for a constant.
+        file: The file; ``.pt2`` for ``torch.export``, ``.onnx`` for ONNX.
+        image: Images ``(N, 3, H, W)`` of the wanted size, with N of at least
+            2: the exporter would treat 1 as a constant.
 
     Raises:
-        InputError: If the ending of the file is neither.
+        InputError: If the file has another ending.
     """
     if file.suffix not in EXPORTERS:
         raise InputError(
@@ -82,7 +80,7 @@ def _export_torch(backbone: DetNASNet, file: Path, image: Tensor) -> None:
 
 def _export_onnx(backbone: DetNASNet, file: Path, image: Tensor) -> None:
     try:
-        import onnxscript  # noqa: F401  (the exporter asks for it too late)
+        import onnxscript  # noqa: F401  (the exporter imports it late)
     except ModuleNotFoundError as error:
         raise InputError(f'{file} needs onnxscript: {_INSTALL}') from error
     program = torch.onnx.export(
@@ -107,26 +105,22 @@ EXPORTERS: Mapping[str, Callable[[DetNASNet, Path, Tensor], None]] = {
 def largest_difference(
     backbone: nn.Module, file: Path, images: Tensor
 ) -> float:
-    """Returns by how much an exported backbone differs from its source.
+    """Return the largest difference between the outputs of both backbones.
 
     Args:
         backbone: The source, in eval mode.
-        file: What :func:`export_backbone` wrote.
+        file: The file that :func:`export_backbone` wrote.
         images: Images of the size it was exported for.
     """
     outputs = load_exported(file)(images)
     return max(
-        float((one - other).abs().max())
-        for one, other in zip(backbone(images), outputs, strict=True)
+        float((output - expected).abs().max())
+        for expected, output in zip(backbone(images), outputs, strict=True)
     )
 
 
 def load_exported(file: Path) -> Run:
-    """Returns a function that runs an exported backbone on the CPU.
-
-    Args:
-        file: What :func:`export_backbone` wrote.
-    """
+    """Return a function that runs an exported backbone on the CPU."""
     if file.suffix == '.pt2':
         return torch.export.load(file).module()
     try:
@@ -136,7 +130,7 @@ def load_exported(file: Path) -> Run:
     session = onnxruntime.InferenceSession(
         str(file), providers=['CPUExecutionProvider']
     )
-    (name,) = (one.name for one in session.get_inputs())
+    name = session.get_inputs()[0].name
 
     def run(images: Tensor) -> tuple[Tensor, ...]:
         outputs = session.run(None, {name: images.numpy()})

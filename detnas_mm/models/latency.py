@@ -1,35 +1,35 @@
-"""Latency of the blocks of a supernet, measured where they run."""
+"""Latency of the blocks of a supernet, measured on this device."""
 
 import contextlib
 import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
+from detnas_mm.cost import LatencyTable
 from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
 from detnas_mm.structures import ArchPath
 from detnas_mm.utils.errors import InputError
 
+PRECISIONS = {'fp32': None, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
-class Stopwatch:
-    """Times that pass between marks, on a CPU or in a stream of a GPU.
 
-    Args:
-        device: The device on which the marked work runs.
-    """
+class DeviceTimer:
+    """Times between marks, on a CPU or in a stream of a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._marks: list = []
 
     def mark(self) -> None:
-        """Sets a mark: on a GPU behind all work that is queued."""
+        """Set a mark; on a GPU it is queued behind all pending work."""
         if self.device.type == 'cuda':
             event = torch.cuda.Event(enable_timing=True)
             event.record()
@@ -38,7 +38,7 @@ class Stopwatch:
             self._marks.append(time.perf_counter_ns())
 
     def intervals(self) -> list[float]:
-        """Returns the ms from each mark to the next, and forgets them."""
+        """Return the ms from each mark to the next, and clear the marks."""
         marks, self._marks = self._marks, []
         pairs = list(zip(marks, marks[1:], strict=False))
         if self.device.type == 'cuda':
@@ -48,7 +48,7 @@ class Stopwatch:
 
 
 def device_name(device: torch.device) -> str:
-    """Returns the name of a device, as its maker calls it."""
+    """Return the manufacturer's name of a device."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     with contextlib.suppress(OSError):
@@ -59,16 +59,13 @@ def device_name(device: torch.device) -> str:
 
 
 def usable_device(name: str) -> str:
-    """Returns the name of a device, if torch can use it here.
+    """Return the name of a device if torch can use it here.
 
-    It is the type of an option of the command line.
-
-    Args:
-        name: Such as ``'cuda:0'`` or ``'cpu'``.
+    Made to be the ``type`` of a command-line option.
 
     Raises:
-        RuntimeError: If torch does not know it, or does not find it; of a
-            ``ValueError`` argparse would leave out the reason.
+        RuntimeError: If torch does not know or find the device. argparse
+            would drop the message of a ``ValueError``.
     """
     try:
         device = torch.device(name)
@@ -86,19 +83,104 @@ def usable_device(name: str) -> str:
     )
 
 
+def measure_latency_table(
+    supernet: DetNASSupernet,
+    *,
+    input_size: tuple[int, int],
+    batch_size: int = 1,
+    device: str = 'cpu',
+    precision: str = 'fp32',
+    channels_last: bool = False,
+    rounds: int = 20,
+    check_paths: int = 16,
+    seed: int = 0,
+) -> LatencyTable:
+    """Measure a table, and how well it predicts whole backbones.
+
+    Args:
+        supernet: The supernet; its weights do not matter.
+        input_size: Height and width of the images.
+        batch_size: Number of images per batch.
+        device: torch's name of the device.
+        precision: ``'fp32'``, or ``'fp16'`` or ``'bf16'`` by autocast.
+        channels_last: Whether to use the channels-last memory format.
+        rounds: Number of measurements of each choice and each whole path.
+        check_paths: Number of random paths that are measured as a whole.
+        seed: Seed of the paths.
+    """
+    if check_paths < 3:
+        raise InputError(f'`check_paths` must be at least 3: {check_paths}')
+    device = torch.device(device)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    supernet = supernet.to(device=device, memory_format=layout)
+    images = torch.randn(batch_size, 3, *input_size, device=device)
+    images = images.contiguous(memory_format=layout)
+    rng = np.random.default_rng(seed)
+    paths = supernet.search_space.random_paths(rng, check_paths)
+    with _autocast(device, precision):
+        measured = measure_latencies(
+            supernet, images, rounds=rounds, rng=rng, paths=paths
+        )
+    table = LatencyTable(
+        search_space=supernet.search_space,
+        shuffle=supernet.shuffle,
+        input_size=tuple(input_size),
+        batch_size=batch_size,
+        device=device_name(device),
+        threads=torch.get_num_threads() if device.type == 'cpu' else 0,
+        precision=precision,
+        channels_last=channels_last,
+        stem=measured.stem,
+        blocks=measured.blocks,
+        software=f'torch {torch.__version__}',
+        rounds=rounds,
+    )
+    predicted = list(map(table.latency, paths))
+    return replace(table, check=prediction_error(predicted, measured.paths))
+
+
+def _autocast(
+    device: torch.device, precision: str
+) -> contextlib.AbstractContextManager:
+    if precision not in PRECISIONS:
+        raise InputError(
+            f'`precision` must be one of {", ".join(PRECISIONS)}, got '
+            f'{precision!r}'
+        )
+    dtype = PRECISIONS[precision]
+    if dtype is None:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype)
+
+
+def prediction_error(
+    predicted: Sequence[float], measured: Sequence[float]
+) -> dict[str, float]:
+    """Compare predicted latencies with measured ones.
+
+    Returns:
+        ``paths``, their number; ``mape``, the mean absolute error relative to
+        the measured latency; ``bias``, the mean signed one; and the rank
+        correlations ``kendall`` and ``spearman``.
+    """
+    predicted, measured = np.array(predicted), np.array(measured)
+    errors = (predicted - measured) / measured
+    return {
+        'paths': len(measured),
+        'mape': float(np.abs(errors).mean()),
+        'bias': float(errors.mean()),
+        'kendall': float(stats.kendalltau(predicted, measured).statistic),
+        'spearman': float(stats.spearmanr(predicted, measured).statistic),
+    }
+
+
 @dataclass(frozen=True)
 class MeasuredLatencies:
-    """Medians in ms, for a whole batch.
-
-    Attributes:
-        stem: Latency of the stem.
-        blocks: For each block, that of each of its choices.
-        paths: For each of some paths, that of its whole backbone.
-    """
+    """Medians in ms, for a whole batch."""
 
     stem: float
-    blocks: tuple[tuple[float, ...], ...]
-    paths: tuple[float, ...]
+    blocks: tuple[tuple[float, ...], ...]  # [block][choice]
+    paths: tuple[float, ...]  # whole backbones
 
 
 @torch.no_grad()
@@ -111,31 +193,27 @@ def measure_latencies(
     paths: Sequence[ArchPath] = (),
     warm_up: int = 2,
 ) -> MeasuredLatencies:
-    """Measures each choice of each block of a supernet, and whole paths.
+    """Measure each choice of each block of a supernet, and whole paths.
 
     A round runs as many random paths as there are choices, so that it times
-    each choice once, behind others that a path may have; then each given
-    path as a whole. What differs between rounds, such as the load of the
-    machine, meets all of them alike.
+    each choice once, after varying predecessors; then each given path as a
+    whole. Differences between rounds, such as the load of the machine,
+    therefore affect all measurements alike.
 
     Args:
         supernet: The supernet, on the device.
         images: ``(N, 3, H, W)``, on the device.
-        rounds: How often each is measured; the medians are kept.
+        rounds: Number of measurements; their medians are returned.
         rng: Draws the paths that time the choices.
         paths: Paths to measure as a whole.
-        warm_up: Rounds before the first that counts.
-
-    Raises:
-        InputError: If there is no round.
+        warm_up: Number of rounds before the measurements.
     """
-    _require_rounds(rounds)
     supernet.eval()
     space = supernet.search_space
     all_blocks = np.arange(space.num_blocks)
     blocks = np.empty((rounds, space.num_blocks, space.num_choices))
     stems, wholes = [], []
-    for index in range(-warm_up, rounds):
+    for index in _round_indices(warm_up, rounds):
         orders = [rng.permutation(space.num_choices) for _ in space.blocks]
         timed = [
             (path, _time_layers(supernet, images, path))
@@ -164,97 +242,89 @@ def measure_parts(
     rounds: int,
     warm_up: int = 2,
 ) -> tuple[list[float], dict[str, float]]:
-    """Measures a model, and parts of it that run one after the other.
+    """Measure a model, and parts of it that run one after the other.
 
-    The whole and the parts are measured in different runs by turns, so that
-    the marks between parts cost the whole nothing.
+    The whole model and its parts are timed in alternating runs, so that the
+    marks between the parts do not slow down the whole.
 
     Args:
-        run: Runs the model once.
+        run: Function that runs the model once.
         parts: Modules that each run once, in this order.
         device: The device they run on.
-        rounds: How often.
-        warm_up: Rounds before the first that counts.
+        rounds: Number of measurements.
+        warm_up: Number of rounds before the measurements.
 
     Returns:
-        The ms of each whole run, and the median ms of each part; what is
-        between and behind them is ``'rest'``.
-
-    Raises:
-        InputError: If there is no round.
+        The ms of each whole run, and the median ms of each part; the time
+        outside the parts is ``'rest'``.
     """
-    _require_rounds(rounds)
-    stopwatch = Stopwatch(device)
+    timer = DeviceTimer(device)
     wholes, times = [], []
-    for index in range(-warm_up, rounds):
-        stopwatch.mark()
+    for index in _round_indices(warm_up, rounds):
+        timer.mark()
         run()
-        stopwatch.mark()
-        whole = stopwatch.intervals()
-        with _marked(parts.values(), stopwatch):
-            stopwatch.mark()
+        timer.mark()
+        whole = timer.intervals()
+        with _marked(parts.values(), timer):
+            timer.mark()
             run()
-            stopwatch.mark()
-        intervals = stopwatch.intervals()
+            timer.mark()
+        intervals = timer.intervals()
         if index >= 0:
             wholes += whole
-            # Before, between and behind the parts are the rest.
+            # Even intervals lie before, between and after the parts.
             times.append([*intervals[1::2], sum(intervals[::2])])
     medians = np.median(np.array(times), axis=0).tolist()
     return wholes, dict(zip((*parts, 'rest'), medians, strict=True))
 
 
-def _require_rounds(rounds: int) -> None:
+def _round_indices(warm_up: int, rounds: int) -> range:
+    """Return the indices of the rounds; warm-up rounds are negative."""
     if rounds < 1:
         raise InputError(f'`rounds` must be at least 1, got {rounds}')
+    return range(-warm_up, rounds)
 
 
 @contextlib.contextmanager
 def _marked(
-    modules: Iterable[nn.Module], stopwatch: Stopwatch
+    modules: Iterable[nn.Module], timer: DeviceTimer
 ) -> Iterator[None]:
-    """Marks the beginning and the end of each module's run."""
+    """Mark the beginning and the end of each module's run."""
 
     def mark(*_: object) -> None:
-        stopwatch.mark()
+        timer.mark()
 
-    handles = []
-    for module in modules:
-        handles.append(module.register_forward_pre_hook(mark))
-        handles.append(module.register_forward_hook(mark))
-    try:
+    with contextlib.ExitStack() as handles:
+        for module in modules:
+            before = module.register_forward_pre_hook(mark)
+            after = module.register_forward_hook(mark)
+            handles.callback(before.remove)
+            handles.callback(after.remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _time_layers(
     supernet: DetNASSupernet, images: Tensor, path: ArchPath
 ) -> list[float]:
-    """Runs a path, and returns the ms of the stem and of each block."""
-    layers: list[nn.Module] = [supernet.stem]
-    layers += [
-        choices[choice]
-        for choices, choice in zip(supernet.blocks, path, strict=True)
-    ]
-    stopwatch = Stopwatch(images.device)
-    x = images
-    stopwatch.mark()
+    """Run a path, and return the ms of the stem and of each block."""
+    with supernet.activate(path):
+        layers = [supernet.stem, *supernet.active_blocks()]
+    timer = DeviceTimer(images.device)
+    timer.mark()
     for layer in layers:
-        x = layer(x)
-        stopwatch.mark()
-    return stopwatch.intervals()
+        images = layer(images)
+        timer.mark()
+    return timer.intervals()
 
 
 def _time_path(
     supernet: DetNASSupernet, images: Tensor, path: ArchPath
 ) -> float:
-    """Runs a path, and returns the ms of the whole backbone."""
-    stopwatch = Stopwatch(images.device)
+    """Run a path, and return the ms of the whole backbone."""
+    timer = DeviceTimer(images.device)
     with supernet.activate(path):
-        stopwatch.mark()
+        timer.mark()
         supernet(images)
-        stopwatch.mark()
-    (interval,) = stopwatch.intervals()
+        timer.mark()
+    (interval,) = timer.intervals()
     return interval

@@ -1,8 +1,8 @@
-"""Reading pickled numpy arrays without running code.
+"""Unpickling of numpy arrays without running code.
 
 Weights of older projects come as pickled dictionaries of numpy arrays, which
-``torch.load`` does not read. Unpickling may call whatever a file names;
-here it can build numbers, strings, containers and arrays of numbers.
+``torch.load`` does not read. Plain unpickling calls any function that a file
+names; this one builds only numbers, strings, containers and arrays.
 """
 
 import os
@@ -12,20 +12,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-# Kinds of numpy's numbers: floats, integers, booleans.
+# numpy's kinds of floats, integers and booleans.
 _NUMBERS = 'fiub'
 _ARRAY = object()
 
 
 def _empty_array(kind: object, shape: tuple, code: object) -> np.ndarray:
-    """Stands for numpy's builder; the array's state is set afterwards."""
+    """Replace numpy's builder; pickle sets the state of the array later."""
     if kind is not _ARRAY:
         raise pickle.UnpicklingError(f'it asks for an array of type {kind!r}')
     return np.zeros(0)
 
 
 def _number_dtype(code: object, *_: object) -> np.dtype:
-    # A copy, as its byte order is set afterwards.
+    # A copy, since pickle sets its byte order later.
     dtype = np.dtype(code, False, True)
     if dtype.kind not in _NUMBERS:
         raise pickle.UnpicklingError(
@@ -41,13 +41,13 @@ def _number(dtype: np.dtype, data: bytes | str) -> np.generic:
 def _array(
     buffer: bytes, dtype: np.dtype, shape: tuple, order: str
 ) -> np.ndarray:
-    """Arrays of protocol 5."""
+    """Build an array of protocol 5."""
     array = np.frombuffer(buffer, dtype)
     return array.reshape(shape, order=order).copy()
 
 
 def _latin1(data: bytes | str, encoding: str = 'latin1') -> bytes:
-    """Bytes, which protocol 2 writes as text of code points up to 255."""
+    """Return bytes, which protocol 2 writes as latin-1 text."""
     if encoding != 'latin1':
         raise pickle.UnpicklingError(f'it holds bytes as {encoding!r}')
     return data.encode('latin1') if isinstance(data, str) else bytes(data)
@@ -80,12 +80,12 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def load_numpy_pickle(path: str | os.PathLike) -> object:
-    """Reads a pickle of numbers, strings, containers and numpy arrays.
+    """Read a pickle of numbers, strings, containers and numpy arrays.
 
-    Also one that Python 2 wrote.
+    Files of Python 2 are read, too.
 
     Raises:
-        UnpicklingError: If the file holds anything else, or is no pickle.
+        UnpicklingError: If the file is not such a pickle.
     """
     with open(path, 'rb') as file:
         try:
@@ -93,7 +93,7 @@ def load_numpy_pickle(path: str | os.PathLike) -> object:
         except pickle.UnpicklingError:
             raise
         except Exception as error:
-            # A broken file ends in errors of many types.
+            # Damaged files raise errors of many types.
             raise pickle.UnpicklingError(
-                f'it is no pickle of arrays ({error})'
+                f'it is not a pickle of arrays ({error})'
             ) from error

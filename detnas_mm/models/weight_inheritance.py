@@ -1,4 +1,4 @@
-"""From the weights of a supernet to those of one of its paths."""
+"""Extraction of one path's weights from the weights of a supernet."""
 
 import re
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ from detnas_mm.utils.errors import InputError
 def extract_path(
     state_dict: Mapping[str, Tensor], path: ArchPath, prefix: str = 'backbone.'
 ) -> dict[str, Tensor]:
-    """Takes the weights of one path out of a supernet's state dict.
+    """Extract the weights of one path from a supernet's state dict.
 
     Args:
         state_dict: Weights of a supernet, or of a model around one.
         path: One choice for each block.
-        prefix: Prefix of the supernet's keys; ``''`` if the state dict is
-            that of the supernet itself.
+        prefix: Prefix of the supernet's keys; ``''`` for the state dict of
+            the supernet itself.
 
     Returns:
-        Weights of the same model with ``DetNASNet`` of that path: the keys
-        of other choices are gone, all others are kept.
+        Weights of the same model with ``DetNASNet`` of that path: without
+        the keys of other choices.
 
     Raises:
         InputError: If there is no supernet of such paths under ``prefix``.
@@ -42,13 +42,13 @@ def extract_path(
         if block >= len(path):
             raise InputError(
                 f'the supernet has a block {block}, but the path only '
-                f'{len(path)} digits: it is of another search space'
+                f'{len(path)} digits: it belongs to another search space'
             )
         if path[block] == choice:
             taken.add(block)
             extracted[f'{prefix}blocks.{block}.{match[3]}'] = value
-    if len(taken) != len(path):
-        missing = sorted(set(range(len(path))) - taken)
+    missing = sorted(set(range(len(path))) - taken)
+    if missing:
         raise InputError(
             f'no weights of the supernet under {prefix!r} for block(s) '
             f'{missing[:5]} of the path; expected keys like '

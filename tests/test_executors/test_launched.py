@@ -1,10 +1,12 @@
 """Processes of a launcher that share the paths, die, hang or differ."""
 
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -56,14 +58,6 @@ else:
     with launched.Launched(evaluate, info) as executor:
         print(len(list(executor.run(PATHS))), 'results')
 """
-RANK_0 = """
-import time
-from detnas_mm.executors import launched
-
-executor = launched.Launched(None, launched.connect())
-print('connected', flush=True)
-time.sleep(60)
-"""
 
 
 @pytest.fixture
@@ -72,23 +66,20 @@ def log(tmp_path):
     return tmp_path / 'log'
 
 
-def wait_until(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+@pytest.fixture
+def bare():
+    """An environment without a launcher."""
+    with mock.patch.dict(os.environ):
+        for name in (*TORCHRUN, 'SLURM_NODELIST', 'SLURM_JOB_ID'):
+            os.environ.pop(name, None)
+        yield
 
 
-def evaluator_that_waits(log, condition):
-    """Evaluates as rank 0, which is busy until something has happened."""
-    evaluate = path_evaluator(log)
-
-    def wait(path):
-        result = evaluate(path)
-        wait_until(condition)
-        return result
-
-    return wait
+def evaluate_last(path):
+    """Evaluates on rank 0 after all other processes have ended."""
+    for process in multiprocessing.active_children():
+        process.join(30)
+    return path_evaluator()(path)
 
 
 @pytest.mark.parametrize(('ranks', 'paths'), [(1, 20), (3, 20), (4, 2)])
@@ -104,20 +95,32 @@ def test_each_path_is_evaluated_once(log, ranks, paths):
     )
 
 
-def test_other_ranks_evaluate_ahead_while_rank_0_is_busy(log):
-    now, ahead = PATHS[:3], PATHS[3:9]
+def test_results_come_while_rank_0_is_busy(log):
+    others_are_done = threading.Event()
     build = partial(path_evaluator, log)
-    evaluate = evaluator_that_waits(log, lambda: len(attempts(log)) >= 9)
+
+    def evaluate(path):
+        result = build()(path)
+        assert others_are_done.wait(30)
+        return result
+
+    results = []
     with launched(3, evaluate, build) as executor:
-        results = list(executor.run(now, ahead))
-        yielded = dict(results)
-        # Those that the first call has yielded are not asked for.
-        later = [path for path in ahead if path not in yielded]
-        results += executor.run(later, PATHS[9:10])
-        if PATHS[9] not in dict(results):
-            results += executor.run(PATHS[9:10])
-    assert facts(results) == expected(PATHS[:10])
-    assert attempts(log) == sorted(PATHS[:10])
+        for path, result in executor.run(PATHS[:6]):
+            results.append((path, result))
+            if len(results) == 5:
+                others_are_done.set()
+    assert facts(results) == expected(PATHS[:6])
+
+
+def test_paths_ahead_are_evaluated_once(log):
+    build = partial(path_evaluator, log)
+    with launched(2, build(), build) as executor:
+        results = list(executor.run(PATHS[:3], ahead=PATHS[3:9]))
+        rest = [path for path in PATHS[3:] if path not in dict(results)]
+        results += executor.run(rest)
+    assert facts(results) == expected()
+    assert attempts(log) == sorted(PATHS)
 
 
 def test_torchrun_shares_its_store(tmp_path, log):
@@ -141,23 +144,21 @@ def test_torchrun_shares_its_store(tmp_path, log):
 
 
 def test_a_rank_that_dies_is_named(monkeypatch):
-    monkeypatch.setattr(module, 'MARGIN_SECONDS', 1)
-    executor = launched(2, None, faulty(die), candidate_timeout=1)
-    with executor as executor:
-        # Rank 0 is busy until rank 1 has died.
-        (process,) = executor.processes
-        evaluate = path_evaluator()
-        executor.evaluate = lambda path: process.join(30) or evaluate(path)
-        with pytest.raises(RuntimeError, match='rank 1 within 1 s') as error:
-            list(executor.run(PATHS[:4]))
-    assert '--resume' in str(error.value)
-    assert process.exitcode == -signal.SIGKILL
+    monkeypatch.setattr(module, 'MARGIN_SECONDS', 0)
+    with (
+        pytest.raises(RuntimeError, match='rank 1 within 2 s.*--resume'),
+        launched(
+            2, evaluate_last, faulty(die), candidate_timeout=2
+        ) as executor,
+    ):
+        list(executor.run(PATHS[:4]))
+    assert executor.processes[0].exitcode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
     ('score', 'header', 'kind', 'message'),
     [
-        (None, 'b', WrongSearchError, 'has another search .*: a -> b'),
+        (None, 'b', WrongSearchError, 'has another search .*: a there, b now'),
         (
             give_other_metric,
             'a',
@@ -173,48 +174,63 @@ def test_a_rank_that_dies_is_named(monkeypatch):
     ],
 )
 def test_a_failure_of_another_rank_ends_the_search(
-    log, tmp_path, score, header, kind, message
+    tmp_path, score, header, kind, message
 ):
     errors = tmp_path / 'rank1'
-    evaluate = evaluator_that_waits(log, errors.exists)
     served = dict(header=header, errors=tmp_path)
     with (
         pytest.raises(kind, match=message) as error,
         launched(
-            2, evaluate, faulty(score), header='a', served=served
+            2, evaluate_last, faulty(score), header='a', served=served
         ) as executor,
     ):
         list(executor.run(PATHS))
     assert type(error.value) is kind
-    # Rank 0 reads the failure before its next evaluation.
-    assert attempts(log) == PATHS[:1]
     assert executor.processes[0].exitcode == 1
     assert errors.read_text().startswith(f'{kind.__name__}: ')
     if kind is not InputError:
         assert f'rank 1 on {socket.gethostname()} ' in str(error.value)
 
 
-def test_other_ranks_end_with_rank_0(tmp_path):
+def test_other_ranks_end_with_the_store_of_rank_0(bare, tmp_path):
     port = free_port()
     process = start_rank(1, 2, port, path_evaluator, errors=tmp_path)
-    rank_0 = subprocess.Popen(
-        [sys.executable, '-c', RANK_0],
-        env=os.environ | environment(0, 2, port),
-        stdout=subprocess.PIPE,
-    )
-    assert rank_0.stdout.readline() == b'connected\n'
-    rank_0.kill()
+    os.environ.update(environment(0, 2, port))
+    info = connect()
+    assert (info.rank, info.world_size) == (0, 2)
+    del info
     process.join(30)
     assert process.exitcode == 1
-    rank_0.communicate()
     assert 'lost the connection to rank 0' in (tmp_path / 'rank1').read_text()
 
 
 def test_a_rank_0_that_hangs_ends_the_others(monkeypatch):
     monkeypatch.setattr(module, 'START_SECONDS', 0.1)
+    monkeypatch.setattr(module, 'MARGIN_SECONDS', 0.1)
     info = LaunchInfo(HashStore(), 1, 2)
     with pytest.raises(RuntimeError, match='rank 0 is silent for 0.3 s'):
         serve(path_evaluator(), info, candidate_timeout=0.1)
+
+
+def test_ctrl_c_ends_the_evaluation_of_rank_0():
+    """Python would abort at its end otherwise."""
+    ended = threading.Event()
+
+    def evaluate(path):
+        signal.raise_signal(signal.SIGINT)
+        try:
+            while True:
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    info = LaunchInfo(HashStore(), 0, 1)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Launched(evaluate, info) as executor,
+    ):
+        list(executor.run(PATHS[:1]))
+    assert ended.is_set()
 
 
 def test_a_limit_of_0_is_refused():
@@ -223,15 +239,6 @@ def test_a_limit_of_0_is_refused():
 
 
 # -- launchers ---------------------------------------------------------------
-
-
-@pytest.fixture
-def bare():
-    """An environment without a launcher."""
-    with mock.patch.dict(os.environ):
-        for name in (*TORCHRUN, 'SLURM_NODELIST', 'SLURM_JOB_ID'):
-            os.environ.pop(name, None)
-        yield
 
 
 SLURM = ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID')

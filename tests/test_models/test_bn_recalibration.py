@@ -1,8 +1,11 @@
 """BN statistics of a path, against statistics computed by hand."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
+from kit.detectors import DETECTORS, build_detector, detection_batch
 from kit.models import ToyClassifier, changed_keys, copies, supernet, toy_batch
 from kit.spaces import FOUR_BLOCKS
 from mmengine.model import BaseModel
@@ -15,6 +18,7 @@ from detnas_mm.models import (
     restore_bn_statistics,
     save_bn_statistics,
 )
+from detnas_mm.utils.errors import InputError
 
 SIZES = [5, 3, 1, 7]
 BATCHES = [toy_batch(n, seed=n, size=(24, 20)) for n in SIZES]
@@ -28,13 +32,13 @@ def classifier(path=PATH, **settings):
 def statistics(model):
     return {
         key: value
-        for key, value in copies(model.state_dict()).items()
+        for key, value in copies(dict(model.named_buffers())).items()
         if key.endswith(('running_mean', 'running_var'))
     }
 
 
 def taken_statistics(model, path=PATH):
-    """Statistics of the stem and of the taken choices."""
+    """Statistics of the stem and of the choices on the path."""
     taken = tuple(f'backbone.blocks.{i}.{c}.' for i, c in enumerate(path))
     return {
         key: value
@@ -80,44 +84,24 @@ def statistics_by_hand(model, batches):
 def test_statistics_are_those_computed_by_hand():
     model = classifier()
     expected = statistics_by_hand(model, BATCHES)
+    before = copies(model.state_dict())
     assert recalibrate_bn(model, BATCHES) == sum(SIZES)
     found = taken_statistics(model)
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         # Float32 in the network, float64 by hand.
         np.testing.assert_allclose(found[key], value, rtol=2e-5, atol=1e-6)
-
-
-def test_images_count_and_not_batches():
-    """The same images in other batches: means of the stem are the same."""
-    model = classifier()
-    recalibrate_bn(model, BATCHES)
-    unequal = statistics(model)['backbone.stem.1.running_mean']
-    whole = {
-        key: torch.cat([batch[key] for batch in BATCHES]) for key in BATCHES[0]
-    }
-    recalibrate_bn(model, [whole])
-    together = statistics(model)['backbone.stem.1.running_mean']
-    torch.testing.assert_close(unequal, together, rtol=1e-5, atol=1e-6)
-
-
-def test_untaken_choices_keep_everything():
-    model = classifier()
-    before = copies(model.state_dict())
-    recalibrate_bn(model, BATCHES)
+    # No weight of any choice, and nothing at all of the other choices.
     changed = changed_keys(before, model.state_dict())
-    assert set(taken_statistics(model)) <= changed
     counters = {
-        key.replace('running_mean', 'num_batches_tracked')
-        for key in taken_statistics(model)
+        key.replace('running_mean', 'num_batches_tracked') for key in found
     }
-    # No weight of any choice, and nothing at all of the untaken ones.
-    assert changed <= set(taken_statistics(model)) | counters
+    assert set(found) <= changed <= set(found) | counters
 
 
 @pytest.mark.parametrize('value', [0.0, 1e30, float('inf'), float('nan')])
-def test_statistics_before_do_not_matter(value):
-    """Not even those of a supernet that one bad batch has spoilt."""
+def test_previous_statistics_do_not_matter(value):
+    """Not even if one bad batch has made them NaN."""
     fresh, spoilt = classifier(), classifier()
     for layer in spoilt.modules():
         if isinstance(layer, _BatchNorm):
@@ -141,34 +125,26 @@ def test_order_of_evaluations_does_not_matter():
     other = classifier()
     assert not changed_keys(recalibrated(other, '0123'), second)
     assert not changed_keys(recalibrated(other, '0000'), first)
-    assert changed_keys(
-        {'stem': first['backbone.blocks.0.0.main.1.running_mean']},
-        {'stem': second['backbone.blocks.1.1.main.1.running_mean']},
-    )
 
 
-@pytest.mark.parametrize('momentum', [0.1, 0.01, None])
-def test_the_model_is_as_before_but_for_the_statistics(momentum):
+@pytest.mark.parametrize('momentum', [0.1, None])
+@pytest.mark.parametrize('fails', [False, True])
+def test_nothing_but_the_statistics_changes(momentum, fails):
     model = classifier()
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     for norm in norms:
         norm.momentum = momentum
-    hooks = [dict(m._forward_hooks) for m in model.modules()]
     state = torch.get_rng_state()
-    recalibrate_bn(model, BATCHES)
+    if fails:
+        with pytest.raises(TypeError):
+            recalibrate_bn(model, [BATCHES[0], dict(inputs=None)])
+    else:
+        recalibrate_bn(model, BATCHES)
     assert {norm.momentum for norm in norms} == {momentum}
-    assert [dict(m._forward_hooks) for m in model.modules()] == hooks
+    assert not any(m._forward_hooks for m in model.modules())
+    assert not any(m._forward_pre_hooks for m in model.modules())
     assert torch.equal(torch.get_rng_state(), state)
     assert all(param.grad is None for param in model.parameters())
-
-
-def test_the_model_is_mended_after_an_error():
-    model = classifier()
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    with pytest.raises(TypeError):
-        recalibrate_bn(model, [BATCHES[0], dict(inputs=None)])
-    assert {norm.momentum for norm in norms} == {0.1}
-    assert not any(m._forward_hooks for m in model.modules())
 
 
 def test_layers_in_evaluation_mode_keep_their_statistics():
@@ -180,8 +156,7 @@ def test_layers_in_evaluation_mode_keep_their_statistics():
     model = classifier(frozen_stages=1)
     before = statistics(model)
     recalibrate_bn(model, BATCHES)
-    changed = changed_keys(before, statistics(model))
-    assert changed == {
+    assert changed_keys(before, statistics(model)) == {
         key
         for key in taken_statistics(model)
         if key.startswith(('backbone.blocks.2.', 'backbone.blocks.3.'))
@@ -189,7 +164,7 @@ def test_layers_in_evaluation_mode_keep_their_statistics():
 
 
 class SharedHead(BaseModel):
-    """A BN that runs on several levels of each image, and one that rests."""
+    """A BN that runs on several levels of each image, and an unused one."""
 
     def __init__(self):
         super().__init__()
@@ -219,31 +194,27 @@ def test_levels_that_share_a_layer_weigh_equally():
     ):
         expected = np.average(values, 0, weights)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    # A layer that nothing reached keeps what it had.
     assert (model.unused.running_mean == 7).all()
     assert (model.unused.running_var == 1).all()
 
 
-def test_no_image_is_an_error():
+def test_no_image_is_refused():
     model = classifier()
     before = copies(model.state_dict())
-    with pytest.raises(ValueError, match='at least one image'):
+    with pytest.raises(InputError, match='at least one image'):
         recalibrate_bn(model, [])
     assert not changed_keys(before, model.state_dict())
 
 
-@pytest.mark.parametrize('fails', [False, True])
-def test_statistics_are_preserved(fails):
+def test_statistics_are_preserved():
     model = classifier()
     before = copies(model.state_dict())
-    try:
-        with preserved_bn_statistics(model):
-            recalibrate_bn(model, BATCHES)
-            assert changed_keys(before, model.state_dict())
-            if fails:
-                raise KeyError
-    except KeyError:
-        assert fails
+    with preserved_bn_statistics(model):
+        recalibrate_bn(model, BATCHES)
+        assert changed_keys(before, model.state_dict())
+    assert not changed_keys(before, model.state_dict())
+    with pytest.raises(TypeError), preserved_bn_statistics(model):
+        recalibrate_bn(model, [BATCHES[0], dict(inputs=None)])
     assert not changed_keys(before, model.state_dict())
 
 
@@ -251,10 +222,49 @@ def test_statistics_are_restored_after_the_path_has_changed():
     model = classifier()
     before = copies(model.state_dict())
     saved = save_bn_statistics(model)
-    # No more than needed: a supernet has many layers.
+    # Only the active path, since a supernet has many layers.
     assert set(taken_statistics(model)) < set(saved)
     assert len(saved) == len(taken_statistics(model)) * 3 // 2
     recalibrate_bn(model, BATCHES)
     model.backbone.set_path('3333')
     restore_bn_statistics(model, saved)
     assert not changed_keys(before, model.state_dict())
+
+
+IMAGES = [detection_batch(2, seed=0), detection_batch(3, seed=1)]
+
+
+def recalibrated(detector, seed=5):
+    assert recalibrate_bn(detector, IMAGES, (seed,)) == 5
+    return statistics(detector)
+
+
+def draw():
+    return random.random(), np.random.rand(), torch.rand(1).item()
+
+
+@pytest.mark.parametrize('kind', DETECTORS)
+def test_detectors_are_recalibrated_reproducibly(kind):
+    """Sampling of regions included, whatever was drawn before."""
+    detector = build_detector(kind, '012301')
+    before = copies(detector.state_dict())
+    first = recalibrated(detector)
+    for seed_all in (random.seed, np.random.seed, torch.manual_seed):
+        seed_all(3)
+    expected = draw(), draw()
+    for seed_all in (random.seed, np.random.seed, torch.manual_seed):
+        seed_all(3)
+    assert draw() == expected[0]
+    assert not changed_keys(first, recalibrated(detector))
+    # The random state is the same as before.
+    assert draw() == expected[1]
+    # Statistics of the heads are recomputed too, weights are not.
+    changed = changed_keys(before, detector.state_dict())
+    parts = {key.split('.')[0] for key in changed}
+    assert {'backbone', 'neck'} < parts
+    assert all('running' in key or 'num_batches' in key for key in changed)
+    # Only the box head depends on the seed, by the sampling of regions.
+    parts = changed_keys(first, recalibrated(detector, seed=6))
+    assert {key.split('.')[0] for key in parts} == (
+        {'roi_head'} if kind == 'faster_rcnn' else set()
+    )

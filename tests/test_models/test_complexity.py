@@ -4,11 +4,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit.counting import count_macs, count_params
+from kit.detectors import DETECTORS, build_detector, detection_batch
+from kit.models import changed_keys, copies
 from kit.spaces import TWO_BLOCKS, spaces
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from detnas_mm.cost import cost_table
-from detnas_mm.models import count_cost, measured_cost_table
+from detnas_mm.models import (
+    count_cost,
+    count_rest_of_detector,
+    exact_cost_table,
+    measured_cost_table,
+)
 from detnas_mm.registry import CHOICE_BLOCKS
 from detnas_mm.structures import SEARCH_SPACES, Cost, SearchSpace
 
@@ -19,15 +28,17 @@ def test_measured_costs_equal_the_formulas(space, size):
     assert measured_cost_table(space, size) == cost_table(space, size)
 
 
-def test_measured_costs_of_the_smallest_image():
-    table = measured_cost_table(TWO_BLOCKS, (1, 2))
-    assert table == cost_table(TWO_BLOCKS, (1, 2))
-
-
-@pytest.mark.parametrize('name', ['small', 'large_3.8g'])
-def test_measured_costs_of_the_named_spaces(name):
-    space = SEARCH_SPACES[name]
-    size = (224, 224) if name == 'small' else (97, 64)
+@pytest.mark.parametrize(
+    ('space', 'size'),
+    [
+        (TWO_BLOCKS, (1, 2)),
+        # Nothing is computed: 100 million pixels cost no memory.
+        (TWO_BLOCKS, (10_000, 10_000)),
+        (SEARCH_SPACES['small'], (224, 224)),
+        (SEARCH_SPACES['large_3.8g'], (97, 64)),
+    ],
+)
+def test_measured_costs_of_named_spaces_and_extreme_sizes(space, size):
     assert measured_cost_table(space, size) == cost_table(space, size)
 
 
@@ -40,7 +51,7 @@ def test_blocks_without_formula_can_be_measured():
 
     space = SearchSpace(4, (8,), (2,), ('toy_conv', 'shuffle_3x3'))
     try:
-        table = measured_cost_table(space, (32, 32))
+        table = exact_cost_table(space, (32, 32))
     finally:
         del CHOICE_BLOCKS.module_dict['toy_conv']
     # 8 x 8 outputs of 8 channels, each from 1 or 2 channels x 9 weights.
@@ -72,7 +83,28 @@ def test_counting_leaves_no_hooks_after_an_error():
     assert not net[0]._forward_hooks
 
 
-def test_memory_is_not_needed():
-    """On the meta device: an image of 100 million pixels costs nothing."""
-    table = measured_cost_table(TWO_BLOCKS, (10_000, 10_000))
-    assert table == cost_table(TWO_BLOCKS, (10_000, 10_000))
+@pytest.mark.parametrize('kind', DETECTORS)
+def test_rest_of_the_detector_is_counted(kind):
+    detector = build_detector(kind, '012301')
+    batch = detection_batch(1, seed=3, size=(60, 90))
+    before = copies(detector.state_dict())
+    cost, size = count_rest_of_detector(detector, batch)
+    # Padded to a multiple of 32.
+    assert size == (64, 96)
+
+    backbone = detector.backbone
+    assert cost.params == count_params(detector) - count_params(backbone)
+    image = torch.zeros(1, 3, *size)
+    of_backbone = count_macs(backbone, lambda: backbone(image))
+    # PyTorch counts at its operators: two FLOPs for a multiply-add.
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        detector.val_step(batch)
+    assert 2 * (cost.macs + of_backbone) == counter.get_total_flops()
+
+    # Another path has the same rest, and counting leaves no trace.
+    detector.backbone.set_path('333333')
+    if kind == 'retinanet':
+        assert count_rest_of_detector(detector, batch)[0] == cost
+    assert not changed_keys(before, detector.state_dict())
+    assert not any(m._forward_hooks for m in detector.modules())
+    assert not any(m._forward_pre_hooks for m in detector.modules())

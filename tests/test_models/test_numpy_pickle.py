@@ -35,6 +35,9 @@ def test_arrays_are_read(file, protocol):
         empty=np.zeros((0, 2), dtype=bool),
         scalar=np.float32(2.5),
     )
+    plain = {'iter': 7, 'lr': 0.1, 'names': ['ü', None, (True, b'raw')]}
+    file.write_bytes(pickle.dumps(plain, protocol))
+    assert load_numpy_pickle(file) == plain
     file.write_bytes(pickle.dumps(arrays, protocol))
     loaded = load_numpy_pickle(file)
     assert list(loaded) == list(arrays)
@@ -42,13 +45,6 @@ def test_arrays_are_read(file, protocol):
         # numpy itself gives swapped bytes back in the machine's order.
         assert loaded[name].dtype in (array.dtype, array.dtype.newbyteorder())
         np.testing.assert_array_equal(loaded[name], array)
-
-
-@pytest.mark.parametrize('protocol', [0, 2, 5])
-def test_plain_data_is_read(file, protocol):
-    data = {'iter': 7, 'lr': 0.1, 'names': ['ü', None, (True, b'raw')]}
-    file.write_bytes(pickle.dumps(data, protocol))
-    assert load_numpy_pickle(file) == data
 
 
 def test_file_of_python_2_is_read(file):

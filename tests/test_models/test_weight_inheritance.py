@@ -1,4 +1,4 @@
-"""From the weights of a supernet to those of a path."""
+"""Extraction of one path's weights from a supernet."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from kit.models import ToyClassifier, changed_keys, searched, supernet
 from kit.spaces import FOUR_BLOCKS, TWO_BLOCKS
 
 from detnas_mm.models import extract_path
+from detnas_mm.utils.errors import InputError
 
 
 @pytest.mark.parametrize('path', [(0, 0, 0, 0), (3, 1, 2, 0)])
@@ -24,22 +25,16 @@ def test_keys_are_those_of_the_searched_model(path):
     assert torch.equal(extracted['head.weight'], state['head.weight'])
 
 
-def test_supernet_by_itself():
-    net = supernet(TWO_BLOCKS)
-    extracted = extract_path(net.state_dict(), (1, 2), prefix='')
-    assert extracted.keys() == searched(TWO_BLOCKS, '12').state_dict().keys()
-
-
 def test_blocks_of_other_parts_are_left_alone():
     state = supernet(TWO_BLOCKS).state_dict()
     model = {f'backbone.{key}': value for key, value in state.items()}
-    others = {
+    unrelated = {
         'neck.blocks.0.1.weight': torch.ones(1),
         'teacher.backbone.blocks.0.0.main.0.weight': torch.ones(1),
         'blocks.1.1.weight': torch.ones(1),
     }
-    extracted = extract_path(model | others, (0, 0))
-    assert others.keys() <= extracted.keys()
+    extracted = extract_path(model | unrelated, (0, 0))
+    assert unrelated.keys() <= extracted.keys()
 
 
 def test_choice_blocks_may_have_blocks_of_their_own():
@@ -54,20 +49,20 @@ def test_choice_blocks_may_have_blocks_of_their_own():
 
 def test_path_of_another_space_is_refused():
     state = supernet(FOUR_BLOCKS).state_dict()
-    with pytest.raises(ValueError, match='block 2, but .* only 2 digits'):
+    with pytest.raises(InputError, match='block 2, but .* only 2 digits'):
         extract_path(state, (0, 0), '')
-    with pytest.raises(ValueError, match=r'block\(s\) \[4, 5\] of the path'):
+    with pytest.raises(InputError, match=r'block\(s\) \[4, 5\] of the path'):
         extract_path(state, (0, 0, 0, 0, 0, 0), '')
-    with pytest.raises(ValueError, match=r'block\(s\) \[3\]'):
+    with pytest.raises(InputError, match=r'block\(s\) \[3\]'):
         extract_path(state, (0, 0, 0, 7), '')
 
 
 def test_wrong_prefix_is_explained():
     state = supernet(TWO_BLOCKS).state_dict()
-    with pytest.raises(ValueError, match="under 'backbone.'") as error:
+    with pytest.raises(InputError, match="under 'backbone.'") as error:
         extract_path(state, (2, 0))
     assert 'backbone.blocks.0.2.main.0.weight' in str(error.value)
     # The weights of a searched network are not those of a supernet.
     state = searched(TWO_BLOCKS, '20').state_dict()
-    with pytest.raises(ValueError, match='no weights of the supernet'):
+    with pytest.raises(InputError, match='no weights of the supernet'):
         extract_path(state, (2, 0), '')

@@ -152,9 +152,9 @@ def test_lines_are_in_the_order_of_finishing_and_read_by_index(tmp_path):
     with SearchRecord.open(path, HEADER) as record:
         for index in order:
             record.append(candidate(index))
-    for record in (record, SearchRecord.read(path)):
-        assert [c.index for c in record.candidates] == [0, 1, 2, 3]
-        assert [c.index for c in record.finished] == order
+    for found in (record, SearchRecord.read(path)):
+        assert [c.index for c in found.candidates] == [0, 1, 2, 3]
+        assert [c.index for c in found.finished] == order
 
 
 def test_an_index_that_occurs_twice_is_refused(path):

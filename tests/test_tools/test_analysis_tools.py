@@ -1,27 +1,34 @@
-"""The tools that read the record of a search."""
+"""The small command lines that read records and results, or draw nets."""
 
 import json
+import re
 import runpy
-import sys
 from pathlib import Path
 
 import pytest
+from kit.command_lines import run_here
+from kit.digits_runs import ROOT
 from kit.records import candidate, header
+from mmengine.config import Config
 
+from detnas_mm.cost import backbone_macs
 from detnas_mm.structures import SEARCH_SPACES, SearchRecord
 
-TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
+PICK = 'analysis_tools/pick_path.py'
+COMPARE = 'analysis_tools/compare_nets.py'
+MEAN = 'analysis_tools/mean_results.py'
+REPORT = 'analysis_tools/search_report.py'
+RANDOM_NETS = 'misc/random_nets.py'
 PATHS = ('0000000000', '1111111111', '2222222222', '3333333333')
 
 
 @pytest.fixture
 def search(tmp_path):
     """Work dir of a search: three random paths, then a mutated one."""
-    space = SEARCH_SPACES['tiny'].to_dict()
     folder = tmp_path / 'search'
     folder.mkdir()
     first = header(
-        search_space=space,
+        search_space=SEARCH_SPACES['tiny'].to_dict(),
         metric='coco/bbox_mAP',
         constraint={'input_size': [224, 224]},
     )
@@ -38,87 +45,88 @@ def search(tmp_path):
     return folder
 
 
-def run(monkeypatch, capsys, tool, *arguments):
-    """Runs a tool in this process; returns what it prints."""
-    monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
-    runpy.run_path(str(TOOLS / tool), run_name='__main__')
-    return capsys.readouterr().out
+@pytest.fixture
+def tested(tmp_path):
+    """Writes the results of tests as tools/test.py leaves them."""
+
+    def write(**nets):
+        for name, result in nets.items():
+            log = tmp_path / name / '20260101_000000'
+            log.mkdir(parents=True)
+            content = json.dumps({'coco/bbox_mAP': result, 'time': 1.0})
+            (log / f'{log.name}.json').write_text(content)
+        return [tmp_path / name for name in nets]
+
+    return write
+
+
+@pytest.fixture
+def refusal(capsys):
+    """Runs a tool that must refuse its input; returns its one line."""
+
+    def run(tool, *arguments):
+        with pytest.raises(SystemExit) as error:
+            run_here(tool, *arguments)
+        assert error.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    return run
 
 
 @pytest.mark.parametrize(
     ('which', 'path'),
-    [
-        ('best', '3333333333'),
-        ('median', '2222222222'),
-        ('median-random', '2222222222'),
-    ],
+    [('best', PATHS[3]), ('median', PATHS[2]), ('median-random', PATHS[2])],
 )
-def test_picks_a_path(monkeypatch, capsys, search, which, path):
-    printed = run(monkeypatch, capsys, 'pick_path.py', search, which)
-    assert printed == path + '\n'
+def test_picks_a_path(search, which, path):
+    assert run_here(PICK, search, which) == path + '\n'
 
 
-def test_compares_search_and_test(monkeypatch, capsys, search, tmp_path):
-    log = tmp_path / 'test' / '20260101_000000'
-    log.mkdir(parents=True)
-    result = {'coco/bbox_mAP': 0.612, 'time': 1.0}
-    (log / '20260101_000000.json').write_text(json.dumps(result))
+def test_compares_search_and_test(
+    search, tested, tmp_path, monkeypatch, refusal
+):
     monkeypatch.setenv('COLUMNS', '120')
-    printed = run(
-        monkeypatch,
-        capsys,
-        'compare_nets.py',
-        '--search',
-        search,
-        '--net',
-        'found',
-        '3333333333',
-        tmp_path / 'test',
-    )
+    nets = ['--search', search, '--net', 'found', PATHS[3]]
+    printed = run_here(COMPARE, *nets, *tested(test=0.612))
     for part in ('found', '33 33 3333 33', '0.9000', '0.612'):
         assert part in printed
+    nowhere = tmp_path / 'nowhere'
+    assert str(nowhere) in refusal(COMPARE, *nets, nowhere)
 
 
-def test_a_net_without_test_is_named(monkeypatch, capsys, search, tmp_path):
-    with pytest.raises(SystemExit) as exit_info:
-        run(
-            monkeypatch,
-            capsys,
-            'compare_nets.py',
-            '--search',
-            search,
-            '--net',
-            'found',
-            '3333333333',
-            tmp_path / 'nowhere',
-        )
-    assert exit_info.value.code == 2
-    assert str(tmp_path / 'nowhere') in capsys.readouterr().err
+def test_mean_and_deviation(tested, refusal):
+    """Of 0.35, 0.36 and 0.40: deviations -0.02, -0.01 and 0.03."""
+    folders = tested(a=0.35, b=0.36, c=0.40)
+    *nets, last = run_here(MEAN, 'coco/bbox_mAP', *folders).splitlines()
+    assert nets == ['0.3500  a', '0.3600  b', '0.4000  c']
+    # The square root of 0.0014 / 2.
+    assert 'of 3 nets: 0.3700 ± 0.0265' in last
+    assert 'at least 2 nets' in refusal(MEAN, 'coco/bbox_mAP', folders[0])
 
 
-def test_makes_a_report_of_searches(monkeypatch, capsys, search, tmp_path):
-    """Of one that is running, too: its last line may be half written."""
+def test_makes_a_report_of_searches(search, tmp_path, refusal):
+    """Of a running search, too: its last line may be half written."""
     record = search / 'search_record.jsonl'
     running = tmp_path / 'running'
     running.mkdir()
-    text = record.read_text()
-    (running / record.name).write_text(text[:-20])
-    printed = run(monkeypatch, capsys, 'search_report.py', search, running)
+    (running / record.name).write_text(record.read_text()[:-20])
+    printed = run_here(REPORT, record, running)
     page = search / 'report.html'
     assert f'{page}: open it' in printed
     assert '>33 33 3333 33<' in page.read_text()
     assert len(list((search / 'report').glob('*.png'))) == 11
+    assert 'tools/search.py' in refusal(REPORT, tmp_path)
 
 
-def test_report_knows_the_published_networks_of_the_space(search):
-    tool = runpy.run_path(str(TOOLS / 'search_report.py'), run_name='tool')
+def test_report_knows_the_published_networks_of_the_space():
+    tool = runpy.run_path(str(ROOT / 'tools' / REPORT), run_name='tool')
     references = tool['published_references']
     small = SEARCH_SPACES['small'].to_dict()
     found = references(
         header(search_space=small, constraint={'input_size': [224, 224]})
     )
     # Measured on the authors' networks.
-    assert {one.name: one.macs for one in found} == {
+    assert {reference.name: reference.macs for reference in found} == {
         'detnas_fpn_300m': 288_082_368,
         'detnas_retinanet_300m': 291_205_824,
     }
@@ -126,14 +134,43 @@ def test_report_knows_the_published_networks_of_the_space(search):
     assert references(header(search_space=tiny)) == []
 
 
-def test_report_of_a_folder_without_search(monkeypatch, capsys, tmp_path):
-    with pytest.raises(SystemExit) as exit_info:
-        run(monkeypatch, capsys, 'search_report.py', tmp_path)
-    assert exit_info.value.code == 2
-    assert 'tools/search.py' in capsys.readouterr().err
+def draw(out, *options):
+    """Draws nets; returns the printed paths by name."""
+    lines = run_here(RANDOM_NETS, out, *options).splitlines()
+    return {line.split()[0]: line.split()[1] for line in lines}
 
 
-def test_report_of_a_record(monkeypatch, capsys, search):
-    record = search / 'search_record.jsonl'
-    printed = run(monkeypatch, capsys, 'search_report.py', record)
-    assert f'{search / "report.html"}: open it' in printed
+def test_random_nets_keep_the_constraint(tmp_path, refusal):
+    nets = draw(tmp_path / 'nets')
+    assert len(set(nets.values())) == len(nets) == 20
+    space = SEARCH_SPACES['small']
+    for name, path in nets.items():
+        assert backbone_macs(space, space.parse(path)) <= 300e6
+        # One word: --paths of a search takes it.
+        config = (tmp_path / 'nets' / f'{name}_8xb128_in1k.py').read_text()
+        assert re.search("path='([0-3]+)'", config)[1] == path
+    few = draw(tmp_path / 'few', '--num', 20, '--seed', 0)
+    assert few == nets != draw(tmp_path / 'other', '--seed', 1)
+    out = tmp_path / 'none'
+    assert 'no path keeps' in refusal(RANDOM_NETS, out, '--max-macs', 1e6)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize('detector', ['faster-rcnn', 'retinanet'])
+def test_random_nets_have_the_configs_of_a_searched_net(tmp_path, detector):
+    out = tmp_path / 'nets'
+    nets = draw(out, '--num', 2, '--detectors', detector, '--data', 'voc0712')
+    name, path = 'random-small-01', nets['random-small-01']
+    config = Config.fromfile(out / f'{detector}_{name}_fpn_1x_voc0712.py')
+    known = Config.fromfile(
+        ROOT / f'configs/detnas/{detector}_detnas-small_fpn_1x_voc0712.py'
+    )
+    assert config.model.backbone.path == path
+    assert config.model.backbone.search_space == 'small'
+    weights = Path(config.model.backbone.init_cfg.checkpoint)
+    assert (out / f'{weights.parent.name}.py').is_file()
+    for content in (config, known):
+        del content.model.backbone
+        for variable in ('pretrained', 'search'):
+            content.pop(variable, None)
+    assert config.to_dict() == known.to_dict()

@@ -1,8 +1,12 @@
-"""The command lines that convert and publish checkpoints."""
+"""The command lines that convert, publish and extract checkpoints."""
+
+import hashlib
 
 import pytest
 import torch
+import yaml
 from kit.command_lines import run_here
+from kit.counting import count_macs, count_params
 from kit.digits_runs import CONFIGS
 from kit.foreign import (
     AuthorsBackbone,
@@ -14,13 +18,17 @@ from kit.foreign import (
     ConvBN,
     MMRazorBackbone,
 )
+from kit.models import searched, supernet
 from kit.spaces import DETECTOR_SPACE
+from torch import nn
 
-from detnas_mm.models import PUBLISHED_PATHS, load_state_dict
+from detnas_mm.models import PUBLISHED_PATHS, DetNASNet, load_state_dict
 from detnas_mm.structures import SEARCH_SPACES
 
 CONVERT = 'model_converters/convert_checkpoint.py'
+PUBLISH = 'model_converters/publish_model.py'
 SMALL = SEARCH_SPACES['small']
+PATH = (0, 1, 2, 3, 1, 0)
 
 
 def authors_net(name, **settings):
@@ -50,18 +58,12 @@ def retinanet():
 def imagenet_net():
     net = authors_net('detnas_fpn_300m', classes=1000)
     net.last_conv = ConvBN(640, 1024, bias=True)
-    net.fc.fc = torch.nn.Linear(1024, 1000)
-    return net
-
-
-def mmrazor_net():
-    net = torch.nn.Module()
-    net.backbone = MMRazorBackbone(DETECTOR_SPACE, (0, 1, 2, 3, 1, 0))
+    net.fc.fc = nn.Linear(1024, 1000)
     return net
 
 
 def convert(tmp_path, build, *arguments):
-    """Converts a network by the tool; the tool must find that it fits."""
+    """Converts a network; returns the checkpoint and what is printed."""
     with torch.device('meta'):
         net = build()
     state = {
@@ -95,7 +97,7 @@ def test_published_detector_fits_the_config(tmp_path):
 
 
 def test_published_retinanet_fits_the_config(tmp_path):
-    """Its FPN has no BN, and makes the sixth level of the fifth."""
+    """Its FPN has no BN and computes the sixth level from the fifth."""
     config = CONFIGS / 'detnas/retinanet_detnas-small_fpn_1x_coco.py'
     options = ['--config', config, '--cfg-options', 'model.neck.norm_cfg=None']
     options += ['model.neck.add_extra_convs=on_output']
@@ -116,36 +118,169 @@ def test_supernet_fits_the_config_of_the_search(tmp_path):
 
 
 def test_imagenet_net_fits_the_config(tmp_path):
-    checkpoint, _ = convert(
-        tmp_path,
-        imagenet_net,
-        '--shuffle',
-        'grouped',
-        '--fold-stem-bias',
-        '--config',
-        CONFIGS / 'detnas/detnas-small_8xb128_in1k.py',
-    )
+    options = ['--shuffle', 'grouped', '--fold-stem-bias', '--config']
+    options.append(CONFIGS / 'detnas/detnas-small_8xb128_in1k.py')
+    checkpoint, _ = convert(tmp_path, imagenet_net, *options)
     assert checkpoint['meta']['shuffle'] == 'grouped'
     assert checkpoint['state_dict']['backbone.stem.0.bias'].abs().max() == 0
 
 
-def test_weights_that_do_not_fit_the_config(tmp_path, capsys):
+def save(file, backbone, **meta):
+    """Writes a checkpoint as a training leaves it."""
+    weights = {f'backbone.{k}': v for k, v in backbone.state_dict().items()}
+    weights['head.weight'] = torch.ones(3)
+    meta |= dict(
+        cfg='work_dir = "/home/me/secret"',
+        epoch=6,
+        dataset_meta=dict(classes=('cat', 'dog')),
+    )
+    torch.save(
+        dict(
+            meta=meta,
+            state_dict=weights,
+            optimizer=dict(state={0: torch.ones(99)}),
+            message_hub=dict(log_scalars={}),
+            param_schedulers=[dict(last_step=6)],
+        ),
+        file,
+    )
+    return file
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return save(tmp_path / 'tiny.pth', searched('tiny', '0000000000'))
+
+
+def test_published_checkpoint_is_stripped_and_named(tmp_path, tiny):
+    out = run_here(PUBLISH, tiny, 'my_net', '--out-dir', tmp_path)
+    (file,) = tmp_path.glob('my_net-*.pth')
+    # Which network it is, it does not contain.
+    first, second = out.splitlines()
+    assert first == f'# {file}'
+    assert 'give --path' in second
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert file.name == f'my_net-{digest[:8]}.pth'
+    content = torch.load(file, weights_only=True)
+    assert content['meta'] == dict(
+        epoch=6, dataset_meta=dict(classes=('cat', 'dog'))
+    )
+    assert content.keys() == {'meta', 'state_dict'}
+    assert torch.equal(content['state_dict']['head.weight'], torch.ones(3))
+    assert b'secret' not in file.read_bytes()
+    # The same weights get the same name, others get another one.
+    run_here(PUBLISH, tiny, 'my_net', '--out-dir', tmp_path)
+    assert list(tmp_path.glob('my_net-*.pth')) == [file]
+    changed = torch.load(tiny)
+    changed['state_dict']['head.weight'][0] = 2
+    torch.save(changed, tiny)
+    run_here(PUBLISH, tiny, 'my_net', '--out-dir', tmp_path)
+    assert len(list(tmp_path.glob('my_net-*.pth'))) == 2
+
+
+def published_entry(checkpoint, *arguments):
+    """Publishes a checkpoint; returns the metafile entry that is printed."""
+    folder = checkpoint.parent
+    out = run_here(PUBLISH, checkpoint, 'net', '--out-dir', folder, *arguments)
+    (entry,) = yaml.safe_load(out)
+    (file,) = folder.glob('net-*.pth')
+    assert entry.pop('Weights') == file.name
+    return entry
+
+
+def test_entry_of_a_published_net(tmp_path):
+    file = save(tmp_path / 'epoch_6.pth', DetNASNet('detnas_fpn_300m'))
+    entry = published_entry(file, '--path', 'detnas_fpn_300m')
+    assert entry == {
+        'Name': 'net',
+        'In Collection': 'DetNAS',
+        'Metadata': {
+            'Search Space': 'small',
+            'Shuffle': 'grouped',
+            'Path': '2120 2112 33130031 3132',
+            # Counted on the authors' network.
+            'Backbone FLOPs': 288_082_368,
+            'Backbone Parameters': 1_849_680,
+        },
+    }
+
+
+@pytest.mark.parametrize('path', [PATH, None])
+def test_converted_checkpoint_knows_its_network(tmp_path, path):
+    space = DETECTOR_SPACE
+    net = searched(space, path) if path else supernet(space)
+    digits = ''.join(map(str, path)) if path else None
+    file = save(
+        tmp_path / 'ours.pth', net, search_space=space.to_dict(), path=digits
+    )
+    metadata = published_entry(file)['Metadata']
+    assert metadata['Search Space']['stem_channels'] == space.stem_channels
+    assert metadata.get('Path') == ('01 2 31 0' if path else None)
+
+
+def test_net_of_mmrazor_is_converted_and_its_blocks_counted(tmp_path):
+    net = MMRazorBackbone(DETECTOR_SPACE, PATH)
+    holder = nn.Module()
+    holder.backbone = net
+    torch.save(holder.state_dict(), tmp_path / 'theirs.pth')
+    out = tmp_path / 'ours.pth'
+    log = run_here(CONVERT, tmp_path / 'theirs.pth', out)
+    assert 'path 012310, converted from mmrazor' in log
+    metadata = published_entry(out)['Metadata']
+    assert metadata['Search Space']['choices'][3] == 'even_xception'
+    macs = count_macs(net, lambda: net(torch.zeros(1, 3, 224, 224)))
+    assert metadata['Backbone FLOPs'] == macs
+    # Our stem has a bias, too.
+    params = count_params(net) + DETECTOR_SPACE.stem_channels
+    assert metadata['Backbone Parameters'] == params
+
+
+def refusal(capsys, tool, *arguments):
+    """Runs a tool that must refuse its input; returns its one line."""
+    with pytest.raises(SystemExit) as error:
+        run_here(tool, *arguments)
+    assert error.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_weights_that_do_not_fit(tmp_path, tiny, capsys):
+    config = CONFIGS / 'detnas/detnas-small_8xb128_in1k.py'
     with pytest.raises(SystemExit):
         convert(
             tmp_path,
             lambda: authors_net('detnas_fpn_300m'),
             '--config',
-            CONFIGS / 'detnas/detnas-small_8xb128_in1k.py',
+            config,
         )
     error = capsys.readouterr().err
-    assert error.startswith('error: ')
     assert 'does not fit ImageClassifier: ' in error
     assert 'missing: neck.layers.0.weight' in error
-    assert error.count('\n') == 1
     assert not (tmp_path / 'ours.pth').exists()
+    cases = {
+        'does not fit ImageClassifier': [
+            *('--config', config, '--path', 'detnas_fpn_300m')
+        ],
+        'does not fit DetNASNet': [
+            *('--path', '0000000001', '--search-space', 'tiny')
+        ],
+        'no folder nowhere': ['--out-dir', 'nowhere'],
+    }
+    for expected, options in cases.items():
+        options = ['--out-dir', tmp_path, *options]
+        assert expected in refusal(capsys, PUBLISH, tiny, 'net', *options)
+    assert not list(tmp_path.glob('net-*'))
 
 
-def test_subnet_of_mmrazor(tmp_path):
-    checkpoint, log = convert(tmp_path, mmrazor_net)
-    assert checkpoint['meta']['search_space']['choices'][0].startswith('even')
-    assert 'path 012310, converted from mmrazor' in log
+def test_checkpoints_without_weights(tmp_path, capsys):
+    contents = {
+        "no 'state_dict'": {},
+        'no weights at all': {'state_dict': {}},
+        "'backbone.', got a": {'state_dict': {'a': torch.zeros(3)}},
+    }
+    file = tmp_path / 'foreign.pth'
+    for expected, content in contents.items():
+        torch.save(content, file)
+        line = refusal(capsys, PUBLISH, file, 'n', '--out-dir', tmp_path)
+        assert expected in line
+    assert list(tmp_path.iterdir()) == [file]

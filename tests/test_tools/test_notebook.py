@@ -101,15 +101,6 @@ class Shell:
             exec(code, self.names)
 
 
-def commands_of(notebook):
-    """The commands of all cells, up to the one that needs their results."""
-    shell = Shell(run=lambda *arguments: '')
-    cells = code_cells(notebook)
-    (figures,) = [i for i, one in enumerate(cells) if 'display(' in one.source]
-    shell.execute(cells[:figures])
-    return shell.commands
-
-
 def parsed(tool, *arguments):
     """The arguments of a tool, as it reads them."""
     with patch.object(sys, 'argv', [tool, *arguments]):
@@ -117,7 +108,13 @@ def parsed(tool, *arguments):
 
 
 def test_cells_are_commands_that_the_tools_take(notebook, folder):
-    digits, train, search, report = commands_of(notebook)
+    shell = Shell(run=lambda *arguments: '')
+    cells = code_cells(notebook)
+    (figures,) = [
+        i for i, cell in enumerate(cells) if 'display(' in cell.source
+    ]
+    shell.execute(cells[:figures])
+    digits, train, search, report = shell.commands
     assert Path(digits[0]).name == 'digits.py'
     data = parsed(*digits).out
     args = parsed(*train)
@@ -133,7 +130,7 @@ def test_cells_are_commands_that_the_tools_take(notebook, folder):
     assert parsed(*report).work_dirs == [Path(args.work_dir)]
 
 
-def test_outputs_are_those_of_the_cells(notebook):
+def test_outputs_belong_to_the_cells(notebook):
     """Else: python demo/execute_notebook.py."""
     digest = TOOL['sources_digest'](notebook)
     assert notebook.metadata[TOOL['DIGEST']] == digest
@@ -142,8 +139,7 @@ def test_outputs_are_those_of_the_cells(notebook):
     text = shown(cells)
     assert 'Search [' in text
     assert 'Epoch(val)' in text
-    # Paths from the root of anybody's machine; images have none of the signs
-    # before it.
+    # No absolute paths of any machine.
     assert not re.findall(r'[\s\'"(=]/\w[\w.-]*/', text)
     for machine in (ROOT, sys.prefix, sys.base_prefix, Path.home()):
         assert str(machine) not in text
@@ -184,8 +180,8 @@ def test_cells_search_and_show_the_result(
     assert len(searched) == 2
     assert re.findall('^Generation .*', shell.shown, re.M)
     assert len(figures) == 3
-    assert all(one.data.startswith(b'\x89PNG') for one in figures)
-    shapes = [tuple(one.shape) for one in shell.names['features']]
+    assert all(figure.data.startswith(b'\x89PNG') for figure in figures)
+    shapes = [tuple(level.shape) for level in shell.names['features']]
     assert shapes[0] == (1, 32, 32, 32)
     assert shapes[-1] == (1, 256, 4, 4)
     assert 'searched_backbone = dict(' in capsys.readouterr().out

@@ -59,10 +59,12 @@ def results(tmp_path):
 
 def test_scores_and_baselines(tmp_path, good, results):
     bad = write_record(tmp_path / 'bad', BAD)
+    # As without BN recalibration.
+    flat = write_record(tmp_path / 'flat', [0.0] * 8)
     out = tmp_path / 'ranks.json'
     printed = run_here(
         TOOL, '--scores', 'good', good, '--scores', 'bad', bad,
-        '--results', results, '--out', out, *QUICK,
+        '--scores', 'flat', flat, '--results', results, '--out', out, *QUICK,
     )  # fmt: skip
     content = json.loads(out.read_text())
     assert content['metric'] == METRIC
@@ -72,6 +74,7 @@ def test_scores_and_baselines(tmp_path, good, results):
         'macs': MACS,
         'params': [100 - index for index in range(8)],
     }
+    assert content['agreement'].keys() == rankings.keys()
     for name, values in rankings.items():
         found = content['agreement'][name]
         tau = kendalltau(values, RESULTS).statistic
@@ -87,12 +90,15 @@ def test_scores_and_baselines(tmp_path, good, results):
             assert found == pytest.approx(tau - of_macs)
     assert content['agreement']['good']['top_k_recall']['value'] == 1
     assert 'Ranking of 8 trained networks' in printed
-    one = content['networks'][PATHS[3]]
-    assert one == dict(result=0.35, good=0.4, bad=0.2, macs=30, params=97)
+    assert 'flat: the same for all networks' in printed
+    net = content['networks'][PATHS[3]]
+    assert net == dict(
+        result=0.35, good=0.4, bad=0.2, flat=0.0, macs=30, params=97
+    )
 
 
 def test_several_records_and_kinds_of_results(tmp_path, good, results):
-    """The same numbers by other ways give the same table."""
+    """The same numbers from other files give the same table."""
     expected = run_here(
         TOOL, '--scores', 's', good, '--results', results, *QUICK
     )
@@ -124,57 +130,23 @@ def test_several_records_and_kinds_of_results(tmp_path, good, results):
     assert run_here(TOOL, '--scores', 's', good, *nets, *QUICK) == expected
 
 
-def test_scores_that_are_all_equal(tmp_path, results):
-    """Such as those of a supernet without BN recalibration."""
-    flat = write_record(tmp_path / 'flat', [0.0] * 8)
-    out = tmp_path / 'ranks.json'
-    printed = run_here(
-        TOOL, '--scores', 'flat', flat, '--results', results, '--out', out,
-        *QUICK,
-    )  # fmt: skip
-    assert 'flat: the same for all networks, ranks nothing' in printed
-    content = json.loads(out.read_text())
-    assert set(content['agreement']) == {'macs', 'params'}
-    assert content['networks'][PATHS[0]]['flat'] == 0
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'content', 'expected'),
-    [
-        (['--scores', 's'], '{}', "a name and records, got 's' with 0"),
-        (['--scores', 'macs', 'GOOD'], '{}', "got 'macs'"),
-        (['--scores', 's', 'GOOD'], '{}', '--results or --net'),
-        (['--scores', 's', 'GOOD'], '[1]', 'holds no results'),
-        (['--scores', 's', 'GOOD'], '{"0": {"x": 1}}', 'holds no results'),
-        (['--scores', 's', 'GOOD'], '{"33": 1}', 'no score in s, such as 33'),
-        (['--scores', 's', 'GOOD'], '{"0000000000": 1}', 'at least 3'),
-        (
-            ['--scores', 's', 'GOOD'],
-            '{"0000000000": 1, "0000000001": NaN}',
-            'the result of network 0000000001 in',
-        ),
-        (['--scores', 's', 'GOOD', '--resamples', '0'], '{}', 'least 1, got'),
-    ],
-)
-def test_bad_input_is_named(
-    tmp_path, good, capsys, arguments, content, expected
-):
-    file = tmp_path / 'results.json'
-    file.write_text(content)
-    arguments = [good if one == 'GOOD' else one for one in arguments]
-    with pytest.raises(SystemExit):
-        run_here(TOOL, *arguments, '--metric', METRIC, '--results', file)
-    error = capsys.readouterr().err
-    assert expected in error
-    assert error.count('\n') == 1
-
-
-def test_failed_candidates_have_no_score(tmp_path, results, capsys):
-    folder = write_record(tmp_path / 'some', GOOD[:7])
-    file = folder / 'search_record.jsonl'
-    first = SearchRecord.read(file).header
-    with SearchRecord.open(file, first) as record:
-        record.append(replace(FAILED, index=7, path=PATHS[7]))
-    with pytest.raises(SystemExit):
-        run_here(TOOL, '--scores', 's', folder, '--results', results)
-    assert f'such as {PATHS[7]}' in capsys.readouterr().err
+def test_bad_input_is_named(tmp_path, good, capsys):
+    """A failed candidate, too: it has no score."""
+    file = good / 'search_record.jsonl'
+    with SearchRecord.open(file, SearchRecord.read(file).header) as record:
+        record.append(replace(FAILED, index=8, path='3333333333'))
+    results = tmp_path / 'results.json'
+    cases = [
+        (['s'], '{}', "a name and records, got 's' with 0"),
+        (['macs', good], '{}', "got 'macs'"),
+        (['s', good], '{}', '--results or --net'),
+        (['s', good], '{"33": 1}', 'no score in s, such as 33'),
+        (['s', good], '{"3333333333": 1}', 'such as 3333333333'),
+        (['s', good], '{"0000000000": 1}', 'at least 3'),
+    ]
+    for scores, content, expected in cases:
+        results.write_text(content)
+        options = ['--metric', METRIC, '--results', results]
+        with pytest.raises(SystemExit):
+            run_here(TOOL, '--scores', *scores, *options)
+        assert expected in capsys.readouterr().err

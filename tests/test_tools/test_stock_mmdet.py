@@ -50,6 +50,15 @@ model = dict(
     neck=dict(in_channels=_base_.searched_out_channels[{channels}]))
 """
 
+TWO_ITERATIONS = """
+digits = dict(dataset=dict(metainfo=dict(classes=tuple('0123456789'))))
+train_dataloader = val_dataloader = test_dataloader = digits
+train_cfg = dict(
+    _delete_=True, type='IterBasedTrainLoop', max_iters=2, val_interval=2)
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=2))
+log_processor = dict(by_epoch=False)
+"""
+
 
 @pytest.fixture(scope='module')
 def fragment(tmp_path_factory):
@@ -67,11 +76,7 @@ def load(tmp_path, text, **values):
 def test_result_of_a_search_is_inherited(tmp_path, fragment, name):
     _, config = load(tmp_path, BY_SEARCH, stock=STOCK[name], fragment=fragment)
     assert set(config.model.backbone) == {
-        'type',
-        'search_space',
-        'path',
-        'shuffle',
-        'norm_cfg',
+        *('type', 'search_space', 'path', 'shuffle', 'norm_cfg')
     }
     # Several GPUs with few images each share their statistics.
     assert config.model.backbone.norm_cfg.type == 'SyncBN'
@@ -151,7 +156,7 @@ def test_mmdet_trains_tests_and_infers(digits, tmp_path):
         'test_dataloader.dataset.pipeline.1.scale=(128,128)',
     ]
     for split in ('train', 'val', 'test'):
-        part = {'val': 'search'}.get(split, split)
+        part = 'search' if split == 'val' else split
         annotations = f'annotations/instances_{part}.json'
         options += [
             f'{split}_dataloader.num_workers=0',
@@ -165,19 +170,7 @@ def test_mmdet_trains_tests_and_infers(digits, tmp_path):
                 f'{split}_evaluator.ann_file={digits}/{annotations}'
             )
     with file.open('a') as config:
-        classes = tuple('0123456789')
-        for split in ('train', 'val', 'test'):
-            config.write(
-                f'{split}_dataloader = dict(dataset=dict('
-                f'metainfo=dict(classes={classes})))\n'
-            )
-        config.write(
-            "train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', "
-            'max_iters=2, val_interval=2)\n'
-            'default_hooks = dict(checkpoint=dict(by_epoch=False, '
-            'interval=2))\n'
-            'log_processor = dict(by_epoch=False)\n'
-        )
+        config.write(TWO_ITERATIONS)
     arguments = ['--work-dir', tmp_path, '--cfg-options', *options]
     run(str(MMDET_TOOLS / 'train.py'), file, *arguments, cwd=tmp_path)
     checkpoint = tmp_path / 'iter_2.pth'

@@ -1,8 +1,8 @@
-"""Measures images per second of a detector, and the latency of its blocks.
+"""Measure images per second of a detector, and the latency of its blocks.
 
-By default as the paper's supplement does: images of 800 x 1200, one at a
-time, pre- and post-processing included. The weights matter little: give
---checkpoint to have the real number of boxes.
+The defaults follow the paper's supplement: images of 800 x 1200, one at a
+time, pre- and post-processing included. Weights matter little; --checkpoint
+gives the real number of boxes.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def build_detector(args: argparse.Namespace) -> BaseModel:
 
 
 def random_batch(size: tuple[int, int], batch_size: int) -> dict:
-    """Images of noise, as a data loader gives them."""
+    """Return images of noise, as from a data loader."""
     rng = torch.Generator().manual_seed(0)
     shape = (3, *size)
     images = [
@@ -80,7 +80,7 @@ def random_batch(size: tuple[int, int], batch_size: int) -> dict:
 
 
 def list_parts(model: BaseModel) -> dict[str, nn.Module]:
-    """Lists what is measured, in the order in which it runs."""
+    """List the measured modules in the order of execution."""
     backbone = model.backbone
     if not isinstance(backbone, DetNASNet):
         parts = {'backbone': backbone}

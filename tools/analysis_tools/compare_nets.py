@@ -1,4 +1,4 @@
-"""Prints scores in the search beside test results after retraining."""
+"""Print search scores beside test results after retraining."""
 
 import argparse
 from pathlib import Path
@@ -9,6 +9,7 @@ from rich.table import Table
 from detnas_mm.structures import RECORD, Candidate, SearchRecord, SearchSpace
 from detnas_mm.structures.net_results import read_test_metrics
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,16 +33,16 @@ def parse_args() -> argparse.Namespace:
 
 
 def find_candidate(records: list[SearchRecord], path: str) -> Candidate:
-    """Finds a path among the candidates of some searches.
+    """Find a path among the candidates of some searches.
 
     Raises:
-        ValueError: If none of them has it.
+        InputError: If none of the searches has scored it.
     """
     for record in records:
         for candidate in record.candidates:
             if candidate.path == path:
                 return candidate
-    raise ValueError(f'path {path} was not scored in any of the searches')
+    raise InputError(f'path {path} was not scored in any of the searches')
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
     records = [SearchRecord.read(folder / RECORD) for folder in args.search]
     header = records[0].header
     space = SearchSpace(**header.search_space)
-    table = Table(title='Backbones, retrained from nothing')
+    table = Table(title='Backbones, retrained from scratch')
     for column in ('', 'path', 'MACs (M)', 'params (M)', 'search', 'test'):
         table.add_column(column, justify='right' if column else 'left')
     for name, path, folder in args.net:
@@ -68,7 +69,7 @@ def main() -> None:
     print(
         f'search: {header.metric} with the weights of the supernet, search '
         f'split\ntest: {header.metric} after retraining, test split; MACs and '
-        'params are those of\nthe backbone, MACs at '
+        'params are\nof the backbone alone, MACs at '
         f'{"x".join(map(str, header.constraint["input_size"]))}'
     )
 

@@ -1,7 +1,8 @@
-"""Counts the MACs and parameters of a config's model, part by part.
+"""Count the MACs and parameters of a config's model, part by part.
 
-Without a config: the backbones that the paper publishes, or the one of
---path. One MAC is one multiply-add of a convolution or linear layer.
+Without a config the table lists the published backbones of the paper, or the
+backbone of --path. One MAC is one multiply-add of a convolution or linear
+layer.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from detnas_mm.models import (
     count_parts,
     resolve_architecture,
 )
-from detnas_mm.models.exact_costs import exact_cost_table
+from detnas_mm.models.complexity import exact_cost_table
 from detnas_mm.structures import Cost, space_name
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 
@@ -73,7 +74,7 @@ def print_backbones(architectures: dict[str, Architecture]) -> None:
 
 
 def published_backbones() -> dict[str, Architecture]:
-    """Returns the paper's nets, and the ends of its small search space."""
+    """Return the paper's nets and two extremes of its small space."""
     known = {name: resolve_architecture(name) for name in PUBLISHED_PATHS}
     for name, digit in (('all 3x3', '0'), ('all Xception', '3')):
         known[name] = resolve_architecture(digit * 20, 'small')
@@ -86,7 +87,7 @@ def backbone_cost(known: Architecture, size: tuple[int, int]) -> Cost:
 
 
 def new_table(title: str, *columns: str) -> Table:
-    """In a narrow terminal names take two lines; numbers are never cut."""
+    """Return a table that wraps names, but never cuts numbers."""
     table = Table(title=title, padding=(0, 0, 0, 1))
     for column in columns:
         table.add_column(column, overflow='fold')

@@ -1,4 +1,4 @@
-"""Prints mean and standard deviation of the test results of some nets."""
+"""Print mean and standard deviation of the test results of several nets."""
 
 import argparse
 import statistics
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from detnas_mm.structures.net_results import read_test_metric
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,11 +24,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     if len(args.test_dirs) < 2:
-        raise ValueError(
-            'a deviation needs the results of at least 2 nets, got '
+        raise InputError(
+            'a standard deviation needs at least 2 nets, got '
             f'{len(args.test_dirs)}'
         )
-    results = [read_test_metric(one, args.metric) for one in args.test_dirs]
+    results = [
+        read_test_metric(folder, args.metric) for folder in args.test_dirs
+    ]
     for test_dir, result in zip(args.test_dirs, results, strict=True):
         print(f'{result:.4f}  {test_dir.name}')
     print(

@@ -1,4 +1,4 @@
-"""Measures the latency of each choice of each block on this device.
+"""Measure the latency of each choice of each block on this device.
 
 The table predicts the latency of any path, and a search can bound it:
 constraint=dict(max_latency=MS, latency_table=FILE).
@@ -18,11 +18,12 @@ from detnas_mm.engine.network_arguments import (
     image_size,
 )
 from detnas_mm.models import build_model, find_supernet
-from detnas_mm.models.latency_measurement import (
+from detnas_mm.models.latency import (
     PRECISIONS,
     measure_latency_table,
 )
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
+from detnas_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -74,15 +75,15 @@ def print_table(table: LatencyTable) -> None:
     )
     if table.is_inaccurate:
         print(
-            'this is a bad table: measure again when nothing else runs on '
-            'the device, or with more --rounds'
+            'the table is inaccurate: measure again when nothing else runs '
+            'on the device, or with more --rounds'
         )
 
 
 def main() -> None:
     args = parse_args()
     if not args.out.parent.is_dir():
-        raise FileNotFoundError(f'no folder {args.out.parent} to write to')
+        raise InputError(f'no folder {args.out.parent} to write to')
     if args.threads:
         torch.set_num_threads(args.threads)
     config = load_config(args)

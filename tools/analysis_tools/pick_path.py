@@ -1,4 +1,4 @@
-"""Prints the digits of a path of a search."""
+"""Print the digits of a path of a search."""
 
 import argparse
 from pathlib import Path
@@ -12,6 +12,7 @@ from detnas_mm.structures import (
     best_candidate,
 )
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 
 WHICH = ('best', 'median', 'median-random')
 
@@ -22,23 +23,23 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'which',
         choices=WHICH,
-        help='the fittest, the one of median fitness, or that among the '
-        'random paths',
+        help='the best candidate, the one of median fitness, or the median of '
+        'the random paths',
     )
     return parser.parse_args()
 
 
 def pick(candidates: list[Candidate], which: str) -> Candidate:
-    """Picks a candidate.
+    """Pick a candidate.
 
     Raises:
-        ValueError: If there is none.
+        InputError: If there is none.
     """
     complete = [c for c in candidates if c.status is Status.COMPLETE]
     if which == 'median-random':
         complete = [c for c in complete if c.origin is Origin.RANDOM]
     if not complete:
-        raise ValueError('the search has no such candidate yet')
+        raise InputError(f'the search has no {which} candidate yet')
     if which == 'best':
         return best_candidate(complete)
     ranked = sorted(complete, key=lambda c: (c.fitness, c.index))

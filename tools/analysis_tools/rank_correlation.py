@@ -1,7 +1,7 @@
-"""Compares the ranking by search scores with that of trained networks.
+"""Compare the ranking by search scores with the ranking after training.
 
-Prints Kendall's tau, Spearman's rho and top-k recall with bootstrap
-intervals, and the same for MACs and parameters alone: the baseline to beat.
+The table has Kendall's tau, Spearman's rho and top-k recall with bootstrap
+intervals, and the same for MACs and parameters alone as baselines.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from detnas_mm.structures.net_results import (
     require_finite,
 )
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
 
 BASELINES = ('macs', 'params')
@@ -41,7 +42,7 @@ def parse_args() -> argparse.Namespace:
         required=True,
         metavar='NAME RECORD',
         help='name of the scores, then work dirs or search_record.jsonl '
-        'files of the searches that gave them; repeatable',
+        'files of the searches; repeatable',
     )
     parser.add_argument(
         '--results',
@@ -58,7 +59,7 @@ def parse_args() -> argparse.Namespace:
         help='digits, and work dir of its tools/test.py; repeatable',
     )
     parser.add_argument(
-        '--metric', help='metric of the results; by default the searched one'
+        '--metric', help='metric of the results; default: metric of the search'
     )
     parser.add_argument('--top-k', type=int, default=5)
     parser.add_argument('--resamples', type=int, default=1000)
@@ -68,7 +69,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_candidates(files: list[str]) -> dict[str, Candidate]:
-    """Reads the scored candidates of some searches, by their digits."""
+    """Read the scored candidates of some searches, by their digits."""
     found = {}
     for name in files:
         file = Path(name)
@@ -87,7 +88,7 @@ def searched_metric(file: str) -> str:
 
 
 def collect_results(args: argparse.Namespace, metric: str) -> dict[str, float]:
-    """Reads the results of the trained networks, by their digits."""
+    """Read the results of the trained networks, by their digits."""
     results = read_results(args.results, metric) if args.results else {}
     for path, folder in args.net:
         value = read_test_metric(Path(folder), metric)
@@ -95,7 +96,7 @@ def collect_results(args: argparse.Namespace, metric: str) -> dict[str, float]:
         require_finite(result, folder)
         results |= result
     if not results:
-        raise ValueError(
+        raise InputError(
             'give results of trained networks: --results or --net'
         )
     return results
@@ -104,11 +105,11 @@ def collect_results(args: argparse.Namespace, metric: str) -> dict[str, float]:
 def collect_predictors(
     scored: Mapping[str, Mapping[str, Candidate]], paths: list[str]
 ) -> dict[str, list[float]]:
-    """Lists what ranks the networks: each kind of score, and the costs."""
+    """Return the values that rank the networks: scores and costs."""
     for name, candidates in scored.items():
         missing = [path for path in paths if path not in candidates]
         if missing:
-            raise ValueError(
+            raise InputError(
                 f'{len(missing)} trained networks have no score in {name}, '
                 f'such as {missing[0]}; score them by tools/search.py --paths'
             )
@@ -116,9 +117,9 @@ def collect_predictors(
         name: [candidates[path].fitness for path in paths]
         for name, candidates in scored.items()
     }
-    one = next(iter(scored.values()))
+    candidates = next(iter(scored.values()))
     for cost in BASELINES:
-        predictors[cost] = [getattr(one[path], cost) for path in paths]
+        predictors[cost] = [getattr(candidates[path], cost) for path in paths]
     return predictors
 
 
@@ -128,15 +129,15 @@ def compare(
     k: int,
     bootstrap: Bootstrap,
 ) -> tuple[dict[str, RankAgreement], dict[str, Estimate]]:
-    """Compares each ranking with that of the results, and with MACs'.
+    """Compare each ranking with the results, and with the ranking by MACs.
 
-    What gives all networks the same number ranks nothing, and is left out.
+    Predictors that are equal for all networks are left out.
 
     Raises:
-        ValueError: If there are fewer than three networks.
+        InputError: If there are fewer than three networks.
     """
     if len(results) < 3:
-        raise ValueError(
+        raise InputError(
             'a ranking needs the results of at least 3 networks, got '
             f'{len(results)}'
         )
@@ -172,13 +173,13 @@ def print_table(
         "Kendall's tau", "Spearman's rho", f'top-{k} recall', "tau - MACs' tau"
     ):  # fmt: skip
         table.add_column(column, justify='right')
-    for name, one in agreement.items():
-        cells = [one.kendall, one.spearman, one.top_k_recall]
+    for name, ranks in agreement.items():
+        cells = [ranks.kendall, ranks.spearman, ranks.top_k_recall]
         cells.append(beyond_macs.get(name))
         table.add_row(name, *map(text, cells))
     Console().print(table)
     for name in sorted(set(names) - set(agreement)):
-        print(f'{name}: the same for all networks, ranks nothing')
+        print(f'{name}: the same for all networks, no ranking')
     print('in brackets: 95 % intervals of the bootstrap over the networks')
 
 
@@ -192,7 +193,7 @@ def main() -> None:
     args = parse_args()
     for name, *files in args.scores:
         if not files or name in BASELINES:
-            raise ValueError(
+            raise InputError(
                 f'--scores takes a name and records, got {name!r} with '
                 f'{len(files)} records'
             )
@@ -217,7 +218,7 @@ def main() -> None:
             },
             'agreement': {name: asdict(a) for name, a in agreement.items()},
             'beyond_macs': {
-                name: asdict(one) for name, one in beyond_macs.items()
+                name: asdict(gain) for name, gain in beyond_macs.items()
             },
         }
         write_atomically(args.out, json.dumps(content, indent=1) + '\n')

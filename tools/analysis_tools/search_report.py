@@ -1,7 +1,7 @@
-"""Makes one HTML page of what a search found, also while it runs.
+"""Make an HTML page of the results of a search, finished or running.
 
-Given the work dirs of several searches, evolution and random, say, it shows
-them in one chart, too.
+With the work dirs of several searches, such as evolution and random search,
+the page also compares them in one chart.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from detnas_mm.structures import (
     get_search_space,
 )
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 from detnas_mm.visualization import (
     Reference,
     Search,
@@ -37,14 +38,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out',
         type=Path,
-        help='the page; its figures go to a folder of the same name without '
-        'ending (default: report.html in the first work dir)',
+        help='file of the page; its figures go to a folder of the same name '
+        'without suffix (default: report.html in the first work dir)',
     )
     return parser.parse_args()
 
 
 def read_searches(work_dirs: Sequence[Path]) -> list[Search]:
-    """Reads the record of each search."""
+    """Read the record of each search."""
     names = [folder.resolve().name for folder in work_dirs]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in work_dirs]
@@ -52,7 +53,7 @@ def read_searches(work_dirs: Sequence[Path]) -> list[Search]:
     for name, folder in zip(names, work_dirs, strict=True):
         file = folder / RECORD
         if not file.is_file():
-            raise FileNotFoundError(
+            raise InputError(
                 f'no {RECORD} in {folder}; give the work dir of '
                 'tools/search.py'
             )
@@ -63,7 +64,7 @@ def read_searches(work_dirs: Sequence[Path]) -> list[Search]:
 
 
 def published_references(header: SearchHeader) -> list[Reference]:
-    """Returns the published backbones that are in the space of a search."""
+    """Return the published backbones in the search space of a search."""
     own_space = get_search_space(header.search_space)
     size = tuple(header.constraint.get('input_size', (224, 224)))
     references = []
@@ -79,14 +80,14 @@ def published_references(header: SearchHeader) -> list[Reference]:
 def main() -> None:
     args = parse_args()
     work_dirs = [
-        one.parent if one.name == RECORD else one for one in args.work_dirs
+        path.parent if path.name == RECORD else path for path in args.work_dirs
     ]
     searches = read_searches(work_dirs)
     out = args.out or work_dirs[0] / 'report.html'
     page, *figures = write_report(searches, out)
     print(f'{page}: open it in a browser')
     if figures:
-        print(f'{figures[0].parent}: {len(figures)} files of its figures')
+        print(f'{figures[0].parent}: {len(figures)} files of figures')
 
 
 if __name__ == '__main__':

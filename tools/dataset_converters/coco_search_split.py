@@ -1,8 +1,7 @@
-"""Holds a search split out of annotations in COCO's format (Section 4)."""
+"""Split off a search split from annotations in COCO's format (Section 4)."""
 
 import argparse
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,21 +10,21 @@ from detnas_mm.datasets.search_split import (
     require_disjoint,
     write_split,
 )
-from detnas_mm.engine.missing_data import HOW_TO_GET_COCO
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import file_digest
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where training and test images are.
+    """The annotation files and image folders of a data set.
 
     Attributes:
-        train: Training annotations and the folder that is put before the
-            file names of each, so that they can be merged.
+        train: Training annotations, each with the folder that is put before
+            its file names, so that they can be merged.
         test: Annotations of the final test.
-        folders: Folders of training and test images, where images are told
-            apart by what is in their files, not by their ids.
+        folders: Folders of training and test images. If given, images are
+            compared by the content of their files, not by their ids.
     """
 
     train: tuple[tuple[str, str], ...]
@@ -48,7 +47,11 @@ YEARS = {
     ),
 }
 
-# Of training and of test images.
+HOW_TO_GET_COCO = (
+    '; COCO is downloaded as in https://mmdetection.readthedocs.io/en/latest/'
+    'user_guides/dataset_prepare.html'
+)
+# For training and for test images.
 _FOLDER_OPTIONS = ('--img-dir', '--test-img-dir')
 
 
@@ -60,7 +63,7 @@ def parse_args() -> argparse.Namespace:
         choices=YEARS,
         default='2017',
         help='files of COCO: train2017, or the same images (trainval35k) in '
-        'those of 2014',
+        'the files of 2014',
     )
     parser.add_argument(
         '--ann-file',
@@ -71,18 +74,21 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--img-dir',
-        help='images of --ann-file, relative to the data root: none of them '
-        'may come twice, or among those of the test',
+        help='images of --ann-file, relative to the data root; no image may '
+        'occur twice or among the test images',
     )
     parser.add_argument(
         '--test-img-dir', help='images of --test-ann-file (default: --img-dir)'
     )
     parser.add_argument(
         '--name',
-        help='ending of the files that are written, by default the year',
+        help='suffix of the written files, by default the year',
     )
     parser.add_argument(
-        '--search-images', type=int, default=5000, help='images held out'
+        '--search-images',
+        type=int,
+        default=5000,
+        help='images of the search split',
     )
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
@@ -91,15 +97,15 @@ def parse_args() -> argparse.Namespace:
 def find_source(args: argparse.Namespace) -> Source:
     if args.ann_file is None:
         if args.test_ann_file or args.img_dir or args.test_img_dir:
-            raise ValueError(
+            raise InputError(
                 '--test-ann-file, --img-dir and --test-img-dir go with '
                 '--ann-file; COCO needs none of them'
             )
         return YEARS[args.year]
     if args.test_ann_file and not args.img_dir:
-        raise ValueError(
-            '--test-ann-file needs --img-dir: ids may start anew in each '
-            'file, so images are compared by content'
+        raise InputError(
+            '--test-ann-file needs --img-dir: ids may repeat in each file, '
+            'so images are compared by content'
         )
     folders = None
     if args.img_dir:
@@ -110,32 +116,31 @@ def find_source(args: argparse.Namespace) -> Source:
 
 def read(file: Path) -> dict:
     if not file.is_file():
-        is_coco = re.fullmatch(r'instances_\w+20\d\d\.json', file.name)
-        raise FileNotFoundError(
+        raise InputError(
             f'no annotations at {file}; give the folder that has annotations/ '
-            f'as data_root{HOW_TO_GET_COCO if is_coco else ""}'
+            'as data_root (COCO: see mmdet, user guide, "Prepare datasets")'
         )
     try:
         content = json.loads(file.read_text())
     except ValueError as error:
-        raise ValueError(f'{file} is no JSON: {error}') from error
+        raise InputError(f'{file} is no JSON: {error}') from error
     lists = ('images', 'annotations', 'categories')
     if not isinstance(content, dict) or not all(
         isinstance(content.get(key), list) for key in lists
     ):
-        raise ValueError(
+        raise InputError(
             f'{file} holds no annotations of COCO: expected an object with '
             f'lists of {", ".join(lists)}'
         )
     if not content['images']:
-        raise ValueError(f'{file} lists no images')
+        raise InputError(f'{file} lists no images')
     return content
 
 
 def make_minival(data_root: Path) -> None:
-    """Writes minival2014 and the rest of val2014, where they are missing.
+    """Write minival2014 and valminusminival2014, unless they exist.
 
-    They came with Detectron. minival2014 has the images of val2017.
+    Detectron distributed these files. minival2014 has the images of val2017.
     """
     folder = data_root / 'annotations'
     names = ('minival', 'valminusminival')
@@ -151,7 +156,7 @@ def make_minival(data_root: Path) -> None:
 
 
 def merge(data_root: Path, source: Source) -> dict:
-    """Returns the training annotations as one file."""
+    """Return the training annotations as one file."""
     merged: dict | None = None
     for file, folder in source.train:
         content = read(data_root / file)
@@ -161,7 +166,9 @@ def merge(data_root: Path, source: Source) -> dict:
             merged = content
             continue
         if content['categories'] != merged['categories']:
-            raise ValueError(f'{file} has other categories than the first')
+            raise InputError(
+                f'the categories of {file} differ from the first file'
+            )
         for key in ('images', 'annotations'):
             merged[key] += content[key]
     return merged
@@ -179,10 +186,10 @@ def select(annotations: dict, ids: set[int]) -> dict:
 def split_images(
     annotations: dict, search_images: int, seed: int
 ) -> dict[str, dict]:
-    """Splits COCO annotations into ``train`` and ``search``.
+    """Split COCO annotations into ``train`` and ``search``.
 
     Raises:
-        ValueError: If there are not enough images.
+        InputError: If there are not enough images.
     """
     ids = [image['id'] for image in annotations['images']]
     held_out = hold_out(ids, search_images, seed)
@@ -193,7 +200,7 @@ def split_images(
 
 
 def check(splits: dict[str, dict], data_root: Path, source: Source) -> str:
-    """Compares the splits and the test images; says what was compared."""
+    """Check that splits and test images are disjoint; return a summary."""
     parts = dict(splits)
     names = 'train and search'
     is_coco = source.folders is None
@@ -217,7 +224,7 @@ def check(splits: dict[str, dict], data_root: Path, source: Source) -> str:
 def compare_contents(
     parts: dict[str, dict], folders: tuple[Path, Path]
 ) -> dict[str, list[str]]:
-    """Returns for each image the first file with the same content."""
+    """Return, for each image, the first file with the same content."""
     first: dict[str, str] = {}
     keys = {}
     for name, content in parts.items():
@@ -227,7 +234,7 @@ def compare_contents(
         ]
         missing = [file for file in files if not file.is_file()]
         if missing:
-            raise FileNotFoundError(
+            raise InputError(
                 f'no image at {missing[0]}; set {_FOLDER_OPTIONS[index]} to '
                 f'the folder of the images of {name}, relative to the data '
                 'root'
@@ -258,7 +265,7 @@ def main() -> None:
 
 
 def describe(annotations: dict) -> str:
-    """Counts images and boxes, and images with boxes if not all have some."""
+    """Describe the number of images and boxes, and of images with boxes."""
     count = len(annotations['images'])
     boxes = annotations['annotations']
     with_boxes = len({box['image_id'] for box in boxes})

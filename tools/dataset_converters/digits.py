@@ -12,7 +12,7 @@ from detnas_mm.utils.cli import run_command
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line; every setting is an option."""
+    """Read the command line; each setting is an option."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--out', default='data/digits', help='folder of the data set'

@@ -1,4 +1,4 @@
-"""Holds a search split out of ImageNet's training images (ClsNASNet)."""
+"""Split off a search split from ImageNet's training images (ClsNASNet)."""
 
 import argparse
 from collections import defaultdict
@@ -10,8 +10,9 @@ from detnas_mm.datasets.search_split import (
     write_split,
 )
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 
-# Those of mmpretrain's ImageNet data set.
+# The same as in mmpretrain's ImageNet data set.
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
 
@@ -22,32 +23,31 @@ def parse_args() -> argparse.Namespace:
         '--images-per-class',
         type=int,
         default=50,
-        help='images of each class that are held out',
+        help='images of each class in the search split',
     )
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
 
 
 def read_labels(data_root: Path, split: str) -> dict[str, int]:
-    """Returns the label of each image, by its path in the split's folder.
+    """Return the label of each image, by its path in the folder of a split.
 
-    They are read from ``meta/<split>.txt`` if it is there, else from the
-    folders of the classes, numbered in alphabetical order, as mmpretrain
-    does.
+    Labels are read from ``meta/<split>.txt`` if the file exists, else from
+    the folders of the classes in alphabetical order, as in mmpretrain.
 
     Raises:
-        FileNotFoundError: If there are no images in such a layout.
-        ValueError: If a line of the list is damaged.
+        InputError: If no images are found.
+        InputError: If a line of the list is invalid.
     """
     meta = data_root / 'meta' / f'{split}.txt'
     if meta.is_file():
         labels = read_list(meta)
         if not labels:
-            raise ValueError(f'{meta} lists no images')
+            raise InputError(f'{meta} lists no images')
         return labels
     folder = data_root / split
     if not folder.is_dir():
-        raise FileNotFoundError(
+        raise InputError(
             f'neither {meta} nor {folder}; give the folder of ImageNet, '
             'which has train/ and val/, as data_root'
         )
@@ -59,7 +59,7 @@ def read_labels(data_root: Path, split: str) -> dict[str, int]:
         if image.suffix.lower() in EXTENSIONS
     }
     if not labels:
-        raise FileNotFoundError(
+        raise InputError(
             f'no images in {folder}/<class>/; sort them into a folder for '
             f'each class, or list them in {meta}, in lines such as '
             "'ILSVRC2012_val_00000001.JPEG 65'"
@@ -68,14 +68,14 @@ def read_labels(data_root: Path, split: str) -> dict[str, int]:
 
 
 def read_list(file: Path) -> dict[str, int]:
-    """Reads the label of each image; blank lines do not count."""
+    """Read the label of each image; blank lines are skipped."""
     labels = {}
     for number, line in enumerate(file.read_text().splitlines(), 1):
         if not line.strip():
             continue
         image, _, label = line.strip().rpartition(' ')
         if not image or not label.isdigit():
-            raise ValueError(
+            raise InputError(
                 f'line {number} of {file} must be an image and its label, '
                 f"such as 'n01440764/n01440764_18.JPEG 0', got {line!r}"
             )

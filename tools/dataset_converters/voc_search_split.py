@@ -1,4 +1,4 @@
-"""Holds a search split out of VOC's trainval2007 and trainval2012."""
+"""Split off a search split from VOC's trainval2007 and trainval2012."""
 
 import argparse
 from pathlib import Path
@@ -9,6 +9,7 @@ from detnas_mm.datasets.search_split import (
     write_split,
 )
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 
 YEARS = ('2007', '2012')
 TEST_YEAR = '2007'
@@ -20,7 +21,10 @@ def parse_args() -> argparse.Namespace:
         'data_root', type=Path, help='folder of VOC2007 and VOC2012'
     )
     parser.add_argument(
-        '--search-images', type=int, default=5000, help='images held out'
+        '--search-images',
+        type=int,
+        default=5000,
+        help='images of the search split',
     )
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
@@ -31,15 +35,15 @@ def list_file(data_root: Path, year: str, split: str) -> Path:
 
 
 def read_images(data_root: Path, year: str, split: str) -> list[str]:
-    """Reads a list of images as ``VOC2007/000005``."""
+    """Read a list of images as ``VOC2007/000005``."""
     file = list_file(data_root, year, split)
     if not file.is_file():
-        mend = (
+        hint = (
             'give the folder of VOC2007 and VOC2012 (VOCdevkit) as data_root'
         )
         if split == 'test':
-            mend = f'unpack VOCtest{year} into the same folder as VOCtrainval'
-        raise FileNotFoundError(f'no list of images at {file}; {mend}')
+            hint = f'unpack VOCtest{year} into the same folder as VOCtrainval'
+        raise InputError(f'no list of images at {file}; {hint}')
     return [f'VOC{year}/{name}' for name in file.read_text().split()]
 
 

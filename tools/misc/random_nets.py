@@ -1,7 +1,7 @@
-"""Draws random nets under a constraint, and writes their configs (Figure 3).
+"""Draw random nets under a constraint and write their configs (Figure 3).
 
-For each net: a config of its pre-training on ImageNet, and one for each
-detector and data set asked for, which starts from the pre-training's weights.
+Each net gets a config for its pre-training on ImageNet, and one for each
+chosen detector and data set, which starts from the pre-trained weights.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from detnas_mm.cost import Bounds, Constraint
 from detnas_mm.search import RandomSearch
 from detnas_mm.structures import get_search_space
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'detnas'
@@ -42,7 +43,7 @@ def parse_args() -> argparse.Namespace:
         '--max-macs',
         type=float,
         default=300e6,
-        help='most multiply-adds of a backbone at 224 x 224',
+        help='upper bound on the multiply-adds of a backbone at 224 x 224',
     )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
@@ -60,7 +61,7 @@ def parse_args() -> argparse.Namespace:
 def write_configs(
     args: argparse.Namespace, name: str, path: str, base: str
 ) -> None:
-    """Writes the configs of one net."""
+    """Write the configs of one net."""
     settings = dict(base=base, space=args.space, name=name, path=path)
     write_atomically(
         args.out / f'{name}_8xb128_in1k.py', PRE_TRAINING.format(**settings)
@@ -78,7 +79,7 @@ def main() -> None:
     space = get_search_space(args.space)
     constraint = Constraint(space, Bounds(max_macs=args.max_macs))
     if args.num < 1:
-        raise ValueError(f'--num must be at least 1, got {args.num}')
+        raise InputError(f'--num must be at least 1, got {args.num}')
     constraint.require_legal_paths(args.num)
     paths = RandomSearch(
         space,

@@ -1,7 +1,7 @@
-"""Converts a checkpoint of the authors of DetNAS, or of MMRazor, to ours.
+"""Convert a checkpoint of the DetNAS authors or of MMRazor.
 
-What it is (ImageNet net, detector or supernet; search space; path) is read
-off the file.
+Kind (ImageNet net, detector or supernet), search space and path are detected
+from the file.
 """
 
 import argparse
@@ -16,11 +16,12 @@ from detnas_mm.models import (
     save_checkpoint,
 )
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
+from detnas_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', help='their file, .pth or .pkl')
+    parser.add_argument('checkpoint', help='original file, .pth or .pkl')
     parser.add_argument('out', type=Path, help='checkpoint to write')
     parser.add_argument(
         '--shuffle',
@@ -36,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--config',
         help='check that the weights fit the model of this config, with the '
-        'backbone that they are for',
+        'detected backbone',
     )
     add_common_arguments(parser)
     return parser.parse_args()
@@ -45,7 +46,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     if not args.out.parent.is_dir():
-        raise FileNotFoundError(f'no folder {args.out.parent} to write to')
+        raise InputError(f'no folder {args.out.parent} to write to')
     config = load_config(args) if args.config else None
     converted = convert_checkpoint(
         args.checkpoint, args.shuffle, args.fold_stem_bias

@@ -1,4 +1,4 @@
-"""Exports a trained detector's backbone to torch.export or ONNX."""
+"""Export a trained detector's backbone to torch.export or ONNX."""
 
 import argparse
 from pathlib import Path
@@ -12,6 +12,7 @@ from detnas_mm.models.export import (
     largest_difference,
 )
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
+from detnas_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,9 +41,9 @@ def main() -> None:
     setup_compat()
     config = load_config(args)
     if not args.out.parent.is_dir():
-        raise FileNotFoundError(f'no folder {args.out.parent} to write to')
+        raise InputError(f'no folder {args.out.parent} to write to')
     if min(args.input_size) < 32 or any(x % 32 for x in args.input_size):
-        raise ValueError(
+        raise InputError(
             '--input-size must be two multiples of 32, such as 800 1344, got '
             f'{" ".join(map(str, args.input_size))}'
         )

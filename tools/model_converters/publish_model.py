@@ -1,13 +1,17 @@
-"""Strips a checkpoint and names it by its hash; writes its metafile entry."""
+"""Strip a checkpoint, name it by its hash and print its metafile entry."""
 
 import argparse
 from pathlib import Path
 
-from detnas_mm.engine.metafile import MetafileEntry, write_metafile_entry
+import yaml
+
 from detnas_mm.engine.publishing import publish
 from detnas_mm.models import read_checkpoint, resolve_architecture
-from detnas_mm.structures import get_search_space
+from detnas_mm.models.exact_costs import exact_cost_table
+from detnas_mm.structures import get_search_space, space_name
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
+
+INPUT_SIZE = (224, 224)
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,67 +22,32 @@ def parse_args() -> argparse.Namespace:
         '--out-dir', type=Path, default=Path(), help='folder to write to'
     )
     parser.add_argument(
-        '--metafile', type=Path, help='metafile.yml to add the model to'
-    )
-    parser.add_argument(
         '--path',
-        help='digits, published name or best.json, where the checkpoint does '
-        'not say its path',
+        help='digits, published name or best.json, if the checkpoint does '
+        'not contain its path',
     )
     parser.add_argument('--search-space', help='search space of the digits')
     parser.add_argument(
-        '--shuffle', help='channel shuffle; by default that of the checkpoint'
+        '--shuffle', help='channel shuffle; default: as in the checkpoint'
     )
     parser.add_argument(
         '--config', help='config whose model the weights must fit'
-    )
-    parser.add_argument(
-        '--collection',
-        help='collection of the metafile that the model belongs to; by '
-        'default that of the old entry, the only one, or DetNAS',
-    )
-    parser.add_argument(
-        '--task',
-        help='task of the metrics; by default that of the old entry, or '
-        'Object Detection',
-    )
-    parser.add_argument(
-        '--dataset',
-        help='data set of the metrics; by default that of the old entry, or '
-        'COCO',
-    )
-    parser.add_argument(
-        '--metrics',
-        nargs='+',
-        default=[],
-        metavar='NAME=VALUE',
-        help='measured results, such as "box AP=36.6"',
     )
     add_common_arguments(parser)
     return parser.parse_args()
 
 
-def parse_metrics(texts: list[str]) -> dict[str, float]:
-    metrics = {}
-    for text in texts:
-        name, _, value = text.partition('=')
-        try:
-            metrics[name] = float(value)
-        except ValueError:
-            raise ValueError(
-                f'--metrics takes NAME=NUMBER, such as "box AP=36.6", got '
-                f'{text!r}'
-            ) from None
-    return metrics
+def read_backbone(args: argparse.Namespace) -> dict | None:
+    """Return the config of the backbone in a checkpoint, if it is known.
 
-
-def describe(args: argparse.Namespace) -> dict | None:
-    """Says which network a checkpoint holds, from its meta or the options."""
+    It is read from the options or from the meta of the checkpoint.
+    """
     meta = read_checkpoint(args.checkpoint).get('meta', {})
     shuffle = args.shuffle or meta.get('shuffle')
     if args.path is not None:
         known = resolve_architecture(args.path, args.search_space)
         return dict(
+            type='detnas_mm.DetNASNet',
             search_space=known.search_space,
             path=known.path,
             shuffle=shuffle or known.shuffle,
@@ -86,52 +55,55 @@ def describe(args: argparse.Namespace) -> dict | None:
     if 'search_space' not in meta:
         return None
     space = get_search_space(meta['search_space'])
-    path = meta.get('path')
-    return dict(
-        search_space=space,
-        path=None if path is None else space.parse(path),
-        shuffle=shuffle or 'grouped',
-    )
+    backbone = dict(search_space=space, shuffle=shuffle or 'grouped')
+    if meta.get('path') is None:
+        return dict(type='detnas_mm.DetNASSupernet', **backbone)
+    path = space.parse(meta['path'])
+    return dict(type='detnas_mm.DetNASNet', path=path, **backbone)
 
 
-def backbone_config(network: dict) -> dict:
-    if network['path'] is None:
-        settings = {key: network[key] for key in ('search_space', 'shuffle')}
-        return dict(type='detnas_mm.DetNASSupernet', **settings)
-    return dict(type='detnas_mm.DetNASNet', **network)
+def metafile_entry(
+    name: str, weights: str, backbone: dict, config: str | None
+) -> dict:
+    """Return the entry of a model in the ``Models`` of a metafile."""
+    space = backbone['search_space']
+    metadata = {
+        'Search Space': space_name(space) or space.to_dict(),
+        'Shuffle': backbone['shuffle'],
+    }
+    if 'path' in backbone:
+        table = exact_cost_table(space, INPUT_SIZE)
+        metadata |= {
+            'Path': space.format_stages(backbone['path']),
+            'Backbone FLOPs': table.macs(backbone['path']),
+            'Backbone Parameters': table.params(backbone['path']),
+        }
+    entry = {'Name': name, 'In Collection': 'DetNAS'}
+    if config is not None:
+        entry['Config'] = config
+    return entry | {'Metadata': metadata, 'Weights': weights}
 
 
 def main() -> None:
     args = parse_args()
-    metrics = parse_metrics(args.metrics)
     config = load_config(args) if args.config else None
-    network = describe(args)
-    if args.metafile and network is None:
-        raise ValueError(
-            f'{args.checkpoint} does not say its search space and path; give '
-            '--path with --search-space, a published name or a best.json'
-        )
+    backbone = read_backbone(args)
     file = publish(
         args.checkpoint,
         args.out_dir,
         args.name,
-        backbone=backbone_config(network) if network else None,
+        backbone=backbone,
         config=config,
     )
-    print(file)
-    if args.metafile:
-        entry = MetafileEntry(
-            name=args.name,
-            weights=file.name,
-            collection=args.collection,
-            config=args.config,
-            task=args.task,
-            dataset=args.dataset,
-            metrics=metrics,
-            **network,
+    print(f'# {file}')
+    if backbone is None:
+        print(
+            '# no metafile entry: the checkpoint does not contain its search '
+            'space and path; give --path'
         )
-        write_metafile_entry(args.metafile, entry)
-        print(f'{args.metafile}: {args.name}')
+        return
+    entry = metafile_entry(args.name, file.name, backbone, args.config)
+    print(yaml.safe_dump([entry], sort_keys=False, width=79), end='')
 
 
 if __name__ == '__main__':

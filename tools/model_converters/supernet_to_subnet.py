@@ -1,4 +1,4 @@
-"""Extracts a path, with its BN statistics recomputed, from a supernet."""
+"""Extract a path from a supernet, with recomputed BN statistics."""
 
 import argparse
 import tempfile
@@ -8,6 +8,7 @@ from detnas_mm.compat import setup_compat
 from detnas_mm.engine.subnet import extract_subnet
 from detnas_mm.models import save_checkpoint
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
+from detnas_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,10 +30,10 @@ def main() -> None:
     setup_compat()
     config = load_config(args)
     if not args.out.parent.is_dir():
-        raise FileNotFoundError(f'no folder {args.out.parent} to write to')
+        raise InputError(f'no folder {args.out.parent} to write to')
     with tempfile.TemporaryDirectory() as work_dir:
         config.work_dir = args.work_dir or work_dir
-        # Neither is needed to extract weights.
+        # Extracting weights needs no validation.
         config.val_cfg = config.val_dataloader = config.val_evaluator = None
         checkpoint = extract_subnet(config, args.checkpoint, args.path)
     save_checkpoint(checkpoint, args.out)

@@ -13,8 +13,8 @@ from detnas_mm.models import (
     recalibrate_bn,
     restore_bn_statistics,
     save_bn_statistics,
+    unwrap_model,
 )
-from detnas_mm.models.unwrap import unwrap
 from detnas_mm.registry import HOOKS
 from detnas_mm.utils.errors import InputError
 
@@ -81,7 +81,7 @@ class BNRecalibrationHook(Hook):
         """Recomputes the statistics."""
         if not self.num_images:
             return
-        model = unwrap(runner.model)
+        model = unwrap_model(runner.model)
         if self._saved is not None:
             # The previous validation failed half-way.
             restore_bn_statistics(model, self._saved)
@@ -96,7 +96,7 @@ class BNRecalibrationHook(Hook):
         """Restores the statistics from before the validation."""
         if self._saved is None:
             return
-        restore_bn_statistics(unwrap(runner.model), self._saved)
+        restore_bn_statistics(unwrap_model(runner.model), self._saved)
         self._saved = None
 
     def _dataloader_cfg(self, runner: Runner) -> Mapping:

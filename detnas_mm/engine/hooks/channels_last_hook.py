@@ -5,7 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
 
-from detnas_mm.models.unwrap import unwrap
+from detnas_mm.models import unwrap_model
 from detnas_mm.registry import HOOKS
 
 
@@ -22,7 +22,9 @@ class ChannelsLastHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Changes the format of the weights; features follow them."""
-        model = unwrap(runner.model).to(memory_format=torch.channels_last)
+        model = unwrap_model(runner.model).to(
+            memory_format=torch.channels_last
+        )
         if isinstance(runner.model, DistributedDataParallel):
             # Its buckets have the format that the weights had before.
             wrapper = runner.cfg.get('model_wrapper_cfg')

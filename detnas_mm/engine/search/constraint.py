@@ -13,9 +13,9 @@ from detnas_mm.models import (
     DetNASSupernet,
     count_rest_of_detector,
     find_supernet,
+    unwrap_model,
 )
-from detnas_mm.models.exact_costs import exact_cost_table
-from detnas_mm.models.unwrap import unwrap
+from detnas_mm.models.complexity import exact_cost_table
 from detnas_mm.utils.errors import InputError
 
 _BOUNDS = tuple(field.name for field in fields(Bounds))
@@ -56,7 +56,7 @@ def build_constraint(
                 f'`val_cfg.constraint` has no setting {name!r}; it takes '
                 f'{", ".join(known)}'
             )
-    model = unwrap(model)
+    model = unwrap_model(model)
     supernet = find_supernet(model)
     bounds = _build_bounds(settings)
     input_size = _read_size(settings.get('input_size', (224, 224)))

@@ -88,7 +88,7 @@ class SearchSettings:
     objectives: Sequence[str] = ()
     generations: int = 20
     constraint: Mapping = field(default_factory=dict)
-    algorithm: Mapping = field(default_factory=lambda: dict(type='Evolution'))
+    algorithm: Mapping = field(default_factory=dict)
     executor: Mapping = field(default_factory=dict)
     seed: int = 0
     lookahead: int = 0
@@ -181,7 +181,7 @@ def build_algorithm(
         InputError: If a setting is unknown or out of its range, or settings
             do not fit together.
     """
-    algorithm = dict(settings.algorithm)
+    algorithm = {'type': 'Evolution', **settings.algorithm}
     space = constraint.space
     if 'paths' in algorithm:
         algorithm['paths'] = _read_paths(algorithm['paths'], space)

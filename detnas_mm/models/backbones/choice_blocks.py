@@ -6,21 +6,22 @@ import torch
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
-from detnas_mm.models.backbones.own_blocks import build_own_block
+from detnas_mm.models.backbones.custom_blocks import build_custom_block
 from detnas_mm.registry import CHOICE_BLOCKS
+from detnas_mm.structures import SearchSpace
 from detnas_mm.utils.errors import InputError
 
 SHUFFLES = ('grouped', 'interleaved')
 
-# Channels that a main branch takes, works with and gives; kernel size of its
-# depthwise convolutions; stride; norm_cfg -> layers in execution order.
+# (input channels, middle channels, output channels, kernel size of the
+# depthwise convolutions, stride, norm_cfg) -> layers in execution order.
 MainBranch = Callable[[int, int, int, int, int, dict], Iterator[nn.Module]]
 
 
 def pointwise(
     in_channels: int, out_channels: int, norm_cfg: dict
 ) -> Iterator[nn.Module]:
-    """Yields a 1x1 convolution, its normalisation and ReLU."""
+    """Yield a 1x1 convolution, normalization and ReLU."""
     yield nn.Conv2d(in_channels, out_channels, 1, bias=False)
     yield build_norm_layer(norm_cfg, out_channels)[1]
     yield nn.ReLU(inplace=True)
@@ -29,7 +30,7 @@ def pointwise(
 def depthwise(
     channels: int, kernel_size: int, stride: int, norm_cfg: dict
 ) -> Iterator[nn.Module]:
-    """Yields a depthwise convolution and its normalisation."""
+    """Yield a depthwise convolution and normalization."""
     yield nn.Conv2d(
         channels,
         channels,
@@ -50,7 +51,7 @@ def shuffle_main(
     stride: int,
     norm_cfg: dict,
 ) -> Iterator[nn.Module]:
-    """Yields the main branch of a ShuffleNetV2 block."""
+    """Yield the main branch of a ShuffleNetV2 block."""
     yield from pointwise(in_channels, mid_channels, norm_cfg)
     yield from depthwise(mid_channels, kernel_size, stride, norm_cfg)
     yield from pointwise(mid_channels, out_channels, norm_cfg)
@@ -64,7 +65,7 @@ def xception_main(
     stride: int,
     norm_cfg: dict,
 ) -> Iterator[nn.Module]:
-    """Yields the main branch of an Xception block: three separable convs."""
+    """Yield the main branch of an Xception block: three separable convs."""
     yield from depthwise(in_channels, kernel_size, stride, norm_cfg)
     yield from pointwise(in_channels, mid_channels, norm_cfg)
     yield from depthwise(mid_channels, kernel_size, 1, norm_cfg)
@@ -74,21 +75,21 @@ def xception_main(
 
 
 def split_channels(x: Tensor, shuffle: str) -> tuple[Tensor, Tensor]:
-    """Shuffles the channels and splits them into two halves.
+    """Shuffle the channels and split them into two halves.
 
     Of 8 channels, ``'grouped'`` (the authors' supernets and ImageNet code)
     passes 0, 4, 1, 5 through and gives 2, 6, 3, 7 to the main branch;
     ``'interleaved'`` (their published final nets) passes 0, 2, 4, 6 and
-    gives 1, 3, 5, 7. Trained from scratch the two are equivalent; weights of
-    one are wrong in the other.
+    gives 1, 3, 5, 7. Both are equivalent when trained from scratch, but
+    weights trained with one give wrong results with the other.
 
     Args:
         x: Features of shape ``(N, C, H, W)``.
         shuffle: ``'grouped'`` or ``'interleaved'``.
 
     Returns:
-        What passes through and what the main branch takes, each of shape
-        ``(N, C / 2, H, W)``.
+        The half that passes through and the input of the main branch, each
+        of shape ``(N, C / 2, H, W)``.
     """
     if shuffle == 'interleaved':
         return x[:, 0::2], x[:, 1::2]
@@ -109,19 +110,18 @@ class ShuffleBlock(nn.Module):
 
     With stride 1, half of the (shuffled) channels passes through and half
     goes through the main branch. With stride 2, all channels go through the
-    main branch and through a projection, which belongs to the choice.
+    main branch and through a projection.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         stride: 1 or 2.
         kernel_size: Kernel size of the depthwise convolutions.
-        main_branch: Makes the layers of the main branch.
-        shuffle: How a stride-1 block splits its channels, see
-            :func:`split_channels`.
-        norm_cfg: Config of the normalisation.
-        projected_channels: Channels that the projection gives. Defaults to
-            those of the input, as in the authors' code.
+        main_branch: Function that yields the layers of the main branch.
+        shuffle: See :func:`split_channels`.
+        norm_cfg: Config of the normalization.
+        projected_channels: Output channels of the projection. Defaults to
+            the number of input channels, as in the authors' code.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class ShuffleBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps ``(N, C_in, H, W)`` to ``(N, C_out, H/stride, W/stride)``."""
+        """Map ``(N, C_in, H, W)`` to ``(N, C_out, H/stride, W/stride)``."""
         if self.stride == 2:
             return torch.cat((self.projection(x), self.main(x)), dim=1)
         passed, taken = split_channels(x, self.shuffle)
@@ -163,26 +163,54 @@ class ShuffleBlock(nn.Module):
 
 @CHOICE_BLOCKS.register_module()
 def shuffle_3x3(**settings: object) -> ShuffleBlock:
-    """Builds a ShuffleNetV2 block."""
+    """Build a ShuffleNetV2 block."""
     return ShuffleBlock(kernel_size=3, main_branch=shuffle_main, **settings)
 
 
 @CHOICE_BLOCKS.register_module()
 def shuffle_5x5(**settings: object) -> ShuffleBlock:
-    """Builds a ShuffleNetV2 block with a 5x5 depthwise convolution."""
+    """Build a ShuffleNetV2 block with a 5x5 depthwise convolution."""
     return ShuffleBlock(kernel_size=5, main_branch=shuffle_main, **settings)
 
 
 @CHOICE_BLOCKS.register_module()
 def shuffle_7x7(**settings: object) -> ShuffleBlock:
-    """Builds a ShuffleNetV2 block with a 7x7 depthwise convolution."""
+    """Build a ShuffleNetV2 block with a 7x7 depthwise convolution."""
     return ShuffleBlock(kernel_size=7, main_branch=shuffle_main, **settings)
 
 
 @CHOICE_BLOCKS.register_module()
 def xception(**settings: object) -> ShuffleBlock:
-    """Builds a block with three separable 3x3 convolutions."""
+    """Build a block with three separable 3x3 convolutions."""
     return ShuffleBlock(kernel_size=3, main_branch=xception_main, **settings)
+
+
+def build_block(
+    space: SearchSpace,
+    index: int,
+    choice: int,
+    *,
+    shuffle: str,
+    norm_cfg: dict,
+) -> nn.Module:
+    """Build one choice of one block of a search space.
+
+    Raises:
+        InputError: See :func:`build_choice_block`.
+    """
+    position = space.blocks[index]
+    try:
+        return build_choice_block(
+            space.choices[choice],
+            in_channels=position.in_channels,
+            out_channels=position.out_channels,
+            stride=position.stride,
+            shuffle=shuffle,
+            norm_cfg=norm_cfg,
+        )
+    except InputError as error:
+        name = space.block_name(index)
+        raise InputError(f'block {name}: {error}') from error
 
 
 def build_choice_block(
@@ -194,16 +222,16 @@ def build_choice_block(
     shuffle: str,
     norm_cfg: dict,
 ) -> nn.Module:
-    """Builds the choice block that is registered under a name.
+    """Build the choice block that is registered under a name.
 
     Raises:
-        InputError: If the name or the shuffle is unknown, or the block is
-            one of the user's and does not do what one must.
+        InputError: If the name or the shuffle is unknown, or a user's block
+            does not build or has an output of another shape.
     """
     build = CHOICE_BLOCKS.get(name)
     if build is None:
         raise InputError(
-            f'{name!r} is no registered choice block, expected one of '
+            f'{name!r} is not a registered choice block, expected one of '
             f'{", ".join(CHOICE_BLOCKS.module_dict)}; register yours in '
             'detnas_mm.registry.CHOICE_BLOCKS'
         )
@@ -220,4 +248,4 @@ def build_choice_block(
     )
     if str(build.__module__).startswith('detnas_mm.'):
         return build(**settings)
-    return build_own_block(name, build, **settings)
+    return build_custom_block(name, build, settings)

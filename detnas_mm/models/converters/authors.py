@@ -1,11 +1,11 @@
 """Checkpoints of the authors' code: ImageNet nets, detectors, supernets.
 
 Their backbone is ``first_conv`` and ``features.{block}`` (in a supernet
-``features.{block}.{choice}``). The layers of a block have its name in their
-own. In the first block of stage 1, ``interstellar1a_..._branch2b_s`` is the
-depthwise convolution of the second part of the main branch, ``..._s_bn`` the
-BN behind it, ``interstellar1a_..._branch2b`` the pointwise convolution, and
-``bn1a_..._branch2b`` the BN behind that.
+``features.{block}.{choice}``). The names of layers contain the name of the
+block. In the first block of stage 1, ``interstellar1a_..._branch2b_s`` is the
+depthwise convolution of the second part of the main branch, ``..._s_bn`` its
+BN, ``interstellar1a_..._branch2b`` the pointwise convolution, and
+``bn1a_..._branch2b`` the BN of the pointwise convolution.
 """
 
 import re
@@ -41,30 +41,30 @@ _BLOCK_LAYER = re.compile(
 
 
 def is_of_authors(state_dict: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict has the layout of the authors' code."""
+    """Return whether a state dict has the layout of the authors' code."""
     return any(key.endswith(_STEM_KEY) for key in state_dict)
 
 
 def read_authors(
     state_dict: Mapping[str, Tensor],
 ) -> tuple[ForeignBackbone, dict[str, Tensor]]:
-    """Reads a checkpoint of the authors' code.
+    """Read a checkpoint of the authors' code.
 
     Returns:
-        The backbone, and the weights of neck and heads by our names.
+        The backbone, and the weights of neck and heads under our names.
 
     Raises:
-        InputError: If there is something unknown in it.
+        InputError: If it has an unknown or missing layer.
     """
     stem_key = next(key for key in state_dict if key.endswith(_STEM_KEY))
     prefix = stem_key.removesuffix(_STEM_KEY)
-    own, others = {}, {}
+    backbone, detector = {}, {}
     for name, layer in group_layers(state_dict).items():
         if name.startswith(prefix) and not name.startswith(f'{prefix}fpn.'):
-            own[name.removeprefix(prefix)] = layer
+            backbone[name.removeprefix(prefix)] = layer
         else:
-            others[name] = layer
-    blocks, rest = collect_blocks(own, _locate, _CHOICES)
+            detector[name] = layer
+    blocks, rest = collect_blocks(backbone, _locate, _CHOICES)
     try:
         stem = rest.pop('first_conv.conv'), rest.pop('first_conv.bn')
         space = infer_search_space(stem[0], blocks, SHUFFLE_CHOICES)
@@ -75,11 +75,11 @@ def read_authors(
             f'interstellar1a_..., got {error}'
         ) from error
     if prefix:
-        head = convert_heads({**rest, **others})
+        head = convert_heads(rest | detector)
     else:
         head = _classification_head(rest)
     supernet = any(len(digits) > 1 for digits in blocks)
-    # The final nets were trained with the other shuffle of their detectors.
+    # The final nets were trained with the shuffle of the detectors' code.
     shuffle = 'grouped' if supernet else 'interleaved'
     return ForeignBackbone(stem, blocks, space, shuffle), head
 
@@ -101,11 +101,7 @@ def _locate(name: str) -> Place | None:
 
 
 def _classification_head(layers: dict[str, Layer]) -> dict[str, Tensor]:
-    """Names of the 1x1 convolution and the classifier, where there are any.
-
-    Raises:
-        InputError: If there are other layers.
-    """
+    """Rename the 1x1 convolution and the classifier, if there are any."""
     names = {
         'last_conv.conv': 'neck.layers.0',
         'last_conv.bn': 'neck.layers.1',

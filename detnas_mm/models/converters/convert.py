@@ -1,4 +1,4 @@
-"""Weights of other implementations of DetNAS, as ours."""
+"""Conversion of weights of other implementations of DetNAS."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ class ConvertedCheckpoint:
         search_space: The search space.
         path: Digits of the path; ``None`` for a supernet.
         shuffle: Channel shuffle that the weights were trained with.
-        layout: Where they come from: ``'authors'`` or ``'mmrazor'``.
+        layout: Their origin: ``'authors'`` or ``'mmrazor'``.
     """
 
     state_dict: Mapping[str, Tensor]
@@ -41,7 +41,7 @@ class ConvertedCheckpoint:
 
     @property
     def backbone_cfg(self) -> dict:
-        """Config of the backbone that the weights are for."""
+        """Config of the backbone that the weights fit."""
         space = space_name(self.search_space) or self.search_space.to_dict()
         cfg = dict(type='detnas_mm.DetNASSupernet', search_space=space)
         if self.path is not None:
@@ -49,7 +49,7 @@ class ConvertedCheckpoint:
         return cfg | dict(shuffle=self.shuffle)
 
     def to_checkpoint(self) -> dict:
-        """Returns what is written to disk."""
+        """Return the content of the checkpoint file."""
         meta = {
             'search_space': self.search_space.to_dict(),
             'path': self.path,
@@ -64,32 +64,23 @@ def convert_checkpoint(
     shuffle: str | None = None,
     fold_stem_bias: bool = False,
 ) -> ConvertedCheckpoint:
-    """Converts a checkpoint of the authors or of MMRazor.
+    """Convert a checkpoint of the authors or of MMRazor.
 
     Args:
         file: Their file: ``.pth``, or ``.pkl`` of tensors or numpy arrays.
-        shuffle: Channel shuffle of the authors' net. Defaults to what their
-            code uses: ``'grouped'`` in supernets, ``'interleaved'`` in final
+        shuffle: Channel shuffle of the authors' net. Defaults to the one in
+            their code: ``'grouped'`` in supernets, ``'interleaved'`` in final
             nets.
         fold_stem_bias: Whether to move the bias of the stem into its BN,
             for a comparison with stems that have none. The bias is zero then.
 
     Raises:
-        InputError: If there is no such file.
-        InputError: If it is not a checkpoint of theirs.
+        InputError: If there is no such file, or it is not a checkpoint of
+            theirs.
     """
     state_dict = load_state_dict(file)
     try:
-        if is_of_authors(state_dict):
-            layout, (backbone, head) = 'authors', read_authors(state_dict)
-        elif is_of_mmrazor(state_dict):
-            layout, (backbone, head) = 'mmrazor', read_mmrazor(state_dict)
-        else:
-            raise InputError(
-                'it has neither first_conv.conv.weight (the authors) nor '
-                'backbone.layers.0.0._candidates.* (MMRazor), but '
-                f'{", ".join(list(state_dict)[:3])}'
-            )
+        layout, backbone, head = _read(state_dict)
         if layout == 'mmrazor' and shuffle not in (None, 'grouped'):
             raise InputError(
                 f'`shuffle` of MMRazor is grouped, got {shuffle!r}'
@@ -97,7 +88,7 @@ def convert_checkpoint(
         shuffle = shuffle or backbone.shuffle
         net = _build(backbone, shuffle)
         weights = dict(_backbone_weights(backbone, net))
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f'{file} cannot be converted: {error}') from error
     require_matching_keys(net, weights, str(file))
     if fold_stem_bias:
@@ -114,10 +105,25 @@ def convert_checkpoint(
     )
 
 
+def _read(
+    state_dict: Mapping[str, Tensor],
+) -> tuple[str, ForeignBackbone, dict[str, Tensor]]:
+    """Return the layout, the backbone, and the weights of neck and heads."""
+    if is_of_authors(state_dict):
+        return 'authors', *read_authors(state_dict)
+    if is_of_mmrazor(state_dict):
+        return 'mmrazor', *read_mmrazor(state_dict)
+    raise InputError(
+        'it has neither first_conv.conv.weight (the authors) nor '
+        'backbone.layers.0.0._candidates.* (MMRazor), but '
+        f'{", ".join(list(state_dict)[:3])}'
+    )
+
+
 def _build(
     backbone: ForeignBackbone, shuffle: str
 ) -> DetNASNet | DetNASSupernet:
-    """Builds our network without memory for its weights."""
+    """Build our network on the meta device."""
     space = backbone.search_space
     settings = dict(
         search_space=space,
@@ -133,7 +139,7 @@ def _build(
 def _backbone_weights(
     backbone: ForeignBackbone, net: DetNASNet | DetNASSupernet
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yields the weights by our names; layers correspond by their order."""
+    """Yield the weights by our names; layers correspond by their order."""
     for layer, name in zip(backbone.stem, ('stem.0', 'stem.1'), strict=True):
         yield from layer.named(name, bias=True).items()
     for index, choices in enumerate(backbone.blocks):

@@ -1,4 +1,4 @@
-"""A foreign backbone: which network it is, and its layers in order."""
+"""The backbone of another project: its architecture and ordered layers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from detnas_mm.utils.errors import InputError
 
 
 class Place(NamedTuple):
-    """Where a layer stands in a backbone.
+    """Place of a layer in a backbone.
 
     Attributes:
         block: Index of the block.
-        copy: Which of the block's choices, in the words of the checkpoint;
-            ``''`` where it has only one.
-        choice: Name of the choice, if the layer's name tells it.
+        copy: Key of the choice in the checkpoint; ``''`` in a block with one
+            choice.
+        choice: Name of the choice, if the layer's name contains it.
         projection: Whether it is in the projection, not in the main branch.
-        rank: Sorts the layers of a branch by execution.
+        rank: Sort key of the layers of a branch, in execution order.
     """
 
     block: int
@@ -36,19 +36,16 @@ class ForeignBlock:
     projection: Sequence[Layer]
 
 
+# For each block, its choices by digit.
+Blocks = Sequence[Mapping[int, ForeignBlock]]
+
+
 @dataclass(frozen=True)
 class ForeignBackbone:
-    """A backbone of another project.
-
-    Attributes:
-        stem: Convolution and BN of the stem.
-        blocks: For each block, its choices by digit.
-        search_space: The search space it is of.
-        shuffle: Channel shuffle of stride-1 blocks.
-    """
+    """A backbone of another project; ``stem`` is a convolution and its BN."""
 
     stem: tuple[Layer, Layer]
-    blocks: Sequence[Mapping[int, ForeignBlock]]
+    blocks: Blocks
     search_space: SearchSpace
     shuffle: str
 
@@ -65,15 +62,12 @@ def collect_blocks(
     locate: Callable[[str], Place | None],
     choices: Sequence[str],
 ) -> tuple[list[dict[int, ForeignBlock]], dict[str, Layer]]:
-    """Sorts layers into the blocks of a backbone.
+    """Sort layers into the blocks of a backbone, and the rest.
 
     Args:
         layers: Layers by name.
-        locate: Says from its name where a layer stands, if in a block.
+        locate: Returns the place of a layer in a block from its name.
         choices: The names of the choices, in the order of the digits.
-
-    Returns:
-        For each block its choices by digit; and all layers that are in none.
 
     Raises:
         InputError: If they are neither one path nor a supernet.
@@ -92,7 +86,7 @@ def collect_blocks(
         for index in sorted(found)
     ]
     counts = {len(digits) for digits in blocks}
-    if list(found) and counts not in ({1}, {len(choices)}):
+    if blocks and counts not in ({1}, {len(choices)}):
         raise InputError(
             'the checkpoint has blocks of '
             f'{" and ".join(map(str, sorted(counts)))} choices; expected '
@@ -104,7 +98,7 @@ def collect_blocks(
 def _block(
     placed: Sequence[tuple[Place, Layer]], choices: Sequence[str]
 ) -> tuple[int, ForeignBlock]:
-    """Returns the digit of a choice block, and its layers in order."""
+    """Return the digit of a choice block, and its layers in order."""
     names = {place.choice for place, _ in placed} - {None}
     if len(names) != 1 or not names <= set(choices):
         raise InputError(
@@ -113,24 +107,16 @@ def _block(
             f'{", ".join(choices)}'
         )
     branches = {False: [], True: []}
-    for place, layer in sorted(placed, key=lambda one: one[0].rank):
+    for place, layer in sorted(placed, key=lambda pair: pair[0].rank):
         branches[place.projection].append(layer)
-    return choices.index(names.pop()), ForeignBlock(
-        branches[False], branches[True]
-    )
+    block = ForeignBlock(branches[False], branches[True])
+    return choices.index(names.pop()), block
 
 
 def infer_search_space(
-    stem: Layer,
-    blocks: Sequence[Mapping[int, ForeignBlock]],
-    choices: Sequence[str],
+    stem: Layer, blocks: Blocks, choices: Sequence[str]
 ) -> SearchSpace:
-    """Reads the widths and depths of a backbone off its weights.
-
-    Args:
-        stem: Convolution of the stem.
-        blocks: For each block its choices by digit.
-        choices: Our names of the choices.
+    """Infer widths and depths of a backbone from its weights.
 
     Raises:
         InputError: If there is no such search space.
@@ -138,15 +124,14 @@ def infer_search_space(
     channels, depths = [], []
     for digits in blocks:
         block = next(iter(digits.values()))
-        if not block.projection:
-            if not depths:
-                raise InputError('no projection in block 0')
+        if block.projection:
+            outputs = block.main[-1].weight, block.projection[-1].weight
+            channels.append(sum(map(len, outputs)))
+            depths.append(1)
+        elif depths:
             depths[-1] += 1
-            continue
-        channels.append(
-            len(block.main[-1].weight) + len(block.projection[-1].weight)
-        )
-        depths.append(1)
+        else:
+            raise InputError('no projection in block 0')
     return SearchSpace(
         len(stem.weight), tuple(channels), tuple(depths), tuple(choices)
     )

@@ -1,6 +1,6 @@
-"""Convolutions and batch normalisations of a foreign state dict."""
+"""Convolutions and batch normalizations of another project's state dict."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,7 @@ class Layer:
 
     @property
     def is_norm(self) -> bool:
-        """Whether it is a batch normalisation."""
+        """Whether it is a batch normalization."""
         return 'running_mean' in self.tensors
 
     @property
@@ -30,15 +30,20 @@ class Layer:
         return self.tensors['weight']
 
     def changed(self, **tensors: Tensor) -> 'Layer':
-        """Returns the layer with other tensors."""
+        """Return the layer with other tensors."""
         return Layer(self.name, {**self.tensors, **tensors})
 
-    def named(self, name: str, bias: bool | None = None) -> dict[str, Tensor]:
-        """Returns its part of a state dict, under another name.
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> 'Layer':
+        """Return the layer with every tensor changed."""
+        tensors = {key: change(value) for key, value in self.tensors.items()}
+        return Layer(self.name, tensors)
+
+    def named(self, name: str, bias: bool = False) -> dict[str, Tensor]:
+        """Return its part of a state dict under another name.
 
         Args:
             name: The name.
-            bias: Whether the layer there has a bias; ``None`` leaves it.
+            bias: Whether to add a bias of zero if there is none.
         """
         tensors = dict(self.tensors)
         if self.is_norm:
@@ -50,7 +55,7 @@ class Layer:
 
 
 def group_layers(state_dict: Mapping[str, Tensor]) -> dict[str, Layer]:
-    """Groups the tensors of a state dict by layer."""
+    """Group the tensors of a state dict by layer."""
     grouped: dict[str, dict[str, Tensor]] = {}
     for key, value in state_dict.items():
         name, _, tensor = key.rpartition('.')
@@ -59,10 +64,10 @@ def group_layers(state_dict: Mapping[str, Tensor]) -> dict[str, Layer]:
 
 
 def fold_bias(conv: Layer, norm: Layer) -> tuple[Layer, Layer]:
-    """Moves the bias of a convolution into the BN that follows it.
+    """Move the bias of a convolution into the BN that follows it.
 
-    BN subtracts the mean of what it takes, so that the output is the same;
-    in training a bias before BN has no effect at all.
+    BN subtracts the mean of its input, so the output stays the same; in
+    training a bias before BN has no effect.
     """
     bias = conv.tensors.get('bias')
     if bias is None:
@@ -73,27 +78,21 @@ def fold_bias(conv: Layer, norm: Layer) -> tuple[Layer, Layer]:
 
 
 def reorder_inputs(layers: Sequence[Layer], order: Tensor) -> list[Layer]:
-    """Lets layers in a row take their input channels in another order.
+    """Reorder the input channels of a sequence of layers.
+
+    Depthwise convolutions and BN keep the new order, up to the first
+    convolution over all channels.
 
     Args:
         layers: The layers, in execution order.
-        order: For each channel of the new input, which of the old ones it
-            is.
-
-    Returns:
-        The layers. Depthwise convolutions and BN pass the order on to what
-        follows, until a convolution over all channels takes it up.
+        order: Old index of each channel of the new input.
     """
     layers = list(layers)
     for index, layer in enumerate(layers):
         if not layer.is_norm and layer.weight.shape[1] > 1:
             layers[index] = layer.changed(weight=layer.weight[:, order])
             return layers
-        layers[index] = Layer(
-            layer.name,
-            {
-                key: value[order] if value.dim() else value
-                for key, value in layer.tensors.items()
-            },
+        layers[index] = layer.mapped(
+            lambda value: value[order] if value.dim() else value
         )
     return layers

@@ -1,9 +1,9 @@
-"""Necks and heads of maskrcnn-benchmark, by mmdet's names.
+"""Necks and heads of maskrcnn-benchmark under mmdet's names.
 
-The two projects compute the same from the same weights but for three things:
-class 0 is the background there, and the last class here; there a convolution
-before BN has a bias, which is folded into BN; and boxes of RetinaNet are
-encoded with standard deviations there.
+Both projects compute the same from the same weights, with three exceptions:
+maskrcnn-benchmark has the background as class 0, mmdet as the last class;
+its convolutions before BN have a bias, which is folded into BN; and it
+encodes the boxes of RetinaNet with standard deviations.
 """
 
 import re
@@ -15,47 +15,16 @@ from torch import Tensor
 from detnas_mm.models.converters.layers import Layer, fold_bias
 from detnas_mm.utils.errors import InputError
 
-# What RetinaNet's box deltas are divided by there; mmdet's default is 1.
+# Divisors of RetinaNet's box deltas in maskrcnn-benchmark; 1 in mmdet.
 _RETINA_STDS = (0.1, 0.1, 0.2, 0.2)
 _FPN = re.compile(r'(?:backbone\.)?fpn\.(.+)')
 _ANCHORS = 'rpn.anchor_generator.cell_anchors'
-
-
-class _Layers:
-    """Layers that are taken out one by one."""
-
-    def __init__(self, layers: Mapping[str, Layer]) -> None:
-        self.left = {}
-        for name, layer in layers.items():
-            fpn = _FPN.fullmatch(name)
-            self.left[f'fpn.{fpn[1]}' if fpn else name] = layer
-
-    def take(self, name: str) -> list[Layer]:
-        """Takes a layer, or those of a sequence, in execution order."""
-        if name in self.left:
-            return [self.left.pop(name)]
-        index = re.compile(re.escape(name) + r'\.(\d+)')
-        found = sorted(
-            (int(match[1]), match[0])
-            for match in map(index.fullmatch, self.left)
-            if match
-        )
-        if not found:
-            raise InputError(
-                f'it has no layer {name!r}, which detectors of '
-                "maskrcnn-benchmark with the authors' heads have"
-            )
-        return [self.left.pop(key) for _, key in found]
-
-    def numbers(self, name: str) -> list[int]:
-        """Returns the numbers that follow a name, in order."""
-        number = re.compile(re.escape(name) + r'(\d+)(?:\.\d+)?')
-        matches = map(number.fullmatch, self.left)
-        return sorted({int(match[1]) for match in matches if match})
+_BOX = 'roi_heads.box'
+_BOX_FEATURES = f'{_BOX}.feature_extractor'
 
 
 def convert_heads(layers: Mapping[str, Layer]) -> dict[str, Tensor]:
-    """Renames neck and heads of Faster R-CNN or RetinaNet.
+    """Rename neck and heads of Faster R-CNN or RetinaNet.
 
     Raises:
         InputError: If a layer is missing or unknown.
@@ -75,25 +44,67 @@ def convert_heads(layers: Mapping[str, Layer]) -> dict[str, Tensor]:
     return state
 
 
+class _Layers:
+    """Layers that have not been renamed yet."""
+
+    def __init__(self, layers: Mapping[str, Layer]) -> None:
+        self.left = {}
+        for name, layer in layers.items():
+            fpn = _FPN.fullmatch(name)
+            self.left[f'fpn.{fpn[1]}' if fpn else name] = layer
+
+    def take(self, name: str) -> list[Layer]:
+        """Take a layer, or all layers of a sequence in execution order."""
+        if name in self.left:
+            return [self.left.pop(name)]
+        numbers = self.numbers(f'{name}.')
+        if not numbers:
+            raise InputError(
+                f'it has no layer {name!r}, which detectors of '
+                "maskrcnn-benchmark with the authors' heads have"
+            )
+        return [self.left.pop(f'{name}.{number}') for number in numbers]
+
+    def rename(
+        self,
+        theirs: str,
+        ours: str,
+        change: Callable[[Tensor], Tensor] = lambda rows: rows,
+    ) -> dict[str, Tensor]:
+        """Take one layer, and change the rows of its weight and bias."""
+        layers = self.take(theirs)
+        if len(layers) != 1:
+            raise InputError(f'it has {len(layers)} layers in {theirs!r}')
+        return layers[0].mapped(change).named(ours)
+
+    def rename_convs(self, theirs: str, ours: str) -> dict[str, Tensor]:
+        """Take convolutions, each with or without BN, as ConvModules."""
+        layers = self.take(theirs)
+        starts = [i for i, layer in enumerate(layers) if not layer.is_norm]
+        state = {}
+        for index, start in enumerate(starts):
+            end = [*starts, len(layers)][index + 1]
+            state |= _conv_module(f'{ours}.{index}', layers[start:end])
+        return state
+
+    def numbers(self, name: str) -> list[int]:
+        """Return the numbers that follow a prefix of names, in order."""
+        number = re.compile(re.escape(name) + r'(\d+)(?:\.\d+)?')
+        matches = map(number.fullmatch, self.left)
+        return sorted({int(match[1]) for match in matches if match})
+
+
 def _conv_module(name: str, layers: Sequence[Layer]) -> dict[str, Tensor]:
-    """A convolution, and the BN that may follow it, as a ConvModule."""
+    """Name a convolution, and a BN that may follow it, as a ConvModule."""
     if len(layers) == 1:
         return layers[0].named(f'{name}.conv', bias=True)
-    conv, norm = layers
-    if not norm.is_norm:
-        raise InputError(f'it has {norm.name!r} where a BN was expected')
+    conv, norm, *rest = layers
+    if rest or not norm.is_norm:
+        raise InputError(
+            f'it has {layers[-1].name!r} where one BN was expected'
+        )
     conv, norm = fold_bias(conv, norm)
     return conv.named(f'{name}.conv') | norm.named(f'{name}.bn')
-
-
-def _conv_modules(name: str, layers: Sequence[Layer]) -> dict[str, Tensor]:
-    """A sequence of convolutions, each with or without BN."""
-    state = {}
-    starts = [i for i, layer in enumerate(layers) if not layer.is_norm]
-    for index, start in enumerate(starts):
-        end = [*starts, len(layers)][index + 1]
-        state |= _conv_module(f'{name}.{index}', layers[start:end])
-    return state
 
 
 def _fpn(source: _Layers) -> dict[str, Tensor]:
@@ -105,64 +116,51 @@ def _fpn(source: _Layers) -> dict[str, Tensor]:
         outer = source.take(f'fpn.fpn_layer{level}')
         state |= _conv_module(f'neck.lateral_convs.{index}', inner)
         state |= _conv_module(f'neck.fpn_convs.{index}', outer)
-    for index, level in enumerate(source.numbers('fpn.top_blocks.p')):
+    extra_levels = source.numbers('fpn.top_blocks.p')
+    for index, level in enumerate(extra_levels, len(levels)):
         extra = source.take(f'fpn.top_blocks.p{level}')
-        name = f'neck.fpn_convs.{len(levels) + index}'
-        state |= _conv_module(name, extra)
+        state |= _conv_module(f'neck.fpn_convs.{index}', extra)
     return state
 
 
 def _rpn_head(source: _Layers) -> dict[str, Tensor]:
-    names = {
-        'rpn.head.conv': 'rpn_head.rpn_conv',
-        'rpn.head.cls_logits': 'rpn_head.rpn_cls',
-        'rpn.head.bbox_pred': 'rpn_head.rpn_reg',
-    }
-    state = {}
-    for theirs, ours in names.items():
-        (layer,) = source.take(theirs)
-        state |= layer.named(ours)
-    return state
+    return (
+        source.rename('rpn.head.conv', 'rpn_head.rpn_conv')
+        | source.rename('rpn.head.cls_logits', 'rpn_head.rpn_cls')
+        | source.rename('rpn.head.bbox_pred', 'rpn_head.rpn_reg')
+    )
 
 
 def _box_head(source: _Layers) -> dict[str, Tensor]:
-    theirs, ours = 'roi_heads.box', 'roi_head.bbox_head'
-    features = f'{theirs}.feature_extractor'
+    ours = 'roi_head.bbox_head'
     state = {}
-    if source.numbers(f'{features}.xconvs.'):
-        convs = source.take(f'{features}.xconvs')
-        state |= _conv_modules(f'{ours}.shared_convs', convs)
-    for index, number in enumerate(source.numbers(f'{features}.fc')):
-        (layer,) = source.take(f'{features}.fc{number}')
-        state |= layer.named(f'{ours}.shared_fcs.{index}')
-    (scores,) = source.take(f'{theirs}.predictor.cls_score')
-    scores = _mapped(scores, lambda rows: rows.roll(-1, 0))
-    (boxes,) = source.take(f'{theirs}.predictor.bbox_pred')
-    boxes = _mapped(boxes, lambda rows: rows[4:])
-    return (
-        state | scores.named(f'{ours}.fc_cls') | boxes.named(f'{ours}.fc_reg')
+    if source.numbers(f'{_BOX_FEATURES}.xconvs.'):
+        state |= source.rename_convs(
+            f'{_BOX_FEATURES}.xconvs', f'{ours}.shared_convs'
+        )
+    for index, number in enumerate(source.numbers(f'{_BOX_FEATURES}.fc')):
+        state |= source.rename(
+            f'{_BOX_FEATURES}.fc{number}', f'{ours}.shared_fcs.{index}'
+        )
+    state |= source.rename(
+        f'{_BOX}.predictor.cls_score',
+        f'{ours}.fc_cls',
+        lambda rows: rows.roll(-1, 0),
+    )
+    return state | source.rename(
+        f'{_BOX}.predictor.bbox_pred', f'{ours}.fc_reg', lambda rows: rows[4:]
     )
 
 
 def _retina_head(source: _Layers) -> dict[str, Tensor]:
+    def scale(rows: Tensor) -> Tensor:
+        stds = torch.tensor(_RETINA_STDS).repeat(len(rows) // 4)
+        return rows * stds.view(-1, *[1] * (rows.dim() - 1))
+
     head = 'bbox_head'
-    cls_convs = source.take('rpn.head.cls_tower')
-    reg_convs = source.take('rpn.head.bbox_tower')
-    (scores,) = source.take('rpn.head.cls_logits')
-    (boxes,) = source.take('rpn.head.bbox_pred')
-    stds = torch.tensor(_RETINA_STDS).repeat(len(boxes.weight) // 4)
-    boxes = _mapped(
-        boxes, lambda rows: rows * stds.view(-1, *[1] * (rows.dim() - 1))
-    )
     return (
-        _conv_modules(f'{head}.cls_convs', cls_convs)
-        | _conv_modules(f'{head}.reg_convs', reg_convs)
-        | scores.named(f'{head}.retina_cls')
-        | boxes.named(f'{head}.retina_reg')
+        source.rename_convs('rpn.head.cls_tower', f'{head}.cls_convs')
+        | source.rename_convs('rpn.head.bbox_tower', f'{head}.reg_convs')
+        | source.rename('rpn.head.cls_logits', f'{head}.retina_cls')
+        | source.rename('rpn.head.bbox_pred', f'{head}.retina_reg', scale)
     )
-
-
-def _mapped(layer: Layer, change: Callable[[Tensor], Tensor]) -> Layer:
-    """Changes the outputs of a layer: the rows of weight and bias."""
-    tensors = {key: change(value) for key, value in layer.tensors.items()}
-    return Layer(layer.name, tensors)

@@ -1,9 +1,9 @@
 """Checkpoints of MMRazor's DetNAS: ``SearchableShuffleNetV2`` backbones.
 
-Their blocks shuffle the channels of their output, ours those of their input.
-Between blocks of stride 1 this is the same; what follows a stage takes the
-channels in another order, which is put into its weights. The stem has no bias
-there, and both branches of a block of stride 2 are equally wide.
+Their blocks shuffle the output channels, ours the input channels. Between
+blocks of stride 1 this is the same; the layers after a stage see the channels
+in another order, so that their weights are reordered. Their stem has no bias,
+and both branches of a block of stride 2 are equally wide.
 """
 
 import re
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from detnas_mm.models.backbones.even_blocks import EVEN_CHOICES
+from detnas_mm.models.backbones.mmrazor_blocks import MMRAZOR_CHOICES
 from detnas_mm.models.converters.foreign import (
     ForeignBackbone,
     ForeignBlock,
@@ -44,7 +44,7 @@ _STAGE = 1000
 
 
 def is_of_mmrazor(state_dict: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict has the layout of MMRazor's DetNAS."""
+    """Return whether a state dict has the layout of MMRazor's DetNAS."""
     return any(
         _BLOCK_LAYER.match(_PREFIX.sub('', key, count=1)) for key in state_dict
     )
@@ -53,13 +53,13 @@ def is_of_mmrazor(state_dict: Mapping[str, Tensor]) -> bool:
 def read_mmrazor(
     state_dict: Mapping[str, Tensor],
 ) -> tuple[ForeignBackbone, dict[str, Tensor]]:
-    """Reads a checkpoint of MMRazor.
+    """Read a checkpoint of MMRazor.
 
     Returns:
-        The backbone, and the weights of neck and heads by our names.
+        The backbone, and the weights of neck and heads under our names.
 
     Raises:
-        InputError: If there is something unknown in it.
+        InputError: If it has an unknown or missing layer.
     """
     layers = {
         _PREFIX.sub('', name, count=1): layer
@@ -68,14 +68,14 @@ def read_mmrazor(
     blocks, rest = collect_blocks(layers, _locate, _CHOICES)
     try:
         stem = rest.pop(f'{_STEM}.conv'), rest.pop(f'{_STEM}.bn')
-        space = infer_search_space(stem[0], blocks, EVEN_CHOICES)
+        space = infer_search_space(stem[0], blocks, MMRAZOR_CHOICES)
     except (KeyError, ValueError) as error:
         raise InputError(
             'it is no complete SearchableShuffleNetV2: expected '
             f'{_STEM}.conv, {_STEM}.bn and backbone.layers.0.0._candidates, '
             f'got {error}'
         ) from error
-    blocks = _take_ordered_stages(blocks)
+    blocks = _reorder_stages(blocks)
     head = _rename_rest(rest, space.stage_channels)
     return ForeignBackbone(stem, blocks, space, 'grouped'), head
 
@@ -98,29 +98,25 @@ def _locate(name: str) -> Place | None:
 
 
 def _ordered(channels: int) -> Tensor:
-    """Where each channel of our stage stands in their shuffled one."""
+    """Return the index in their stage output of each of our channels."""
     shuffled = torch.arange(channels).view(2, -1).t().reshape(-1)
     return shuffled.argsort()
 
 
-def _take_ordered_stages(
+def _reorder_stages(
     blocks: Sequence[Mapping[int, ForeignBlock]],
 ) -> list[dict[int, ForeignBlock]]:
-    """Lets the first block of each stage take our order of channels."""
-    ordered = []
-    for index, choices in enumerate(blocks):
-        ordered.append(
-            {
-                digit: block
-                if index == 0 or not block.projection
-                else _take_ordered(block)
-                for digit, block in choices.items()
-            }
-        )
-    return ordered
+    """Reorder the inputs of the first block of each stage but stage 1."""
+    return [
+        {
+            digit: _reordered(block) if index and block.projection else block
+            for digit, block in choices.items()
+        }
+        for index, choices in enumerate(blocks)
+    ]
 
 
-def _take_ordered(block: ForeignBlock) -> ForeignBlock:
+def _reordered(block: ForeignBlock) -> ForeignBlock:
     order = _ordered(len(block.projection[0].weight))
     return ForeignBlock(
         reorder_inputs(block.main, order),
@@ -131,10 +127,12 @@ def _take_ordered(block: ForeignBlock) -> ForeignBlock:
 def _rename_rest(
     layers: dict[str, Layer], stage_channels: Sequence[int]
 ) -> dict[str, Tensor]:
-    """Neck and heads, which have the names of mmdet and mmpretrain.
+    """Rename the classifier, and reorder the inputs of the FPN.
+
+    Their names are mmdet's and mmpretrain's already.
 
     Raises:
-        InputError: If stages go into anything but FPN or a classifier.
+        InputError: If the stages lead to anything but FPN or a classifier.
     """
     state = {}
     last = stage_channels[-1]
@@ -144,15 +142,16 @@ def _rename_rest(
         f'neck.lateral_convs.{index}.conv': channels
         for index, channels in enumerate(stage_channels[-num_laterals:])
     }
-    # An additional level is made of the last stage or of FPN's output.
+    # An additional level reads the last stage, or the output of the FPN.
     reordered[f'neck.fpn_convs.{num_laterals}.conv'] = last
     for name, layer in layers.items():
         match = _LAST_CONV.fullmatch(name)
+        if match and match[1] == 'conv':
+            (layer,) = reorder_inputs([layer], _ordered(last))
+            state |= layer.named('neck.layers.0', bias=True)
+            continue
         if match:
-            number = {'conv': 0, 'bn': 1}[match[1]]
-            if number == 0:
-                (layer,) = reorder_inputs([layer], _ordered(last))
-            state |= layer.named(f'neck.layers.{number}', bias=True)
+            state |= layer.named('neck.layers.1')
             continue
         channels = reordered.get(name)
         if channels is not None and layer.weight.shape[1] == channels:

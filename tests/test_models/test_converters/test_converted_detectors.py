@@ -19,6 +19,7 @@ from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 
 from detnas_mm.models import convert_checkpoint
+from detnas_mm.utils.errors import InputError
 
 PATH = (0, 1, 2, 3, 1, 0)
 CHANNELS = DETECTOR_SPACE.stage_channels
@@ -151,10 +152,10 @@ def test_retinanet(tmp_path, image):
 def test_layer_of_another_detector_is_refused(tmp_path):
     theirs = faster_rcnn()
     theirs.roi_heads.mask = torch.nn.Linear(2, 2)
-    with pytest.raises(ValueError, match="'roi_heads.mask'.*RetinaNet"):
+    with pytest.raises(InputError, match="'roi_heads.mask'.*RetinaNet"):
         convert(tmp_path, theirs)
     del theirs.roi_heads.mask, theirs.rpn.head.bbox_pred
-    with pytest.raises(ValueError, match="no layer 'rpn.head.bbox_pred'"):
+    with pytest.raises(InputError, match="no layer 'rpn.head.bbox_pred'"):
         convert(tmp_path, theirs)
 
 
@@ -185,5 +186,5 @@ def test_unknown_neck_of_mmrazor_is_refused(tmp_path):
     state = {f'backbone.{key}': v for key, v in net.state_dict().items()}
     state['neck.downsample_convs.0.weight'] = torch.ones(2, 2, 1, 1)
     torch.save(state, tmp_path / 'a.pth')
-    with pytest.raises(ValueError, match='neck.downsample_convs.0.*FPN'):
+    with pytest.raises(InputError, match='neck.downsample_convs.0.*FPN'):
         convert_checkpoint(tmp_path / 'a.pth')

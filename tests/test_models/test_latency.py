@@ -1,0 +1,162 @@
+"""Latencies belong to the right blocks, choices and parts."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from kit.models import supernet
+from kit.spaces import FOUR_BLOCKS
+from torch import nn
+
+from detnas_mm.models.latency import (
+    DeviceTimer,
+    device_name,
+    measure_latencies,
+    measure_latency_table,
+    measure_parts,
+    usable_device,
+)
+from detnas_mm.utils.errors import InputError
+
+CPU = torch.device('cpu')
+
+
+class Clock:
+    """A clock that moves only by ``sleep``."""
+
+    def __init__(self):
+        self.now = 0
+
+    def sleep(self, milliseconds):
+        self.now += round(milliseconds * 1e6)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(time, 'perf_counter_ns', lambda: clock.now)
+    return clock
+
+
+def slow_down(module, clock, milliseconds):
+    module.register_forward_hook(lambda *_: clock.sleep(milliseconds()))
+
+
+@pytest.fixture
+def net(clock):
+    """Choice c of block b takes 10 b + c + 1 ms, the stem 100."""
+    net = supernet(FOUR_BLOCKS)
+    slow_down(net.stem, clock, lambda: 100)
+    for index, choices in enumerate(net.blocks):
+        for digit, block in enumerate(choices):
+            cost = 10 * index + digit + 1
+            slow_down(block, clock, lambda cost=cost: cost)
+    return net
+
+
+IMAGES = torch.zeros(1, 3, 16, 16)
+
+
+def test_blocks_and_whole_paths(net):
+    paths = [(0, 0, 0, 0), (3, 1, 2, 0)]
+    rng = np.random.default_rng(0)
+    measured = measure_latencies(net, IMAGES, rounds=3, rng=rng, paths=paths)
+    assert measured.stem == 100
+    assert measured.blocks == tuple(
+        tuple(10 * index + digit + 1.0 for digit in range(4))
+        for index in range(4)
+    )
+    assert measured.paths == (100 + 64, 100 + 64 + 6)
+    # Timing leaves no path behind.
+    assert net.path is None
+
+
+def test_each_choice_is_measured_once_in_a_round(net):
+    runs = np.zeros((4, 4), int)
+    for index, choices in enumerate(net.blocks):
+        for digit, block in enumerate(choices):
+            block.register_forward_pre_hook(
+                lambda *_, at=(index, digit): runs.__setitem__(
+                    at, runs[at] + 1
+                )
+            )
+    rng = np.random.default_rng(0)
+    measure_latencies(net, IMAGES, rounds=5, rng=rng, warm_up=1)
+    assert (runs == 6).all()
+
+
+def test_outliers_and_warm_up_do_not_count(clock):
+    net = supernet(FOUR_BLOCKS)
+    delays = iter([900] * 8 + [1, 1, 700, 1] * 3)
+    slow_down(net.stem, clock, lambda: next(delays))
+    rng = np.random.default_rng(0)
+    measured = measure_latencies(net, IMAGES, rounds=3, rng=rng, warm_up=2)
+    assert measured.stem == 1
+    assert set(sum(measured.blocks, ())) == {0}
+
+
+def test_parts_and_rest(clock):
+    model = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Sigmoid(), nn.Tanh())
+    for layer, cost in zip(model, (3, 5, 7, 11), strict=True):
+        slow_down(layer, clock, lambda cost=cost: cost)
+    wholes, parts = measure_parts(
+        lambda: model(IMAGES),
+        {'first': model[0], 'third': model[2]},
+        CPU,
+        rounds=4,
+        warm_up=1,
+    )
+    assert wholes == [26] * 4
+    assert parts == {'first': 3, 'third': 7, 'rest': 16}
+    # The hooks that mark the parts are gone.
+    assert all(len(layer._forward_hooks) == 1 for layer in model)
+    assert not any(layer._forward_pre_hooks for layer in model)
+
+
+def test_timer_measures_real_time():
+    timer = DeviceTimer(CPU)
+    timer.mark()
+    time.sleep(0.02)
+    timer.mark()
+    timer.mark()
+    slept, nothing = timer.intervals()
+    assert slept >= 20
+    assert nothing < slept
+    assert timer.intervals() == []
+
+
+def test_wrong_settings_are_refused(net):
+    settings = dict(input_size=(8, 8))
+    with pytest.raises(InputError, match='`rounds` must be at least 1, got 0'):
+        measure_latency_table(net, rounds=0, **settings)
+    with pytest.raises(InputError, match='`check_paths` must be at least 3'):
+        measure_latency_table(net, check_paths=2, **settings)
+    with pytest.raises(InputError, match="`precision`.*fp16.*got 'fp8'"):
+        measure_latency_table(net, precision='fp8', **settings)
+
+
+@pytest.mark.parametrize(
+    ('count', 'name', 'message'),
+    [
+        (0, 'cuda', '--device cuda: torch finds no GPU; use --device cpu'),
+        (0, 'cuda:0', 'no GPU; use --device cpu'),
+        (2, 'cuda:2', '2 GPU, counted from 0; use --device cpu'),
+        (2, 'foo', "cpu, got 'foo'"),
+        (2, '0:cuda', "cpu, got '0:cuda'"),
+        (2, '', "cpu, got ''"),
+    ],
+)
+def test_device_that_does_not_exist_is_refused(
+    monkeypatch, count, name, message
+):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: count)
+    with pytest.raises(RuntimeError, match=f'{message}$'):
+        usable_device(name)
+
+
+def test_usable_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    for name in ('cpu', 'cuda', 'cuda:0', 'cuda:1'):
+        assert usable_device(name) == name
+    assert device_name(CPU)
