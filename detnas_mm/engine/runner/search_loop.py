@@ -126,13 +126,15 @@ class EvolutionSearchLoop(BaseLoop):
             settings.maximize,
             seconds_by_part=lambda: self.validation.timer.seconds,
         )
-        self.executor = build_executor(
-            settings,
-            self.evaluate,
-            info=self.info,
-            config=runner.cfg,
-            header=self.header,
-        )
+        # On other ranks it would announce their own header as rank 0's.
+        if self.searches:
+            self.executor = build_executor(
+                settings,
+                self.evaluate,
+                info=self.info,
+                config=runner.cfg,
+                header=self.header,
+            )
         self.results = build_results(runner, self.supernet, settings)
 
     def run(self) -> dict:

@@ -10,8 +10,8 @@ from kit.ddp_training import (
     train,
     train_on_gpus,
 )
+from kit.jobs import free_port, server_context
 from kit.models import changed_keys, toy_batch
-from kit.search_process import free_port
 from kit.toy_search import loader_config
 from torch import multiprocessing
 
@@ -28,7 +28,13 @@ JOINED = {
 
 def run_ranks(folder, function):
     """Returns the results of two ranks."""
-    multiprocessing.spawn(function, args=(str(folder), free_port()), nprocs=2)
+    server_context('kit.ddp_training')
+    multiprocessing.start_processes(
+        function,
+        args=(str(folder), free_port()),
+        nprocs=2,
+        start_method='forkserver',
+    )
     return [
         torch.load(
             folder / f'rank{rank}.pth', weights_only=False, map_location='cpu'

@@ -126,8 +126,11 @@ def test_failed_candidate_does_not_affect_others(tmp_path, batch):
                 raise RuntimeError('out of memory\nlong explanation')
 
     candidates = toy_search(tmp_path / 'b' / 'search', OutOfMemory())
-    assert candidates[1]['status'] == 'failed'
-    assert candidates[1]['error'] == 'RuntimeError: out of memory'
+    failed = candidates[1]
+    assert failed['status'] == 'failed'
+    assert failed['error'] == 'RuntimeError: out of memory'
+    assert failed['fitness'] is None
+    assert failed['metrics'] == {}
     del candidates[1], undisturbed[1]
     assert without_seconds(candidates) == without_seconds(undisturbed)
 

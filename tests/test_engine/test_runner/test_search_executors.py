@@ -1,24 +1,18 @@
 """The same search by several workers: the record is that of one process."""
 
 import pytest
-from kit.digits_runs import (
-    read_candidates,
-    run_search,
-    search_config,
-    without_seconds,
-)
+from kit.digits_runs import run_search, search_config, without_seconds
 from kit.kills import assert_equal_to
 from kit.search_process import (
     ENDED,
     ERRORS,
-    RECORD,
     free_port,
     noted,
     search,
     search_as_rank,
     start,
 )
-from kit.toy_search import toy_checkpoint, toy_runner
+from kit.toy_search import toy_checkpoint
 
 PATIENCE = 300
 
@@ -77,11 +71,3 @@ def test_two_ray_workers_search_as_one_process(
     config.val_cfg.executor = dict(type='Ray', workers=2)
     candidates = run_search(config)
     assert without_seconds(candidates) == without_seconds(searched[1])
-
-
-def test_executor_of_the_registry(tmp_path):
-    """Kinds of executors are not listed anywhere else."""
-    executor = dict(type='AnyOrder', order=1)
-    toy_runner(tmp_path / 'search', executor=executor, generations=1).val()
-    lines = (tmp_path / 'search' / RECORD).read_text().splitlines()
-    assert len(read_candidates(tmp_path / 'search')) == len(lines) - 1 == 4

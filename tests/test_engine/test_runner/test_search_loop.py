@@ -104,7 +104,7 @@ def test_score_depends_on_the_path_alone(searched, base, tmp_path):
     config = search_config(base, tmp_path)
     paths = [c['path'] for c in searched[1]]
     some = [paths[4], paths[0], paths[2]]
-    config.val_cfg.update(algorithm=dict(type='FixedPaths', paths=some))
+    config.val_cfg.algorithm = dict(type='FixedPaths', paths=some)
     config.val_dataloader.num_workers = 1
     candidates = run_search(config)
     assert {c['origin'] for c in candidates} == {'fixed'}
@@ -115,9 +115,8 @@ def test_score_depends_on_the_path_alone(searched, base, tmp_path):
 
 def test_random_search_and_bounds_on_the_detector(base, tmp_path):
     config = search_config(base, tmp_path)
-    config.val_cfg.update(
-        algorithm=dict(type='RandomSearch', population=2), seed=7
-    )
+    config.val_cfg.algorithm = dict(type='RandomSearch', population=2)
+    config.val_cfg.seed = 7
     config.val_cfg.constraint = dict(max_macs=1e12, whole_detector=True)
     candidates = run_search(config)
     assert [c['origin'] for c in candidates] == ['random'] * 4

@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from kit.digits_runs import (
     read_candidates,
@@ -81,7 +80,7 @@ def test_resumes_with_lookahead_and_results_in_any_order(whole, tmp_path):
         c.index for c in SearchRecord.read(undisturbed / RECORD).finished
     ]
     assert indices != sorted(indices)
-    for kept in (2, 6, 9):
+    for kept in (2, 6):
         work_dir = tmp_path / str(kept)
         work_dir.mkdir()
         shutil.copy(undisturbed / RECORD, work_dir)
@@ -208,23 +207,20 @@ def test_digits_search_resumes_as_if_never_stopped(searched, base, tmp_path):
 def test_order_of_results_does_not_change_the_candidates(whole, tmp_path):
     """Also with lookahead, where later generations finish earlier."""
     checkpoint = whole.parent / 'toy.pth'
-    rng = np.random.default_rng(0)
-    for lookahead in (0, 1, 2):
-        found = []
-        for order in (*rng.integers(1000, size=2).tolist(), None):
-            work_dir = tmp_path / f'{lookahead}_{order}'
-            executor = dict(type='AnyOrder', order=order)
-            toy_runner(
-                work_dir,
-                checkpoint=checkpoint,
-                lookahead=lookahead,
-                executor=executor if order is not None else {},
-            ).val()
-            found.append(candidates_of(work_dir))
-        assert found[0] == found[1] == found[2]
+    expected = {0: candidates_of(whole)}
+    for lookahead in (1, 2):
+        work_dir = tmp_path / f'serial{lookahead}'
+        toy_runner(work_dir, checkpoint=checkpoint, lookahead=lookahead).val()
+        expected[lookahead] = candidates_of(work_dir)
         # Parents are that many generations older.
-        random = [c for c in found[0] if c['origin'] == 'random']
-        first = 4 * (1 + lookahead)
-        assert [c['index'] for c in random[:first]] == list(range(first))
-        if lookahead == 0:
-            assert found[0] == candidates_of(whole)
+        first = expected[lookahead][: 4 * (1 + lookahead)]
+        assert {c['origin'] for c in first} == {'random'}
+    for lookahead, candidates in expected.items():
+        work_dir = tmp_path / str(lookahead)
+        toy_runner(
+            work_dir,
+            checkpoint=checkpoint,
+            lookahead=lookahead,
+            executor=dict(type='AnyOrder', order=lookahead),
+        ).val()
+        assert candidates_of(work_dir) == candidates

@@ -1,6 +1,7 @@
 """The definition of a search: what its scores depend on."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 from kit.digits_runs import search_config
@@ -9,16 +10,16 @@ from detnas_mm.engine.search.header import scoring_text
 from detnas_mm.structures.record_header import diff
 
 
-def differences(first, second):
-    texts = [json.loads(scoring_text(c, fp16=False)) for c in (first, second)]
-    return [line.split(': ')[0] for line in diff(*texts, 'config')]
+def read(config):
+    return json.loads(scoring_text(config, fp16=False))
 
 
-def changed(base, work_dir, key, value):
+def changed(config, key, value):
     """Returns the keys that differ once a setting is changed."""
-    first, second = (search_config(base, work_dir) for _ in range(2))
-    second.merge_from_dict({key: value})
-    return differences(first, second)
+    other = deepcopy(config)
+    other.merge_from_dict({key: value})
+    differences = diff(read(config), read(other), 'config')
+    return [line.split(': ')[0] for line in differences]
 
 
 def test_what_scores_depend_on(base, tmp_path):
@@ -30,9 +31,10 @@ def test_what_scores_depend_on(base, tmp_path):
         'val_evaluator.metric': ['bbox', 'proposal'],
         'data_preprocessor': dict(mean=[1, 2, 3]),
     }
+    config = search_config(base, tmp_path)
     problems = {}
     for key, value in settings.items():
-        found = changed(base, tmp_path, key, value)
+        found = changed(config, key, value)
         if found != [f'config.{key}']:
             problems[key] = found
     assert not problems
@@ -46,8 +48,9 @@ def test_what_scores_do_not_depend_on(base, tmp_path):
         'default_hooks.logger.interval': 1,
         'optim_wrapper.optimizer.lr': 1.0,
     }
+    config = search_config(base, tmp_path)
     for key, value in settings.items():
-        assert changed(base, tmp_path, key, value) == []
+        assert changed(config, key, value) == []
 
 
 def test_contents_of_annotation_files_count(base, tmp_path):
@@ -60,6 +63,6 @@ def test_contents_of_annotation_files_count(base, tmp_path):
     for number in range(2):
         content['annotations'] = content['annotations'][number:]
         file.write_text(json.dumps(content))
-        texts.append(json.loads(scoring_text(config, fp16=False)))
+        texts.append(read(config))
     (difference,) = diff(*texts, 'config')
     assert difference.startswith(f'config.annotations.{file}')
