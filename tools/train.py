@@ -8,7 +8,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from detnas_mm.compat import init_distributed, setup_compat
-from detnas_mm.engine.checks import require_inputs, require_pretrained
+from detnas_mm.datasets.checks import require_readable
+from detnas_mm.engine.checks import (
+    require_batches,
+    require_inputs,
+    require_pretrained,
+)
 from detnas_mm.utils.cli import (
     add_common_arguments,
     load_config,
@@ -76,7 +81,17 @@ def main() -> None:
         runner = RUNNERS.build(config)
     else:
         runner = Runner.from_cfg(config)
-    runner.train()
+    # Built here, or later by `train` in the same way.
+    loader = runner.train_loop.dataloader
+    require_batches(loader, 'train_dataloader')
+    try:
+        runner.train()
+    except Exception as error:
+        # Other loops have no data loader, or are not built yet.
+        loops = (runner._train_loop, runner._val_loop)
+        loaders = [getattr(loop, 'dataloader', None) for loop in loops]
+        require_readable([one.dataset for one in loaders if one], error)
+        raise
 
 
 if __name__ == '__main__':

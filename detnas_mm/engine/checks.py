@@ -1,20 +1,26 @@
 """What is wrong in a config or checkpoint, found before the long work."""
 
+import copy
+import functools
+import itertools
 import json
 import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from detnas_mm.cost import COSTS
+from detnas_mm.datasets.checks import check_voc_list, clean_annotations
 from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.models import (
     DetNASNet,
@@ -27,11 +33,16 @@ from detnas_mm.models import (
 from detnas_mm.models.checkpoint import require_matching_pretrained
 from detnas_mm.structures import SearchRecord
 from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import (
+    require_writable,
+    text_digest,
+    write_atomically,
+)
 
-# Larger annotation files take seconds to read.
-_READ_BYTES = 50_000_000
 # What mmdet's CocoMetric gives for each of bbox and segm.
 _COCO_SCORES = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+# The method that reads annotations.
+_READS = 'load_data_list'
 # Files that a tool makes, by the end of their paths, and the tool.
 _MAKERS = {
     r'digits/(annotations|classification)': 'digits.py --out data/digits',
@@ -68,13 +79,18 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
 def require_data(config: Config, parts: Sequence[str]) -> None:
     """Checks the files and classes of a config, without building anything.
 
+    Where an annotation file in COCO's format would be scored wrongly, and the
+    right values are plain, the config gets a corrected copy in its work dir.
+
     Args:
-        config: The config.
+        config: The config. Its annotation files may change; the settings
+            before are then in ``original_data``.
         parts: Whose data are needed, of ``'train'``, ``'val'``, ``'test'``.
 
     Raises:
-        InputError: If there is no model, a file is not there, or classes do
-            not fit the annotations or the heads.
+        InputError: If there is no model, a file is not there, a value in an
+            annotation file cannot be used, or classes do not fit the
+            annotations or the heads.
     """
     if 'model' not in config:
         raise InputError(
@@ -85,11 +101,14 @@ def require_data(config: Config, parts: Sequence[str]) -> None:
     for part in parts:
         for key, dataset in datasets_of(config, part):
             _require_files(dataset, key)
-            _require_classes(dataset, key, config.model)
         for evaluator in evaluators_of(config, part):
             if not _is_remote(evaluator):
                 key = f'{part}_evaluator.ann_file'
                 _require_path(evaluator.get('ann_file'), key)
+    _use_clean_annotations(config, parts)
+    for part in parts:
+        for key, dataset in datasets_of(config, part):
+            _require_classes(dataset, key, config.model)
     if _is_missing(config.get('load_from')):
         raise InputError(
             f'no checkpoint at {config.load_from}, the `load_from`'
@@ -208,15 +227,25 @@ def require_known_metrics(
         InputError: If the evaluator does not give one of the metrics.
     """
     known = []
+    # What mmdet's MultiDatasetsEvaluator puts before the names.
+    prefixes = getattr(evaluator, 'dataset_prefixes', None)
+    prefixes = [f'{prefix}/' for prefix in prefixes or ()]
     for metric in evaluator.metrics:
+        if getattr(metric, 'format_only', False):
+            raise InputError(
+                '`val_evaluator` has format_only=True, which gives no '
+                'metrics: set it to False for a search'
+            )
+    for index, metric in enumerate(evaluator.metrics):
         kinds = getattr(metric, 'metrics', [])
-        is_plain = type(metric).__name__ == 'CocoMetric'
+        is_plain = type(metric).__name__ in ('CocoMetric', 'ExactCocoMetric')
         special = {'proposal', 'proposal_fast'} & set(kinds)
         if not is_plain or special or metric.classwise:
             return
         scores = metric.metric_items or _COCO_SCORES
+        prefix = prefixes[index] if index < len(prefixes) else ''
         known += [
-            f'{metric.prefix}/{kind}_{score}'
+            f'{prefix}{metric.prefix}/{kind}_{score}'
             for kind in kinds
             for score in scores
         ]
@@ -225,6 +254,67 @@ def require_known_metrics(
             raise InputError(
                 f'the evaluator gives no {name!r}, choose one of '
                 f'{", ".join(known)}; costs are {", ".join(COSTS)}'
+            )
+
+
+def require_batches(dataloader: DataLoader, name: str) -> None:
+    """Checks that a data loader yields at least one batch.
+
+    Raises:
+        InputError: If it does not.
+    """
+    if not len(dataloader):
+        raise InputError(
+            f'`{name}` has drop_last=True and batch_size='
+            f'{dataloader.batch_size}, but its data set has '
+            f'{len(dataloader.dataset)} images: it would yield nothing; set '
+            'drop_last=False or a smaller batch_size'
+        )
+
+
+def require_same_images(dataset: Dataset, evaluator: Evaluator) -> None:
+    """Checks that COCO metrics know exactly the images of a data set.
+
+    Args:
+        dataset: The data set.
+        evaluator: Its evaluator.
+
+    Raises:
+        InputError: If an image is missing on one side, is another one, or
+            would be evaluated twice.
+    """
+    datasets = itertools.repeat(dataset)
+    if hasattr(evaluator, 'dataset_prefixes'):
+        datasets = getattr(dataset, 'datasets', datasets)
+    for metric, data in zip(evaluator.metrics, datasets, strict=False):
+        # Without an annotation file the data set itself is the truth.
+        known = getattr(getattr(metric, '_coco_api', None), 'imgs', None)
+        if known is None or not hasattr(data, 'get_data_info'):
+            continue
+        infos = [data.get_data_info(index) for index in range(len(data))]
+        read = {info['img_id']: info['img_path'] for info in infos}
+        different = sorted(read.keys() ^ known.keys(), key=str)
+        renamed = [
+            key
+            for key in read.keys() & known.keys()
+            if os.path.basename(read[key])
+            != os.path.basename(known[key].get('file_name', read[key]))
+        ]
+        problem = None
+        if len(read) < len(infos):
+            problem = 'an image id is read twice'
+        elif different:
+            problem = f'image {different[0]!r} is only on one side'
+        elif renamed:
+            problem = (
+                f'image {renamed[0]!r} is {known[renamed[0]]["file_name"]} '
+                f'there, but {read[renamed[0]]} is read'
+            )
+        if problem:
+            raise InputError(
+                'the annotation file of the metric must have the images of '
+                f'`val_dataloader`: it has {len(known):,}, {len(infos):,} are '
+                f'read; {problem}'
             )
 
 
@@ -350,25 +440,36 @@ def _is_missing(file: object) -> bool:
     return is_local and str(file) != '' and not Path(file).exists()
 
 
-def _require_classes(dataset: Mapping, key: str, model: Mapping) -> None:
-    """Compares the classes of a data set with its file and the heads."""
+def _reader(dataset: Mapping) -> tuple[str, Sequence[str]]:
+    """Returns which class of mmdet reads a data set, and its classes.
+
+    Others than ``CocoDataset`` and ``XMLDataset`` are not checked: panoptic
+    data sets, for one, have classes beside a bbox_head's.
+    """
     kind = dataset.get('type')
     if isinstance(kind, str):
         # `get` alone does not look into the default scope.
         with DATASETS.switch_scope_and_registry(None) as registry:
             kind = registry.get(kind)
-    # Others, such as panoptic data sets, have classes beside a bbox_head's.
-    if getattr(kind, '__name__', '') not in ('CocoDataset', 'VOCDataset'):
-        return
+    reads = [c for c in getattr(kind, '__mro__', ()) if _READS in vars(c)]
+    name = reads[0].__name__ if reads else ''
+    if name not in ('CocoDataset', 'XMLDataset'):
+        return '', ()
     classes = (dataset.get('metainfo') or {}).get('classes')
-    classes = kind.METAINFO['classes'] if classes is None else classes
+    classes = kind.METAINFO.get('classes') if classes is None else classes
     # The name of a file is allowed, too.
-    if isinstance(classes, str):
-        return
-    file = _annotations(dataset)
-    if kind.__name__ == 'CocoDataset' and file:
-        _require_categories(file, classes, key)
-    _require_enough_outputs(model, len(classes), key)
+    return name, () if isinstance(classes, str) else classes or ()
+
+
+def _require_classes(dataset: Mapping, key: str, model: Mapping) -> None:
+    """Compares the classes of a data set with its lists and the heads."""
+    name, classes = _reader(dataset)
+    if name:
+        _require_enough_outputs(model, len(classes), key)
+    if name == 'XMLDataset' and not _is_remote(dataset):
+        prefix = (dataset.get('data_prefix') or {}).get('sub_data_root', '')
+        folder = Path(dataset.get('data_root') or '', prefix)
+        check_voc_list(_annotations(dataset), folder, classes)
 
 
 def _require_enough_outputs(
@@ -390,18 +491,113 @@ def _require_enough_outputs(
             )
 
 
-def _require_categories(file: str, classes: Sequence[str], key: str) -> None:
-    """MMDetection drops boxes of other classes, and shifts the labels."""
-    if not Path(file).is_file() or Path(file).stat().st_size > _READ_BYTES:
-        return
+def _use_clean_annotations(config: Config, parts: Sequence[str]) -> None:
+    """Checks annotation files in COCO's format, see :func:`require_data`."""
+    read = functools.cache(_read_json)
+    trained = [
+        _annotations(dataset)
+        for _, dataset in datasets_of(config, 'train')
+        if _reader(dataset)[0] == 'CocoDataset'
+    ]
+    # MMDetection numbers labels by the order of categories in each file.
+    order = []
+    if trained and _is_local_file(trained[0]):
+        with suppress(TypeError, KeyError, AttributeError):
+            order = [c['name'] for c in read(trained[0])['categories']]
+    original = {}
+    copies: dict[str, str | None] = {}
+    pictures: dict[str, set[str]] = {}
+    for part in parts:
+        for key in (f'{part}_dataloader', f'{part}_evaluator'):
+            original[key] = copy.deepcopy(config.get(key))
+        for key, dataset in datasets_of(config, part):
+            file = _annotations(dataset)
+            name, classes = _reader(dataset)
+            if name != 'CocoDataset' or not _is_local_file(file):
+                continue
+            if file not in copies:
+                copies[file] = _clean_copy(config, file, read(file), order)
+            _require_categories(file, read(file), classes, key)
+            pictures.setdefault(part, set()).update(
+                _pictures(dataset, read(file))
+            )
+            dataset['ann_file'] = copies[file] or dataset['ann_file']
+        for evaluator in evaluators_of(config, part):
+            file = evaluator.get('ann_file')
+            kind = getattr(evaluator.get('type'), '__name__', None)
+            kind = kind or str(evaluator.get('type')).rpartition('.')[2]
+            if not kind.endswith('CocoMetric') or not _is_local_file(file):
+                continue
+            if file not in copies:
+                copies[file] = _clean_copy(config, file, read(file), order)
+            evaluator['ann_file'] = copies[file] or file
+    if any(copies.values()):
+        config.original_data = original
+    _warn_of_shared(pictures)
+
+
+def _read_json(file: str) -> dict:
     try:
-        content = json.loads(Path(file).read_text())
-        names = [cat['name'] for cat in content.get('categories', ())]
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        return json.loads(Path(file).read_text())
+    except ValueError as error:
         raise InputError(
-            f'{file}, which `{key}` reads, is not an annotation file in the '
-            f'format of COCO: {error!r}'
+            f'{file} is not an annotation file in the format of COCO: it '
+            f'holds no JSON, {error}'
         ) from error
+
+
+def _clean_copy(
+    config: Config, file: str, content: dict, order: Sequence[str]
+) -> str | None:
+    """Writes a corrected copy of an annotation file if it needs one."""
+    cleaned = clean_annotations(content, file, order)
+    if cleaned.noted:
+        _warn(f'{file}: without influence: {cleaned.describe("noted")}')
+    if not cleaned.changed:
+        return None
+    text = json.dumps(content)
+    folder = Path(config.get('work_dir') or 'work_dirs', 'annotations')
+    require_writable(folder)
+    name = f'{Path(file).stem}-{text_digest(text)[:8]}.json'
+    path = str((folder / name).absolute())
+    write_atomically(path, text)
+    _warn(
+        f'{file}: {cleaned.describe("changed")} are corrected in a copy, '
+        f'{path}, which is used in its place'
+    )
+    return path
+
+
+def _pictures(dataset: Mapping, content: Mapping) -> Iterator[str]:
+    prefix = (dataset.get('data_prefix') or {}).get('img', '')
+    folder = os.path.join(dataset.get('data_root') or '', prefix)
+    for image in content['images']:
+        yield os.path.abspath(os.path.join(folder, image['file_name']))
+
+
+def _warn_of_shared(pictures: Mapping[str, set[str]]) -> None:
+    for first, second in itertools.combinations(pictures, 2):
+        shared = pictures[first] & pictures[second]
+        if shared:
+            _warn(
+                f'{first}_dataloader and {second}_dataloader share '
+                f'{len(shared):,} images, such as {min(shared)}'
+            )
+
+
+def _warn(text: str) -> None:
+    print_log(text, 'current', logging.WARNING)
+
+
+def _is_local_file(file: object) -> bool:
+    return isinstance(file, str) and Path(file).is_file()
+
+
+def _require_categories(
+    file: str, content: Mapping, classes: Sequence[str], key: str
+) -> None:
+    """MMDetection drops boxes of other classes, and shifts the labels."""
+    names = [category['name'] for category in content['categories']]
     missing = [name for name in classes if name not in names]
     if missing:
         shown = ', '.join(map(repr, names[:5]))

@@ -2,12 +2,13 @@
 
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from detnas_mm.structures import ArchPath, Status
-from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.errors import InputError, is_of_network
 
 # What the first line of an error from a worker of a data loader contains.
 _LOADER = 'in DataLoader worker process'
@@ -27,6 +28,8 @@ class Result:
         seconds: How long the evaluation took.
         seconds_by_part: How long each part of it took, where measured.
         error: Why it failed, in one line.
+        traceback: The traceback of an error that may not be due to the path.
+            If no path has a score yet, it ends the search.
     """
 
     fitness: float | None
@@ -34,6 +37,7 @@ class Result:
     seconds: float = 0.0
     seconds_by_part: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    traceback: str = ''
 
     @property
     def status(self) -> Status:
@@ -91,19 +95,22 @@ class PathEvaluator:
         """Evaluates a path.
 
         An exception of ``score`` becomes a failed result. An error of the
-        device is raised: the process cannot compute anything after it.
+        device is raised: the process cannot compute anything after it. So is
+        a wrong input, such as an image that cannot be read.
 
         Raises:
-            InputError: If the evaluator does not give the metric.
+            InputError: If an input is wrong, or the evaluator does not give
+                the metric.
             RuntimeError: If the device has failed.
         """
         start = time.perf_counter()
         try:
             metrics = self.score(path)
         except Exception as error:
-            if _is_of_device(error):
+            if _is_of_device(error) or isinstance(error, InputError):
                 raise
-            result = Result(None, error=describe(error))
+            text = '' if is_of_network(error) else traceback.format_exc()
+            result = Result(None, error=describe(error), traceback=text)
         else:
             result = read_metrics(metrics, self.metric, self.objectives)
         return replace(
@@ -147,7 +154,8 @@ def read_metrics(
             )
         if name not in finite:
             return Result(None, finite, error=f'{name} is {numbers[name]}')
-        if name.startswith('coco/') and finite[name] == -1:
+        # mmdet's MultiDatasetsEvaluator puts a prefix before it.
+        if '/coco/' in f'/{name}' and finite[name] == -1:
             # What COCO's evaluation gives where there is nothing to find.
             return Result(
                 None,

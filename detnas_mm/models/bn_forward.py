@@ -8,8 +8,6 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from detnas_mm.utils.errors import InputError
-
 
 def bn_independent_of_loss(model: BaseModel) -> bool:
     """Return whether the BN statistics are the same without the losses.
@@ -44,8 +42,8 @@ def check_finite(outputs: Any) -> None:
         outputs: Losses by name, or the outputs of the heads.
 
     Raises:
-        InputError: If a loss or an output is not finite; the BN statistics
-            are not finite then, either.
+        FloatingPointError: If a loss or an output is not finite; the BN
+            statistics are not finite then, either.
     """
     if isinstance(outputs, Mapping):
         named = {key: loss for key, loss in outputs.items() if 'loss' in key}
@@ -68,7 +66,9 @@ def check_finite(outputs: Any) -> None:
         for value in values
         if not math.isfinite(value)
     )
-    raise InputError(f'{name} is {value} on the images of the BN statistics')
+    raise FloatingPointError(
+        f'{name} is {value} on the images of the BN statistics'
+    )
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -4,10 +4,12 @@ A supernet's running statistics are a mixture over paths and fit none of
 them. Before a path is evaluated, they are recomputed from training images.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -32,7 +34,9 @@ def recalibrate_bn(
         The number of images.
 
     Raises:
-        InputError: If there is no image, or the outputs are not finite.
+        InputError: If there is no image, or a batch has one value in a
+            channel.
+        FloatingPointError: If the outputs are not finite.
     """
     recalibration = BNRecalibration(model, seed)
     recalibration.add(batches)
@@ -70,6 +74,13 @@ class BNRecalibration:
         self.num_images = 0
         self._num_batches = 0
         self._mode = 'tensor' if bn_independent_of_loss(model) else 'loss'
+        self._batch_augments = copy.deepcopy(
+            getattr(model.data_preprocessor, 'batch_augments', None)
+        )
+        for augment in self._batch_augments or ():
+            # The size that the last training iteration chose.
+            if hasattr(augment, '_input_size'):
+                augment._input_size = None
         model.train()
         self._averages = [
             _Average(layer)
@@ -82,17 +93,41 @@ class BNRecalibration:
         """Add batches, as the training data loader gives them.
 
         Raises:
-            InputError: If a loss or an output of the heads is not finite.
+            InputError: If a batch has one value in a channel.
+            FloatingPointError: If a loss or an output of the heads is not
+                finite.
         """
         self.model.train()
         with _statistics_of_each_batch(self._averages) as counts:
             for batch in batches:
-                with fixed_random_state((*self.seed, self._num_batches)):
-                    data = self.model.data_preprocessor(batch, True)
+                with (
+                    fixed_random_state((*self.seed, self._num_batches)),
+                    _one_value_named(batch),
+                ):
+                    data = self._preprocess(batch)
                     counts.append(len(data['inputs']))
                     check_finite(self.model(**data, mode=self._mode))
                 self._num_batches += 1
         self.num_images += sum(counts)
+
+    def _preprocess(self, batch: dict) -> dict:
+        """Prepares a batch as in a training that begins with the first one.
+
+        Augmentations of whole batches, such as mmdet's
+        ``BatchSyncRandomResize``, ask for the iteration and keep a state.
+        """
+        preprocessor = self.model.data_preprocessor
+        if not getattr(preprocessor, 'batch_augments', None):
+            return preprocessor(batch, True)
+        hub = MessageHub.get_current_instance()
+        augments, iteration = preprocessor.batch_augments, hub.get_info('iter')
+        preprocessor.batch_augments = self._batch_augments
+        hub.update_info('iter', self._num_batches)
+        try:
+            return preprocessor(batch, True)
+        finally:
+            preprocessor.batch_augments = augments
+            hub.update_info('iter', iteration)
 
     @torch.no_grad()
     def write(self) -> None:
@@ -175,6 +210,22 @@ class _Average:
         if self.weight:
             self.layer.running_mean.copy_(self.mean / self.weight)
             self.layer.running_var.copy_(self.var / self.weight)
+
+
+@contextmanager
+def _one_value_named(batch: dict) -> Iterator[None]:
+    """Names the settings by which a batch has no variance."""
+    try:
+        yield
+    except ValueError as error:
+        if 'more than 1 value per channel' not in str(error):
+            raise
+        raise InputError(
+            f'a calibration batch of {len(batch["inputs"])} images has one '
+            'value per channel in a BN layer, which has no variance: change '
+            '`num_images` of BNRecalibrationHook or `batch_size` of '
+            '`train_dataloader` so that the last batch has more images'
+        ) from error
 
 
 def _reset_statistics(layer: _BatchNorm, _: object) -> None:

@@ -1,4 +1,4 @@
-"""The exception that the command lines turn into one line."""
+"""The exception that the command lines turn into one line, and kinds."""
 
 
 class InputError(ValueError):
@@ -9,3 +9,10 @@ class InputError(ValueError):
     exception keeps its traceback, so that a bug never looks like a mistake of
     the user.
     """
+
+
+def is_of_network(error: Exception) -> bool:
+    """Whether an error follows from the values or the size of a network."""
+    return isinstance(
+        error, FloatingPointError | MemoryError
+    ) or 'out of memory' in str(error)

@@ -152,7 +152,7 @@ def test_config_without_a_model(config):
 def test_annotations_in_another_format(config, tmp_path, content):
     file = tmp_path / 'digits/annotations/instances_test.json'
     file.write_text(content)
-    assert f'{file}, which `val_dataloader.dataset` ' in line_of(config)
+    assert f'{file} is not an annotation file' in line_of(config)
 
 
 def test_head_with_fewer_outputs_than_classes(config):

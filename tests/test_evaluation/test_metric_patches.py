@@ -7,13 +7,12 @@ import sys
 import numpy as np
 import pytest
 import torch
+from detnas_mm.evaluation.metric_patches import exact_metrics, patched
 from mmdet.evaluation import CocoMetric, VOCMetric
 from mmdet.evaluation.metrics import coco_metric, voc_metric
 from mmengine.evaluator import BaseMetric
 from mmengine.structures import InstanceData
 from pycocotools.cocoeval import COCOeval
-
-from detnas_mm.evaluation.metric_patches import exact_metrics, patched
 
 NUM_BOXES = 7
 NUM_IMAGES, NUM_CLASSES = 30, 4

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from detnas_mm.datasets.checks import TWO_IDS, clean_annotations
 from detnas_mm.datasets.search_split import (
     hold_out,
     require_disjoint,
@@ -134,6 +135,12 @@ def read(file: Path) -> dict:
         )
     if not content['images']:
         raise InputError(f'{file} lists no images')
+    twice = clean_annotations(content, str(file)).noted.get(TWO_IDS)
+    if twice:
+        raise InputError(
+            f'{file} lists the image {twice[0]} under two ids, of which each '
+            'could come into another split; correct the file'
+        )
     return content
 
 
@@ -238,6 +245,12 @@ def compare_contents(
                 f'no image at {missing[0]}; set {_FOLDER_OPTIONS[index]} to '
                 f'the folder of the images of {name}, relative to the data '
                 'root'
+            )
+        empty = [file for file in files if not file.stat().st_size]
+        if empty:
+            raise InputError(
+                f'{len(empty)} image files are empty, such as {empty[0]}; '
+                'replace them'
             )
         keys[name] = [
             first.setdefault(file_digest(file), str(file)) for file in files

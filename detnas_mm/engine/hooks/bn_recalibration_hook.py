@@ -1,8 +1,9 @@
 """Recomputes BN statistics before a validation (Section 3.2, Step 3)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner, autocast
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -82,21 +83,22 @@ class BNRecalibrationHook(Hook):
         if not self.num_images:
             return
         model = unwrap_model(runner.model)
-        if self._saved is not None:
-            # The previous validation failed half-way.
-            restore_bn_statistics(model, self._saved)
-        self._saved = save_bn_statistics(model)
         self.prepare(runner)
         # As the validation that follows.
         fp16 = getattr(runner._val_loop, 'fp16', False)
-        with autocast(enabled=bool(fp16)):
+        with _validated_weights(runner), autocast(enabled=bool(fp16)):
+            if self._saved is not None:
+                # The previous validation failed half-way.
+                restore_bn_statistics(model, self._saved)
+            self._saved = save_bn_statistics(model)
             recalibrate_bn(model, self.batches, (self.seed, self.num_images))
 
     def after_val(self, runner: Runner) -> None:
         """Restores the statistics from before the validation."""
         if self._saved is None:
             return
-        restore_bn_statistics(unwrap_model(runner.model), self._saved)
+        with _validated_weights(runner):
+            restore_bn_statistics(unwrap_model(runner.model), self._saved)
         self._saved = None
 
     def _dataloader_cfg(self, runner: Runner) -> Mapping:
@@ -108,3 +110,19 @@ class BNRecalibrationHook(Hook):
                 '`dataloader`'
             )
         return config
+
+
+@contextmanager
+def _validated_weights(runner: Runner) -> Iterator[None]:
+    """Gives the model the weights that a validation uses.
+
+    MMEngine's ``EMAHook`` exchanges them only after ``before_val``.
+    """
+    hooks = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+    for hook in hooks:
+        hook.before_val_epoch(runner)
+    try:
+        yield
+    finally:
+        for hook in reversed(hooks):
+            hook.after_val_epoch(runner)

@@ -13,9 +13,11 @@ from torch.utils.data import DataLoader
 from detnas_mm.engine.checks import (
     load_supernet,
     refuse_empty_split,
+    require_batches,
     require_known_metrics,
     require_matching_channels,
     require_new_record,
+    require_same_images,
 )
 from detnas_mm.engine.runner.candidate_validation import CandidateValidation
 from detnas_mm.engine.search.constraint import build_constraint
@@ -88,6 +90,7 @@ class EvolutionSearchLoop(BaseLoop):
         load_supernet(runner)
         with refuse_empty_split('val_dataloader'):
             super().__init__(runner, dataloader)
+        require_batches(self.dataloader, 'val_dataloader')
         self._build(evaluator)
 
     def _build(self, evaluator: Evaluator | dict | list) -> None:
@@ -101,7 +104,9 @@ class EvolutionSearchLoop(BaseLoop):
                 fp16=settings.fp16,
                 cache_gb=settings.cache_gb,
             )
-        require_known_metrics(self.validation.val_loop.evaluator, settings)
+        evaluator = self.validation.val_loop.evaluator
+        require_known_metrics(evaluator, settings)
+        require_same_images(self.dataloader.dataset, evaluator)
         self.constraint = build_constraint(
             runner.model, self.dataloader, settings.constraint
         )
@@ -184,6 +189,10 @@ class EvolutionSearchLoop(BaseLoop):
                 f'The last {failed} candidates of the record failed and ended '
                 'the search: they are evaluated again'
             )
+
+
+class FirstCandidateError(RuntimeError):
+    """The first candidate failed, by something that is wrong for all."""
 
 
 class Search:
@@ -273,7 +282,19 @@ class Search:
             del self.places[proposal.path]
 
     def _add(self, path: ArchPath, result: Result) -> None:
-        """Records a result."""
+        """Records a result.
+
+        Raises:
+            FirstCandidateError: If no candidate has a score yet, and the
+                path is probably not what is wrong.
+        """
+        if result.traceback and self.best is None:
+            raise FirstCandidateError(
+                'no candidate has a score yet, and the path '
+                f'{self.loop.constraint.space.format(path)} ended with this '
+                f'error; correct its cause and run again with --resume:\n'
+                f'{result.traceback}'
+            )
         constraint = self.loop.constraint
         candidate = Candidate(
             **self.places[path],

@@ -82,7 +82,8 @@ def scoring_text(config: Config, fp16: bool) -> str:
         config: The whole config.
         fp16: Whether the model runs under autocast.
     """
-    settings = config.to_dict()
+    # Annotation files before they were corrected: their copies may move.
+    settings = config.to_dict() | (config.get('original_data') or {})
     scoring = {key: settings.get(key) for key in _SCORING_KEYS}
     # The Runner gives it to a model that has none of its own.
     if 'data_preprocessor' in settings:
@@ -90,7 +91,7 @@ def scoring_text(config: Config, fp16: bool) -> str:
     scoring['fp16'] = fp16
     scoring['annotations'] = {
         file: file_digest(file)
-        for file in annotation_files(config, ('train', 'val'))
+        for file in annotation_files(Config(settings), ('train', 'val'))
     }
     for key in ('train_dataloader', 'val_dataloader'):
         scoring[key] = {

@@ -1,0 +1,399 @@
+"""What is wrong in annotation files, lists and images, and what is mended.
+
+mmdet and pycocotools score some annotation files wrongly without a word: an
+object whose annotation has the id 0 never counts as found, a label is the
+place of its category in the file, boxes of unknown types are left out.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NoReturn
+from xml.etree import ElementTree
+
+from mmengine import fileio
+
+from detnas_mm.datasets.calibration import FixedSubset
+from detnas_mm.utils.errors import InputError, is_of_network
+from detnas_mm.utils.files import text_digest
+
+_LISTS = ('images', 'annotations', 'categories')
+_EXIF_ORIENTATION = 274
+TWO_IDS = 'images under two ids'
+
+
+@dataclass
+class Cleaned:
+    """An annotation file in which every field can be relied on.
+
+    Attributes:
+        content: The annotations, in the format of COCO.
+        changed: What differs from the file: the values before the change, by
+            a description of the change.
+        noted: What is left as it is, and has no influence: the values by a
+            description.
+    """
+
+    content: dict
+    changed: dict[str, list] = field(default_factory=dict)
+    noted: dict[str, list] = field(default_factory=dict)
+
+    def describe(self, what: str) -> str:
+        """Returns the numbers of what was ``'changed'`` or ``'noted'``."""
+        return ', '.join(
+            f'{len(values):,} {text} (such as {values[0]!r})'
+            for text, values in getattr(self, what).items()
+        )
+
+
+def clean_annotations(
+    content: Any, file: str, order: Sequence[str] = ()
+) -> Cleaned:
+    """Returns annotations in COCO's format without what is scored wrongly.
+
+    Ids become whole numbers, and the ids of annotations positive and unique.
+    The same image or category id becomes the same number in every file.
+    Missing areas and ``iscrowd`` are added.
+
+    Args:
+        content: The content of the file; changed in place.
+        file: Its name, for messages.
+        order: Names of categories. If the file lists them in another order,
+            they are brought into this one.
+
+    Raises:
+        InputError: If a value is wrong, and the right one is not plain.
+    """
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(key, []), list)
+        and all(isinstance(entry, dict) for entry in content.get(key, []))
+        for key in _LISTS
+    ):
+        raise InputError(
+            f'{file} is not an annotation file in the format of COCO: '
+            f'expected lists of objects in {", ".join(_LISTS)}'
+        )
+    changed, noted = defaultdict(list), defaultdict(list)
+    pass_ = _Pass(file, changed, noted)
+    categories = content.setdefault('categories', [])
+    images = content.setdefault('images', [])
+    sizes = {
+        image['id']: (image['width'], image['height'])
+        for image in pass_.entries('image', images, 'file_name')
+    }
+    names = pass_.entries('category', categories, 'name')
+    labels = {category['id'] for category in names}
+    pass_.annotations(content.setdefault('annotations', []), sizes, labels)
+    _order_categories(categories, order, changed)
+    return Cleaned(content, dict(changed), dict(noted))
+
+
+@dataclass
+class _Pass:
+    """One pass over the entries of a file."""
+
+    file: str
+    changed: dict[str, list]
+    noted: dict[str, list]
+
+    def entries(self, kind: str, entries: list[dict], name: str) -> list[dict]:
+        """Checks the images or categories."""
+        known, names = {}, {}
+        for number, entry in enumerate(entries):
+            before = entry.get('id')
+            self._set_id(kind, number, entry, 'id')
+            if not isinstance(entry.get(name), str):
+                self._refuse(kind, before, name, entry.get(name), 'a text')
+            if entry['id'] in known:
+                self._refuse(kind, before, 'id', before, 'an id of its own')
+            if names.setdefault(entry[name], before) != before:
+                if kind == 'category':
+                    self._refuse(kind, before, name, entry[name], 'one name')
+                self.noted[TWO_IDS].append(entry[name])
+            known[entry['id']] = entry
+            for side in ('width', 'height') if kind == 'image' else ():
+                size = entry.get(side)
+                if not _is_number(size) or size <= 0:
+                    self._refuse(kind, before, side, size, 'a positive number')
+        return entries
+
+    def annotations(
+        self,
+        annotations: list[dict],
+        sizes: Mapping[int, tuple],
+        categories: set[int],
+    ) -> None:
+        """Checks the annotations, of known images and categories."""
+        for number, annotation in enumerate(annotations):
+            name = annotation.get('id', f'number {number + 1}')
+            for key, known in (
+                ('image_id', sizes),
+                ('category_id', categories),
+            ):
+                self._set_id('annotation', name, annotation, key)
+                if annotation[key] not in known:
+                    self.noted[f'annotations with `{key}` of none'].append(
+                        annotation[key]
+                    )
+            self._check_box(name, annotation, sizes)
+            self._check_crowd(name, annotation)
+        ids = [annotation.get('id') for annotation in annotations]
+        odd = [i for i in ids if type(i) is not int or not 0 < i < 2**63]
+        if not odd and len(set(ids)) < len(ids):
+            odd = ids
+        if odd:
+            self.changed['annotation ids that are no use'] = odd
+            for number, annotation in enumerate(annotations, 1):
+                annotation['id'] = number
+
+    def _check_box(
+        self, name: Any, annotation: dict, sizes: Mapping[int, tuple]
+    ) -> None:
+        box = annotation.get('bbox')
+        if (
+            not isinstance(box, list)
+            or len(box) != 4
+            or not all(map(_is_number, box))
+        ):
+            expected = 'four finite numbers'
+            self._refuse('annotation', name, 'bbox', box, expected)
+        x, y, width, height = box
+        image = sizes.get(annotation['image_id'], (math.inf, math.inf))
+        is_seen = (
+            width >= 1
+            and height >= 1
+            and min(x + width, image[0]) > max(x, 0)
+            and min(y + height, image[1]) > max(y, 0)
+        )
+        if not is_seen:
+            self.noted['boxes of which no pixel is in the image'].append(box)
+        area = annotation.get('area')
+        if area is not None and not _is_number(area):
+            self._refuse('annotation', name, 'area', area, 'a finite number')
+        if area is None or (area <= 0 and is_seen):
+            self.changed['areas that are width x height'].append(area)
+            annotation['area'] = width * height
+
+    def _check_crowd(self, name: Any, annotation: dict) -> None:
+        crowd = annotation.get('iscrowd')
+        if isinstance(crowd, str) or crowd not in (None, 0, 1):
+            self._refuse('annotation', name, 'iscrowd', crowd, '0 or 1')
+        if type(crowd) is not int:
+            self.changed['values of `iscrowd`'].append(crowd)
+            annotation['iscrowd'] = int(crowd or 0)
+
+    def _set_id(self, kind: str, name: Any, entry: dict, key: str) -> None:
+        value = entry.get(key)
+        if type(value) is int and abs(value) < 2**63:
+            return
+        number = _as_id(value)
+        if number is None:
+            self._refuse(kind, name, key, value, 'a whole number')
+        self.changed[f'values of `{key}` ({kind})'].append(value)
+        entry[key] = number
+
+    def _refuse(
+        self, kind: str, name: Any, key: str, value: Any, expected: str
+    ) -> NoReturn:
+        raise InputError(
+            f'{self.file}: `{key}` of {kind} {name!r} is {value!r}, expected '
+            f'{expected}; correct the file'
+        )
+
+
+def _as_id(value: Any) -> int | None:
+    """Returns the whole number of an id, the same for the same id."""
+    if isinstance(value, str):
+        if re.fullmatch(r'-?[0-9]{1,18}', value):
+            return int(value)
+    elif isinstance(value, bool) or not _is_number(value):
+        return None
+    elif value == int(value) and abs(value) < 2**63:
+        return int(value)
+    return int(text_digest(str(value))[:15], 16)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _order_categories(
+    categories: list[dict], order: Sequence[str], changed: dict[str, list]
+) -> None:
+    places = {name: place for place, name in enumerate(order)}
+    names = [c['name'] for c in categories if c['name'] in places]
+    if names != sorted(names, key=places.get):
+        changed['categories in another order than for training'] = names
+        categories.sort(key=lambda c: places.get(c['name'], len(places)))
+
+
+def check_voc_list(
+    file: str | Path, folder: str | Path, classes: Sequence[str]
+) -> list[str]:
+    """Checks a list of images of VOC and their annotations.
+
+    Args:
+        file: The list, one name in each line.
+        folder: The folder that holds ``Annotations``.
+        classes: The names of the classes.
+
+    Returns:
+        The names of the images.
+
+    Raises:
+        InputError: If a line is blank, an annotation cannot be used, or no
+            object counts.
+    """
+    names = Path(file).read_text().splitlines()
+    counts = {'0': 0, '1': 0}
+    for number, name in enumerate(names, 1):
+        if not name.strip() or name != name.strip():
+            raise InputError(
+                f'{file}: line {number} is {name!r}, expected the name of an '
+                'image without spaces; correct the list'
+            )
+        xml = Path(folder, 'Annotations', f'{name}.xml')
+        try:
+            root = ElementTree.parse(xml).getroot()
+        except (OSError, ElementTree.ParseError) as error:
+            raise InputError(
+                f'{xml}, which {file} lists, cannot be read: {error}; '
+                'replace it, or take it off the list'
+            ) from error
+        for entry in root.findall('object'):
+            counts[_check_object(entry, xml, classes)] += 1
+    if counts['1'] and not counts['0']:
+        raise InputError(
+            f'all {counts["1"]:,} objects of the images in {file} are '
+            '`difficult`: none counts for a score'
+        )
+    return names
+
+
+def _check_object(
+    entry: ElementTree.Element, xml: Path, classes: Sequence[str]
+) -> str:
+    """Checks an object of VOC, and returns its ``difficult``."""
+    sides = [f'bndbox/{side}' for side in ('xmin', 'ymin', 'xmax', 'ymax')]
+    texts = {key: entry.findtext(key) for key in ('name', *sides)}
+    difficult = entry.findtext('difficult', '0')
+    name = texts.pop('name')
+    close = [c for c in classes if c.lower() == str(name).strip().lower()]
+    problem = None
+    if name is None or (close and name not in classes):
+        problem = ('name', name, repr(close[0]) if close else 'a class')
+    elif difficult.strip() not in ('0', '1'):
+        problem = ('difficult', difficult, '0 or 1')
+    for key, text in texts.items():
+        with suppress(TypeError, ValueError):
+            if math.isfinite(float(text)):
+                continue
+        problem = (key, text, 'a number')
+    if problem:
+        raise InputError(
+            '{}: `{}` of an object is {!r}, expected {}; correct the file '
+            'or the `classes`'.format(xml, *problem)
+        )
+    # An object of another class does not count.
+    return difficult.strip() if name in classes else '1'
+
+
+def image_fault(data: bytes) -> str | None:
+    """Returns why the content of an image file cannot be read, if so."""
+    from PIL import Image
+
+    if not data:
+        return 'the file is empty'
+    try:
+        Image.open(BytesIO(data)).load()
+    except Exception as error:
+        if isinstance(error, Image.UnidentifiedImageError):
+            return f'the file is no image, it begins with {data[:15]!r}'
+        return str(error)
+    return None
+
+
+def picture_fault(data: bytes, size: tuple[float, float]) -> str | None:
+    """Returns what of a readable image does not fit its annotation.
+
+    Args:
+        data: The content of the file.
+        size: Width and height in the annotation.
+    """
+    from PIL import Image
+
+    picture = Image.open(BytesIO(data))
+    turned = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    width, height = picture.size
+    if turned in (5, 6, 7, 8):
+        width, height = height, width
+    if (width, height) == tuple(size):
+        return None
+    found = f'{width} x {height}'
+    if turned != 1 and picture.size == tuple(size):
+        return (
+            f'EXIF orientation {turned} turns the picture to {found}: the '
+            f'boxes are in the frame of {size[0]} x {size[1]}'
+        )
+    is_swapped = (height, width) == tuple(size)
+    what = 'width and height are swapped' if is_swapped else 'another size'
+    return f'{what}: {size[0]} x {size[1]} in the annotations, it is {found}'
+
+
+def images_of(dataset: Any) -> Iterator[tuple[str, dict]]:
+    """Yields file and annotations of each image of a data set.
+
+    Data sets that do not tell their files yield nothing.
+    """
+    indices = range(len(dataset))
+    if isinstance(dataset, FixedSubset):
+        dataset, indices = dataset.dataset, dataset.indices
+    for index in indices if hasattr(dataset, 'get_data_info') else ():
+        info = dataset.get_data_info(index)
+        if isinstance(info.get('img_path'), str):
+            yield info['img_path'], info
+
+
+def read_image(file: str, backend_args: Mapping | None = None) -> bytes:
+    """Reads an image file.
+
+    Raises:
+        InputError: If it is missing or no image.
+    """
+    try:
+        data = fileio.get(file, backend_args=backend_args)
+        fault = image_fault(data)
+    except OSError as error:
+        fault = error.strerror or str(error)
+    if fault:
+        raise InputError(
+            f'cannot read the image {file}: {fault}; replace it, or list all '
+            'such images by `python tools/misc/check_data.py CONFIG`'
+        )
+    return data
+
+
+def require_readable(datasets: Iterable[Any], error: Exception) -> None:
+    """Looks for an image that explains an error, by reading them all.
+
+    Args:
+        datasets: The data sets that were used.
+        error: The error.
+
+    Raises:
+        InputError: If there is one.
+    """
+    if isinstance(error, InputError) or is_of_network(error):
+        return
+    for dataset in datasets:
+        inner = getattr(dataset, 'dataset', dataset)
+        for file, _ in images_of(dataset):
+            try:
+                read_image(file, getattr(inner, 'backend_args', None))
+            except InputError as fault:
+                raise fault from error
