@@ -1,9 +1,12 @@
 """Train a supernet or a searched backbone, under mmpretrain or mmdet."""
 
 import argparse
+import logging
+import zipfile
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -57,13 +60,44 @@ def enable_auto_scale_lr(config: Config) -> None:
     config.auto_scale_lr.enable = True
 
 
+def find_checkpoint(work_dir: str) -> str | None:
+    """Return the last whole checkpoint of a training, None without one.
+
+    MMEngine notes its path, which is another one after a move. A training
+    that was killed may leave a part of a file.
+    """
+    note = Path(work_dir, 'last_checkpoint')
+    if not note.is_file():
+        return None
+    last = Path(work_dir, Path(note.read_text().strip()).name)
+    kind, _, number = last.stem.partition('_')
+    files = {
+        int(file.stem.partition('_')[2]): file
+        for file in Path(work_dir).glob(f'{kind}_*.pth')
+        if file.stem.partition('_')[2].isdigit()
+    }
+    limit = int(number) if number.isdigit() else 0
+    older = [files[n] for n in sorted(files, reverse=True) if n < limit]
+    for file in (last, *older):
+        # The end of a file has the list of its parts.
+        if zipfile.is_zipfile(file):
+            return str(file)
+        print_log(f'{file} is missing or torn', 'current', logging.WARNING)
+    raise InputError(
+        f'no whole checkpoint is in {work_dir}, though {note} names one: '
+        'begin without --resume, or give a checkpoint to --resume'
+    )
+
+
 def main() -> None:
     args = parse_args()
     setup_compat()
     config = load_config(args)
     refuse_search_config(config)
-    if args.resume not in (None, 'auto') and not Path(args.resume).is_file():
-        raise InputError(f'no checkpoint at {args.resume}')
+    if args.resume not in (None, 'auto') and not zipfile.is_zipfile(
+        args.resume
+    ):
+        raise InputError(f'no checkpoint at {args.resume}, or a torn one')
     if args.amp:
         config.optim_wrapper.type = 'AmpOptimWrapper'
         config.optim_wrapper.setdefault('loss_scale', 'dynamic')
@@ -71,7 +105,10 @@ def main() -> None:
         enable_auto_scale_lr(config)
     if args.resume is not None:
         config.resume = True
-        config.load_from = None if args.resume == 'auto' else args.resume
+        is_auto = args.resume == 'auto'
+        config.load_from = (
+            find_checkpoint(config.work_dir) if is_auto else args.resume
+        )
     init_distributed(args.launcher, config)
     # Checked before MMEngine prints the whole config.
     model = require_inputs(config, ('train', 'val'))

@@ -7,7 +7,7 @@ place of its category in the file, boxes of unknown types are left out.
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -250,7 +250,7 @@ def check_voc_list(
             object counts.
     """
     names = Path(file).read_text().splitlines()
-    counts = {'0': 0, '1': 0}
+    counts = Counter()
     for number, name in enumerate(names, 1):
         if not name.strip() or name != name.strip():
             raise InputError(
@@ -277,8 +277,8 @@ def check_voc_list(
 
 def _check_object(
     entry: ElementTree.Element, xml: Path, classes: Sequence[str]
-) -> str:
-    """Checks an object of VOC, and returns its ``difficult``."""
+) -> str | None:
+    """Returns ``difficult`` of an object, None if it is of another class."""
     sides = [f'bndbox/{side}' for side in ('xmin', 'ymin', 'xmax', 'ymax')]
     texts = {key: entry.findtext(key) for key in ('name', *sides)}
     difficult = entry.findtext('difficult', '0')
@@ -299,8 +299,7 @@ def _check_object(
             '{}: `{}` of an object is {!r}, expected {}; correct the file '
             'or the `classes`'.format(xml, *problem)
         )
-    # An object of another class does not count.
-    return difficult.strip() if name in classes else '1'
+    return difficult.strip() if name in classes else None
 
 
 def image_fault(data: bytes) -> str | None:

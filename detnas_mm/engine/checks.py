@@ -272,6 +272,22 @@ def require_batches(dataloader: DataLoader, name: str) -> None:
         )
 
 
+def require_all_images(dataloader: DataLoader) -> None:
+    """Checks that a data loader yields each image of its data set.
+
+    Raises:
+        InputError: If ``drop_last`` drops some, which would count as missed.
+    """
+    require_batches(dataloader, 'val_dataloader')
+    number = len(dataloader.dataset)
+    if dataloader.drop_last and number % dataloader.batch_size:
+        raise InputError(
+            '`val_dataloader` has drop_last=True: the last '
+            f'{number % dataloader.batch_size} of {number} images would not '
+            'be read, and count as missed; set it to False'
+        )
+
+
 def require_same_images(dataset: Dataset, evaluator: Evaluator) -> None:
     """Checks that COCO metrics know exactly the images of a data set.
 

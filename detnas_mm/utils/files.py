@@ -96,7 +96,12 @@ def require_writable(
 
 def text_digest(text: str) -> str:
     """Return the SHA-256 digest of a text, in hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return bytes_digest(text.encode())
+
+
+def bytes_digest(content: bytes) -> str:
+    """Return the SHA-256 digest of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def file_digest(path: str | os.PathLike) -> str:

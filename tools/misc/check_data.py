@@ -1,0 +1,124 @@
+"""Check all annotations and images of a config, and list what is wrong."""
+
+import argparse
+import copy
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from detnas_mm.compat import setup_compat
+from detnas_mm.datasets.checks import images_of, picture_fault, read_image
+from detnas_mm.engine.checks import datasets_of, require_data
+from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
+from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import bytes_digest, write_atomically
+
+PARTS = ('train', 'val', 'test')
+
+
+class Image(NamedTuple):
+    """An image of a data set, with what is wrong with it."""
+
+    part: str
+    file: str
+    fault: str | None
+    is_readable: bool
+    digest: str | None
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of a training or a search')
+    parser.add_argument(
+        '--parts',
+        nargs='+',
+        choices=PARTS,
+        default=['train', 'val'],
+        help='whose data to check',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='text file for the names of what to leave out: images that '
+        'cannot be read, and all but the first of equal ones',
+    )
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def check_image(part: str, file: str, info: dict, source: dict) -> Image:
+    try:
+        data = read_image(file, source.get('backend_args'))
+    except InputError as error:
+        fault = str(error).partition(f'{file}: ')[2].partition('; replace')[0]
+        return Image(part, file, fault, False, None)
+    size = info.get('width'), info.get('height')
+    fault = picture_fault(data, size) if all(size) else None
+    return Image(part, file, fault, True, bytes_digest(data))
+
+
+def check_images(config: Config, parts: Iterable[str]) -> Iterator[Image]:
+    """Read all images, those that a filter leaves out as well."""
+    for part in parts:
+        for key, settings in datasets_of(config, part):
+            settings = copy.deepcopy(dict(settings)) | dict(pipeline=[])
+            settings.pop('filter_cfg', None)
+            dataset = DATASETS.build(settings)
+            images = list(images_of(dataset))
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                checked = pool.map(
+                    lambda image: check_image(*image),
+                    ((part, *image, settings) for image in images),
+                )
+                yield from track(checked, key, len(images))
+
+
+def name_equal(images: Iterable[Image]) -> Iterator[tuple[Image, str]]:
+    """Yield images with what is wrong, equal contents included."""
+    first: dict[str, Image] = {}
+    for image in images:
+        if image.fault:
+            yield image, image.fault
+        same = first.setdefault(image.digest or image.file, image)
+        if same is not image and image.is_readable:
+            yield image, f'the same picture as {same.file} ({same.part})'
+
+
+def main() -> None:
+    args = parse_args()
+    setup_compat()
+    config = load_config(args)
+    parts = list(dict.fromkeys(args.parts))
+    require_data(config, parts)
+    images = list(check_images(config, parts))
+    problems = list(name_equal(images))
+    if not problems:
+        print(f'{len(images):,} images of {", ".join(parts)}: nothing wrong')
+        return
+    table = Table('split', 'image', 'problem')
+    for image, text in problems:
+        table.add_row(image.part, image.file, text)
+    console = Console()
+    # Names are not cut where the output is a file.
+    console.print(table, soft_wrap=not console.is_terminal)
+    if args.out is not None:
+        files = {
+            image.file
+            for image, text in problems
+            if not image.is_readable or text.startswith('the same')
+        }
+        write_atomically(args.out, ''.join(f'{f}\n' for f in sorted(files)))
+        print(f'{args.out}: {len(files):,} images to leave out')
+    raise SystemExit(1)
+
+
+if __name__ == '__main__':
+    run_command(main)
