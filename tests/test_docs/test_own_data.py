@@ -136,8 +136,15 @@ def test_dry_run_is_short_and_goes_from_step_to_step(workplace):
     made = set()
     for line in printed.splitlines():
         tool, *arguments = shlex.split(line)
+        if 'converters' in tool:
+            images = f'detnas_search{arguments[-3]}.json'
+            assert arguments[-2:] == ['--search-images', '16']
+            continue
         config, needed = read_command(arguments)
-        assert config.val_dataloader.dataset.indices == 16
+        # A search needs the same images in both places.
+        file = Path(config.val_dataloader.dataset.ann_file)
+        assert file.name == images
+        assert config.val_evaluator.ann_file == f'data/mine/{file}'
         # For one-stage and for two-stage detectors.
         thresholds = config.model.test_cfg
         assert thresholds.score_thr == thresholds.rcnn.score_thr == 0.0
