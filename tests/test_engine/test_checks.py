@@ -1,19 +1,25 @@
 """What is wrong in a config is found before a Runner is built."""
 
 import json
+from pathlib import Path
 
 import pytest
 from kit.configs import read_config
-from mmdet.datasets import CocoDataset
-from mmdet.registry import METRICS
+from mmdet.datasets import CocoDataset, ConcatDataset
+from mmdet.evaluation import MultiDatasetsEvaluator
+from mmdet.registry import DATASETS, METRICS
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
+from torch.utils.data import DataLoader
 
 from detnas_mm.engine.checks import (
+    require_all_images,
     require_inputs,
     require_known_metrics,
     require_pretrained,
+    require_same_images,
 )
+from detnas_mm.engine.search.header import scoring_text
 from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.models import DetNASNet
 from detnas_mm.utils.errors import InputError
@@ -229,3 +235,141 @@ def test_metrics_of_coco_are_known_before(metric, evaluator, is_known):
         return
     with pytest.raises(InputError, match='choose one of coco/bbox_mAP, '):
         require_known_metrics(Evaluator([built]), settings)
+
+
+def read_val(config):
+    return json.loads(Path(config.val_evaluator.ann_file).read_text())
+
+
+@pytest.fixture
+def boxes(config, tmp_path):
+    """Writes annotations with two images for the validation."""
+    config.work_dir = str(tmp_path / 'work')
+
+    def write(change=lambda content: None):
+        content = read_val(config) | dict(
+            images=[
+                dict(id=i, file_name=f'{i}.png', width=9, height=9)
+                for i in (1, 2)
+            ],
+            annotations=[
+                dict(id=i, image_id=1, category_id=i, bbox=[0, 0, 3, 3])
+                | dict(area=9, iscrowd=0)
+                for i in (1, 2)
+            ],
+        )
+        change(content)
+        Path(config.val_evaluator.ann_file).write_text(json.dumps(content))
+
+    write()
+    return write
+
+
+def test_annotations_are_corrected_in_a_copy(config, boxes):
+    def reverse(content):
+        content['categories'].reverse()
+        content['annotations'][0].update(id=0, area=None)
+
+    boxes(reverse)
+    file, setting = config.val_evaluator.ann_file, config.val_dataloader
+    setting = setting.dataset.ann_file
+    before = scoring_text(config, fp16=False)
+    require_inputs(config, PARTS)
+    copy = config.val_evaluator.ann_file
+    assert Path(copy).parent == Path(config.work_dir, 'annotations')
+    assert config.val_dataloader.dataset.ann_file == copy
+    content = read_val(config)
+    assert [c['name'] for c in content['categories']] == list(CLASSES)
+    assert [a['id'] for a in content['annotations']] == [1, 2]
+    assert [a['area'] for a in content['annotations']] == [9, 9]
+    # The search is still the same one.
+    assert scoring_text(config, fp16=False) == before
+    assert config.original_data.val_dataloader.dataset.ann_file == setting
+    # A second command finds the same copy.
+    config.val_evaluator.ann_file = file
+    require_inputs(config, PARTS)
+    assert config.val_evaluator.ann_file == copy
+    assert len(list(Path(copy).parent.iterdir())) == 1
+
+
+def test_wrong_annotation_of_either_setting(config, boxes):
+    def cut(content):
+        content['annotations'][1]['bbox'] = [1, 2]
+
+    boxes(cut)
+    expected = '`bbox` of annotation 2 is [1, 2], expected four'
+    assert expected in line_of(config)
+    config.val_dataloader.dataset = config.train_dataloader.dataset
+    assert expected in line_of(config)
+
+
+def test_class_of_a_user_is_checked_as_its_parent(config, boxes):
+    class Own(CocoDataset):
+        METAINFO = dict(classes=CLASSES)
+
+    config.val_dataloader.dataset.type = Own
+    boxes(lambda content: content['images'][0].pop('height'))
+    config.val_evaluator = {}
+    assert '`height` of image 1 is None' in line_of(config)
+
+
+@pytest.mark.parametrize(
+    ('change', 'problem'),
+    [
+        ({}, None),
+        (dict(indices=1), 'has 2, 1 are read; image 2 is only on one side'),
+        (dict(other=lambda c: c['images'].pop()), '1, 2 are read; image 2'),
+        (
+            dict(other=lambda c: c['images'][0].update(file_name='b.png')),
+            'image 1 is b.png there',
+        ),
+        (dict(times=2), 'has 2, 4 are read; an image id is read twice'),
+    ],
+)
+def test_images_of_loader_and_metric(config, boxes, tmp_path, change, problem):
+    settings = config.val_dataloader.dataset
+    settings.indices = change.get('indices')
+    dataset = DATASETS.build(settings)
+    if 'times' in change:
+        dataset = ConcatDataset([dataset] * change['times'])
+    boxes(change.get('other', lambda content: None))
+    metric = METRICS.build(config.val_evaluator)
+    if problem is None:
+        require_same_images(dataset, Evaluator([metric]))
+        # Without a file the loader is the truth.
+        none = METRICS.build(dict(type='CocoMetric'))
+        require_same_images(dataset, Evaluator([none]))
+        return
+    with pytest.raises(InputError) as error:
+        require_same_images(dataset, Evaluator([metric]))
+    assert problem in str(error.value)
+
+
+def test_metrics_of_several_data_sets_have_prefixes():
+    metrics = [METRICS.build(dict(type='CocoMetric')) for _ in range(2)]
+    evaluator = MultiDatasetsEvaluator(metrics, ['a', 'b'])
+    for name in ('a/coco/bbox_mAP', 'b/coco/bbox_mAP_50'):
+        require_known_metrics(evaluator, SearchSettings(metric=name))
+    with pytest.raises(InputError, match='a/coco/bbox_mAP, '):
+        require_known_metrics(
+            evaluator, SearchSettings(metric='coco/bbox_mAP')
+        )
+
+
+def test_metric_that_only_writes_files():
+    metric = METRICS.build(
+        dict(type='CocoMetric', format_only=True, outfile_prefix='x')
+    )
+    settings = SearchSettings(metric='coco/bbox_mAP')
+    with pytest.raises(InputError, match='format_only'):
+        require_known_metrics(Evaluator([metric]), settings)
+
+
+@pytest.mark.parametrize(('size', 'number'), [(9, 0), (4, 8), (3, 6)])
+def test_images_that_drop_last_drops(size, number):
+    loader = DataLoader(list(range(8)), size, drop_last=True)
+    if number == 8:
+        require_all_images(loader)
+        return
+    with pytest.raises(InputError, match='drop_last=True'):
+        require_all_images(loader)

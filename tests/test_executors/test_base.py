@@ -103,9 +103,18 @@ def test_exception_is_a_failure_in_one_line():
     assert raising(error)((0,)).error
 
 
+def test_traceback_is_kept_where_other_paths_may_fail_as_well():
+    assert "KeyError: 'x'" in raising(KeyError('x'))((0,)).traceback
+    for error in (FloatingPointError('loss is nan'), MemoryError('1 GB')):
+        result = raising(error)((0,))
+        assert result.status is Status.FAILED
+        assert not result.traceback
+
+
 @pytest.mark.parametrize(
     'error',
     [
+        InputError('an image cannot be read'),
         KeyboardInterrupt(),
         SystemExit(),
         RuntimeError('CUDA error: an illegal memory access'),

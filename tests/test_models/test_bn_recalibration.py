@@ -8,7 +8,9 @@ import torch
 from kit.detectors import DETECTORS, build_detector, detection_batch
 from kit.models import ToyClassifier, changed_keys, copies, supernet, toy_batch
 from kit.spaces import FOUR_BLOCKS
-from mmengine.model import BaseModel
+from mmdet.models.data_preprocessors import BatchSyncRandomResize
+from mmengine.logging import MessageHub
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -268,3 +270,50 @@ def test_detectors_are_recalibrated_reproducibly(kind):
     assert {key.split('.')[0] for key in parts} == (
         {'roi_head'} if kind == 'faster_rcnn' else set()
     )
+
+
+class Preprocessor(BaseDataPreprocessor):
+    """Has batch augmentations, as mmdet's."""
+
+    def __init__(self, augments):
+        super().__init__()
+        self.batch_augments = nn.ModuleList(augments)
+
+    def forward(self, data, training=False):
+        inputs = data['inputs']
+        if training:
+            for augment in self.batch_augments:
+                inputs, _ = augment(inputs, [])
+        return data | dict(inputs=inputs)
+
+
+def test_batch_augmentations_that_ask_for_the_iteration():
+    """The statistics depend neither on it nor on earlier batches."""
+    augment = BatchSyncRandomResize((32, 160), interval=1)
+    model = classifier()
+    model.data_preprocessor = Preprocessor([augment])
+    batches = [toy_batch(4, seed, size=(32, 32)) for seed in range(4)]
+    hub = MessageHub.get_current_instance()
+    sizes, results = [], []
+    model.backbone.register_forward_pre_hook(
+        lambda _, inputs: sizes.append(tuple(inputs[0].shape[-2:]))
+    )
+    for iteration, state in ((None, None), (5, (64, 64))):
+        hub.update_info('iter', iteration)
+        augment._input_size = state
+        recalibrate_bn(model, batches)
+        results.append(statistics(model))
+        assert hub.get_info('iter') == iteration
+        assert augment._input_size == state
+    assert not changed_keys(*results)
+    assert sizes[:4] == sizes[4:]
+    # The first has its own size, as in a training.
+    assert sizes[0] == (32, 32)
+    assert len(set(sizes)) > 1
+
+
+def test_batch_with_one_value_per_channel_names_the_settings():
+    model = classifier()
+    batches = [toy_batch(1, seed=0, size=(2, 2))]
+    with pytest.raises(InputError, match='batch of 1 images .*`num_images`'):
+        recalibrate_bn(model, batches)

@@ -7,9 +7,15 @@ from kit.models import changed_keys, copies
 from kit.toy_search import ToyMetric, loader_config, toy_runner
 from kit.toy_training import training_runner
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import EMAHook, Hook
 
+from detnas_mm.datasets.calibration import build_calibration_loader
 from detnas_mm.engine import BNRecalibrationHook
-from detnas_mm.models import find_supernet
+from detnas_mm.models import (
+    find_supernet,
+    preserved_bn_statistics,
+    recalibrate_bn,
+)
 from detnas_mm.utils.errors import InputError
 
 PATHS = ['0000', '1230', '3123', '2011']
@@ -168,3 +174,67 @@ def _validation():
         val_evaluator=Evaluator(ToyMetric()),
         val_cfg=dict(type='ValLoop'),
     )
+
+
+@pytest.mark.parametrize('update_buffers', [False, True])
+def test_statistics_are_those_of_averaged_weights(tmp_path, update_buffers):
+    """MMEngine's EMAHook validates with other weights than it trains."""
+    seen = {}
+
+    class Watch(Hook):
+        priority = 'LOWEST'
+
+        def before_val_iter(self, runner, **_):
+            model = runner.model
+            seen['validated'] = copies(model.state_dict())
+            with preserved_bn_statistics(model):
+                recalibrate_bn(
+                    model,
+                    build_calibration_loader(loader_config(), 8),
+                    (0, 8),
+                )
+                seen['right'] = copies(model.state_dict())
+            model.eval()
+
+        def before_val(self, runner):
+            seen['trained'] = copies(runner.model.state_dict())
+            seen['average'] = copies(ema.ema_model.state_dict())
+
+        def after_val(self, runner, metrics=None):
+            trained, average = seen['trained'], seen['average']
+            changed = changed_keys(trained, copies(runner.model.state_dict()))
+            changed |= changed_keys(
+                average, copies(ema.ema_model.state_dict())
+            )
+            seen['changed'] = changed
+
+    class Before(Watch):
+        priority = 'HIGHEST'
+        before_val_iter = Hook.before_val_iter
+        after_val = Hook.after_val
+
+    class After(Watch):
+        before_val = Hook.before_val
+
+    ema = EMAHook(momentum=0.5, update_buffers=update_buffers)
+    runner = training_runner(
+        tmp_path,
+        ema,
+        BNRecalibrationHook(8),
+        Before(),
+        After(),
+        val_dataloader=loader_config(),
+        val_cfg=dict(type='ValLoop'),
+        val_evaluator=Evaluator(ToyMetric()),
+    )
+    runner.cfg.train_dataloader = loader_config()
+    runner._train_loop.update(val_interval=6)
+    runner.train()
+    names = {
+        key
+        for key in changed_keys(seen['validated'], seen['right'])
+        if 'num_batches' not in key
+    }
+    assert not names
+    assert 'head.weight' in changed_keys(seen['trained'], seen['validated'])
+    assert not seen['changed']

@@ -18,6 +18,7 @@ from kit.disks import full_disk
 from kit.toy_search import ToyMetric, toy_runner
 from mmengine.runner import Runner
 
+from detnas_mm.engine.runner.search_loop import FirstCandidateError
 from detnas_mm.structures import RECORD, SearchRecord
 from detnas_mm.utils.errors import InputError
 
@@ -81,6 +82,24 @@ def test_failures_in_a_row_end_the_search_and_are_tried_again(tmp_path):
     assert {c['status'] for c in after[5:]} == {'complete'}
     undisturbed, _ = search(tmp_path / 'other', {2, 3}, generations=5)
     assert without_seconds(after) == without_seconds(undisturbed)
+
+
+def broken(metrics):
+    raise TypeError('not a setting')
+
+
+def test_what_no_path_explains_ends_the_search_at_the_first(tmp_path):
+    """Once a candidate has a score, it is due to the path."""
+    work_dir = tmp_path / 'search'
+    with pytest.raises(FirstCandidateError, match='path .* ended') as error:
+        search(work_dir, range(100), broken)
+    assert 'in broken' in str(error.value)
+    assert statuses(work_dir) == []
+    after, _ = search(work_dir, {1}, broken, resume=True)
+    assert [c['status'] for c in after] == (
+        ['complete', 'failed'] + ['complete'] * 10
+    )
+    assert after[1]['error'] == 'TypeError: not a setting'
 
 
 def test_fewer_failures_stay_failed(tmp_path):
