@@ -38,17 +38,14 @@ def test_outputs_are_the_same_for_any_number_of_images(
     for num_images in (1, 3):
         images = torch.randn(num_images, 3, 64, 96)
         with torch.no_grad():
-            expected = net(images)
-            outputs = run(images)
-        for output, reference in zip(outputs, expected, strict=True):
-            torch.testing.assert_close(output, reference, rtol=1e-4, atol=1e-4)
+            pair = tuple(run(images)), tuple(net(images))
+        torch.testing.assert_close(*pair, rtol=1e-4, atol=1e-4)
         assert largest_difference(net, file, images) < 1e-3
     if ending == '.onnx':
         import onnxruntime
 
         outputs = onnxruntime.InferenceSession(file).get_outputs()
-        names = [output.name for output in outputs]
-        assert names == ['stage2', 'stage4']
+        assert [output.name for output in outputs] == ['stage2', 'stage4']
     # Other weights give other outputs.
     other = searched(DETECTOR_SPACE, PATH, seed=1, **settings).eval()
     assert largest_difference(other, file, images) > 1e-2
