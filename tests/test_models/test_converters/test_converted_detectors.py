@@ -63,9 +63,7 @@ def convert(tmp_path, detector):
 
 
 def assert_same(ours, theirs):
-    torch.testing.assert_close(
-        list(ours), list(theirs), rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(list(ours), list(theirs), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
