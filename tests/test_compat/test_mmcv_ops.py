@@ -61,7 +61,7 @@ box_lists = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(
     corners=box_lists,
     data=st.data(),
@@ -76,12 +76,10 @@ def test_nms_equals_the_plain_reference(corners, data, threshold, offset):
     # Few different scores, so that many are equal and order matters.
     levels = st.sampled_from((0.1, 0.5, 0.9))
     scores = [data.draw(levels) for _ in boxes]
-    kept = mmcv_ops.nms(
-        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        torch.tensor(scores),
-        iou_threshold=threshold,
-        offset=offset,
-    )
+    given = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    before = given.clone()
+    kept = mmcv_ops.nms(given, torch.tensor(scores), threshold, offset)
+    assert torch.equal(given, before)
     assert kept.dtype == torch.int64
     assert kept.tolist() == plain_nms(boxes, scores, threshold, offset)
 
@@ -112,12 +110,6 @@ def test_nms_accepts_half_precision_scores_and_boxes(dtype):
     scores = torch.tensor([0.5, 0.75, 0.25])
     for b, s in ((boxes.to(dtype), scores.to(dtype)), (boxes, scores.half())):
         assert mmcv_ops.nms(b, s, 0.5, 0).tolist() == [1, 2]
-
-
-def test_nms_leaves_its_input_alone():
-    boxes = torch.tensor([[0.0, 0, 3, 3]])
-    mmcv_ops.nms(boxes, torch.tensor([0.9]), 0.5, 1)
-    assert boxes.tolist() == [[0, 0, 3, 3]]
 
 
 def test_batched_nms_of_mmcv_separates_the_classes():
@@ -197,18 +189,11 @@ def test_focal_loss_of_no_samples_is_empty():
 def test_missing_operator_names_itself_and_what_is_provided():
     module = type(torch)('mmcv._ext')
     mmcv_ops.fill_extension(module)
-    with pytest.raises(NotImplementedError) as error:
+    with pytest.raises(NotImplementedError, match='install mmcv') as error:
         module.softnms(torch.zeros(1, 4), torch.zeros(1), sigma=0.5)
-    message = str(error.value)
-    assert '`softnms`' in message
-    assert 'sigmoid_focal_loss_forward' in message
-    assert 'install mmcv' in message
-
-
-def test_module_has_no_made_up_private_names():
-    module = type(torch)('mmcv._ext')
-    mmcv_ops.fill_extension(module)
+    assert '`softnms`' in str(error.value)
+    assert 'sigmoid_focal_loss_forward' in str(error.value)
+    # Private names are not made up: Python asks for some of them.
     assert not hasattr(module, '__path__')
-    assert not hasattr(module, '_private')
     assert isinstance(module.get_compiler_version(), str)
     assert isinstance(module.get_compiling_cuda_version(), str)
