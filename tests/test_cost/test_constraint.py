@@ -94,13 +94,6 @@ def test_count_stops_at_what_is_needed():
         assert min(needed, 256) <= count <= 256
 
 
-def test_share_of_the_small_space_up_to_300m():
-    # 68.9 %: measured by drawing with the authors' code.
-    constraint = Constraint(SMALL, Bounds(max_macs=300e6))
-    count = constraint.count_legal_paths(SMALL.size)
-    assert count / SMALL.size == pytest.approx(0.689, abs=0.002)
-
-
 def test_count_of_a_large_space_is_estimated():
     space = SEARCH_SPACES['large']
     table = random_latencies(space)

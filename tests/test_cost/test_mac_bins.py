@@ -67,15 +67,6 @@ def test_bins_follow_their_settings():
         assert backbone_macs(FOUR_BLOCKS, path, (32, 40)) == wanted
 
 
-def test_draws_depend_on_the_generator_alone():
-    def draw(seed):
-        rng = np.random.default_rng(seed)
-        return [MacBins().draw(SMALL, rng) for _ in range(5)]
-
-    assert draw(1) == draw(1)
-    assert draw(1) != draw(2)
-
-
 def test_impossible_settings_are_refused():
     for setting in ('width', 'num_bins', 'max_draws'):
         with pytest.raises(InputError, match='must be positive, got'):

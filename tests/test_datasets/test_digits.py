@@ -109,13 +109,6 @@ def test_boxes_are_tight(scenes):
         assert not outside.any()
 
 
-def test_digits_too_large_for_the_image_are_refused():
-    source = load_sources(seed=0)['test']
-    rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match='`heights` must fit'):
-        digit_scenes.draw_scene(source, np.array([0]), 16, (90, 91), rng)
-
-
 def test_splits_share_no_digit_and_no_image(data_set):
     """Counted here from the files, without the builder's own check."""
     ids, images = {}, {}

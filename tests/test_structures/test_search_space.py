@@ -49,9 +49,7 @@ def test_positions_of_blocks():
     assert names == ['1.1', '1.2', '2.1', '2.2']
 
 
-def test_a_space_is_frozen_and_hashable():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        TWO_BLOCKS.stem_channels = 8
+def test_a_space_of_lists_is_the_same_and_hashable():
     as_lists = SearchSpace(4, [8], [2], list(SHUFFLE_CHOICES))
     assert as_lists == TWO_BLOCKS
     assert hash(as_lists) == hash(TWO_BLOCKS)
@@ -100,20 +98,6 @@ def test_only_paths_are_formatted():
     for path in ((0, 0, 0), (0, 0, 0, 4), (0, -1, 0, 0)):
         with pytest.raises(ValueError, match='digit'):
             FOUR_BLOCKS.format(path)
-
-
-def test_random_paths_depend_on_the_generator_alone():
-    space = SEARCH_SPACES['small']
-
-    def draw(seed):
-        rng = np.random.default_rng(seed)
-        return [space.random_path(rng) for _ in range(5)]
-
-    assert draw(3) == draw(3)
-    assert len({*draw(3), *draw(4)}) == 10
-    for path in draw(3):
-        assert space.validate(path) == path
-        assert all(type(choice) is int for choice in path)
 
 
 def test_random_paths_are_uniform():

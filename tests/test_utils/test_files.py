@@ -41,18 +41,9 @@ def test_old_file_survives_a_failure(tmp_path, monkeypatch, call, error):
         raise error
 
     monkeypatch.setattr(os, call, fail)
-    message = f'cannot write {file}: No space' if error.args else ''
+    message = f'cannot write {file}: No space' if error.args else None
     with pytest.raises(type(error), match=message):
         write_atomically(file, 'new')
-    assert file.read_text() == 'old'
-    assert os.listdir(tmp_path) == ['best.json']
-
-
-def test_text_that_is_no_unicode_leaves_the_old_file(tmp_path):
-    file = tmp_path / 'best.json'
-    write_atomically(file, 'old')
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(file, '\ud800')
     assert file.read_text() == 'old'
     assert os.listdir(tmp_path) == ['best.json']
 

@@ -44,13 +44,6 @@ def test_progress_takes_the_top_50_as_the_paper():
     assert data.top_worst == (0.5,)
 
 
-def test_top_is_as_large_as_a_generation():
-    assert synthetic_search().top == 4
-    for population in (None, 'many', 0):
-        algorithm = {'type': 'given', 'population': population}
-        assert synthetic_search(algorithm=algorithm).top == 50
-
-
 def test_progress_starts_with_the_first_score():
     assert progress([]).generation == ()
     assert progress(scored(None, None)).best == ()

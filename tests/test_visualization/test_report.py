@@ -110,13 +110,6 @@ def test_ids_are_unique_and_references_have_a_target(html):
     assert set(used) <= set(ids)
 
 
-def test_wide_tables_scroll(html):
-    """Nothing is cut in a narrow window."""
-    assert html.count('<table>') == html.count(
-        '<div class="scroll" tabindex="0"><table>'
-    )
-
-
 def pasted(lines):
     """The model in the lines that are to be pasted into a config."""
     scope = {}

@@ -3,12 +3,11 @@
 import pytest
 import torch
 from kit.models import changed_keys, copies, searched, supernet, toy_batch
-from kit.spaces import DETECTOR_SPACE, FOUR_BLOCKS
+from kit.spaces import DETECTOR_SPACE
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from detnas_mm.models import DetNASNet, DetNASSupernet
-from detnas_mm.registry import MODELS
+from detnas_mm.models import DetNASSupernet
 from detnas_mm.utils.errors import InputError
 
 PATH = '012301'
@@ -170,18 +169,3 @@ def test_norm_cfg_works_in_one_process(make, kind):
     sum(x.sum() for x in net.train()(IMAGE)).backward()
     assert 'stem.1.running_mean' in changed_keys(before, net.state_dict())
     net.eval()(IMAGE)
-
-
-def test_in_a_config_space_may_be_name_or_fields(make):
-    kind = type(make())
-    for space, blocks in (('tiny', 10), (FOUR_BLOCKS.to_dict(), 4)):
-        cfg = dict(
-            type=f'detnas_mm.{kind.__name__}',
-            search_space=space,
-            out_indices=[1],
-        )
-        if kind is DetNASNet:
-            cfg['path'] = '0' * blocks
-        net = MODELS.build(cfg)
-        assert type(net) is kind
-        assert net.search_space.num_blocks == blocks

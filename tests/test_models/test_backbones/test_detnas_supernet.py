@@ -58,12 +58,6 @@ def test_path_of_supernet_equals_searched_net(shuffle, data):
     assert not changed_keys(statistics, one.state_dict())
 
 
-def test_shuffles_are_different_networks():
-    one, other = (searched(FOUR_BLOCKS, '0123', shuffle=s) for s in SHUFFLES)
-    other.load_state_dict(one.state_dict())
-    assert not torch.equal(one.eval()(IMAGE)[0], other.eval()(IMAGE)[0])
-
-
 OPTIMIZERS = dict(
     sgd=lambda params: torch.optim.SGD(
         params, lr=0.1, momentum=0.9, weight_decay=0.1
