@@ -1,19 +1,23 @@
 """The supernet, searched backbones, and operations on their weights."""
 
 from .aligned_init import AlignedInit
-from .backbones.architecture import (
+from .backbones.choice_blocks import (
+    MMRAZOR_CHOICES,
+    ShuffleBlock,
+    build_choice_block,
+)
+from .backbones.detnas_net import (
     PUBLISHED_PATHS,
     Architecture,
+    DetNASNet,
     resolve_architecture,
 )
-from .backbones.choice_blocks import ShuffleBlock, build_choice_block
-from .backbones.detnas_net import DetNASNet
 from .backbones.detnas_supernet import (
     DetNASSupernet,
+    extract_path,
     find_supernet,
     unwrap_model,
 )
-from .backbones.mmrazor_blocks import MMRAZOR_CHOICES
 from .bn_recalibration import (
     BNRecalibration,
     preserved_bn_statistics,
@@ -43,7 +47,6 @@ from .complexity import (
     measured_cost_table,
 )
 from .converters import ConvertedCheckpoint, convert_checkpoint
-from .weight_inheritance import extract_path
 
 __all__ = [
     'MMRAZOR_CHOICES',

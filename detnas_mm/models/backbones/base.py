@@ -31,9 +31,6 @@ class DetNASBackbone(BaseModule):
             backward pass.
         init_cfg: Initialization; with type ``Pretrained``, a checkpoint that
             does not fit is an error. Defaults to the authors' scheme.
-
-    Raises:
-        InputError: If an argument is out of its range.
     """
 
     blocks: nn.ModuleList
@@ -53,9 +50,13 @@ class DetNASBackbone(BaseModule):
         self.search_space = get_search_space(search_space)
         self.shuffle = shuffle
         self.out_indices = _check_out_indices(self.search_space, out_indices)
-        self.frozen_stages = _check_frozen_stages(
-            self.search_space, frozen_stages
-        )
+        num_stages = len(self.search_space.stage_blocks)
+        if frozen_stages not in range(-1, num_stages + 1):
+            raise InputError(
+                f'`frozen_stages` must be -1 to {num_stages}, got '
+                f'{frozen_stages}'
+            )
+        self.frozen_stages = frozen_stages
         self.norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
         self.norm_eval = norm_eval
         self.with_cp = with_cp
@@ -80,10 +81,8 @@ class DetNASBackbone(BaseModule):
         for block, stage, next_stage in zip(
             self.active_blocks(), stages, ends, strict=True
         ):
-            if self.with_cp and x.requires_grad:
-                x = _recomputed(block, x)
-            else:
-                x = block(x)
+            recompute = self.with_cp and x.requires_grad
+            x = _recomputed(block, x) if recompute else block(x)
             if stage != next_stage:
                 if stage in self.out_indices:
                     outputs.append(x)
@@ -109,10 +108,8 @@ class DetNASBackbone(BaseModule):
         return self
 
     def _freeze_stages(self) -> None:
-        if self.frozen_stages < 0:
-            return
+        frozen = [] if self.frozen_stages < 0 else [self.stem]
         positions = self.search_space.blocks
-        frozen = [self.stem]
         frozen += [
             block
             for block, position in zip(self.blocks, positions, strict=True)
@@ -129,10 +126,9 @@ class DetNASBackbone(BaseModule):
         Stem convolution N(0, 0.01); other convolutions
         N(0, 1 / weight.shape[1]); BN weight 1 and bias 1e-4.
         """
-        stem_conv = self.stem[0]
         for layer in (*self.stem.modules(), *self.blocks.modules()):
             if isinstance(layer, nn.Conv2d):
-                is_stem = layer is stem_conv
+                is_stem = layer is self.stem[0]
                 std = 0.01 if is_stem else 1 / layer.weight.shape[1]
                 nn.init.normal_(layer.weight, 0, std)
                 if layer.bias is not None:
@@ -156,26 +152,14 @@ def _check_out_indices(
 ) -> tuple[int, ...]:
     num_stages = len(space.stage_blocks)
     indices = tuple(out_indices)
-    is_rising = list(indices) == sorted(set(indices))
-    if (
-        not indices
-        or not is_rising
-        or not set(indices) <= set(range(num_stages))
-    ):
+    # A subset of the stages, each once and in rising order.
+    allowed = tuple(i for i in range(num_stages) if i in indices)
+    if not indices or indices != allowed:
         raise InputError(
             f'`out_indices` must be stages from 0 to {num_stages - 1} in '
             f'rising order, got {indices}'
         )
     return indices
-
-
-def _check_frozen_stages(space: SearchSpace, frozen_stages: int) -> int:
-    num_stages = len(space.stage_blocks)
-    if frozen_stages not in range(-1, num_stages + 1):
-        raise InputError(
-            f'`frozen_stages` must be -1 to {num_stages}, got {frozen_stages}'
-        )
-    return frozen_stages
 
 
 def _recomputed(block: nn.Module, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Conversion of weights of other implementations of DetNAS."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +12,7 @@ from detnas_mm.models.backbones.detnas_net import DetNASNet
 from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
 from detnas_mm.models.checkpoint import load_state_dict, require_matching_keys
 from detnas_mm.models.converters.authors import is_of_authors, read_authors
-from detnas_mm.models.converters.foreign import ForeignBackbone, ForeignBlock
-from detnas_mm.models.converters.layers import Layer
+from detnas_mm.models.converters.foreign import Branches, ForeignBackbone
 from detnas_mm.models.converters.mmrazor import is_of_mmrazor, read_mmrazor
 from detnas_mm.structures import SearchSpace, space_name
 from detnas_mm.utils.errors import InputError
@@ -73,10 +72,6 @@ def convert_checkpoint(
             nets.
         fold_stem_bias: Whether to move the bias of the stem into its BN,
             for a comparison with stems that have none. The bias is zero then.
-
-    Raises:
-        InputError: If there is no such file, or it is not a checkpoint of
-            theirs.
     """
     state_dict = load_state_dict(file)
     try:
@@ -86,7 +81,7 @@ def convert_checkpoint(
                 f'`shuffle` of MMRazor is grouped, got {shuffle!r}'
             )
         shuffle = shuffle or backbone.shuffle
-        net = _build(backbone, shuffle)
+        net = _build_on_meta(backbone, shuffle)
         weights = dict(_backbone_weights(backbone, net))
     except InputError as error:
         raise InputError(f'{file} cannot be converted: {error}') from error
@@ -120,10 +115,9 @@ def _read(
     )
 
 
-def _build(
+def _build_on_meta(
     backbone: ForeignBackbone, shuffle: str
 ) -> DetNASNet | DetNASSupernet:
-    """Build our network on the meta device."""
     space = backbone.search_space
     settings = dict(
         search_space=space,
@@ -152,10 +146,9 @@ def _backbone_weights(
 
 
 def _block_weights(
-    theirs: ForeignBlock, ours: nn.Module, prefix: str
+    theirs: Branches, ours: nn.Module, prefix: str
 ) -> Iterator[tuple[str, Tensor]]:
-    for branch in ('main', 'projection'):
-        layers: Sequence[Layer] = getattr(theirs, branch)
+    for branch, layers in theirs.items():
         modules = getattr(ours, branch, nn.Sequential()).named_children()
         names = [
             f'{prefix}.{branch}.{name}'

@@ -1,12 +1,66 @@
-"""The backbone of another project: its architecture and ordered layers."""
+"""A state dict of another project as layers, blocks and a search space."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from detnas_mm.models.converters.layers import Layer
+import torch
+from torch import Tensor
+
 from detnas_mm.structures import ArchPath, SearchSpace
 from detnas_mm.utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The tensors of one convolution, linear layer or BN.
+
+    Attributes:
+        name: Name of the layer in its state dict.
+        tensors: ``weight``, ``bias``, ``running_mean`` and so on.
+    """
+
+    name: str
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def is_norm(self) -> bool:
+        """Whether it is a batch normalization."""
+        return 'running_mean' in self.tensors
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight."""
+        return self.tensors['weight']
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> 'Layer':
+        """Return the layer with every tensor changed."""
+        tensors = {key: change(value) for key, value in self.tensors.items()}
+        return Layer(self.name, tensors)
+
+    def named(self, name: str, bias: bool = False) -> dict[str, Tensor]:
+        """Return its part of a state dict under another name.
+
+        Args:
+            name: The name.
+            bias: Whether to add a bias of zero if there is none.
+        """
+        tensors = dict(self.tensors)
+        if self.is_norm:
+            # Checkpoints before PyTorch 0.4.1 have no such counter.
+            tensors.setdefault('num_batches_tracked', torch.tensor(0))
+        elif bias:
+            tensors.setdefault('bias', torch.zeros(len(self.weight)))
+        return {f'{name}.{key}': value for key, value in tensors.items()}
+
+
+def group_layers(state_dict: Mapping[str, Tensor]) -> dict[str, Layer]:
+    """Group the tensors of a state dict by layer."""
+    grouped: dict[str, dict[str, Tensor]] = {}
+    for key, value in state_dict.items():
+        name, _, tensor = key.rpartition('.')
+        grouped.setdefault(name, {})[tensor] = value
+    return {name: Layer(name, tensors) for name, tensors in grouped.items()}
 
 
 class Place(NamedTuple):
@@ -17,27 +71,21 @@ class Place(NamedTuple):
         copy: Key of the choice in the checkpoint; ``''`` in a block with one
             choice.
         choice: Name of the choice, if the layer's name contains it.
-        projection: Whether it is in the projection, not in the main branch.
+        branch: ``'main'`` or ``'projection'``.
         rank: Sort key of the layers of a branch, in execution order.
     """
 
     block: int
     copy: str
     choice: str | None
-    projection: bool
+    branch: str
     rank: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class ForeignBlock:
-    """Layers of a choice block, in execution order."""
-
-    main: Sequence[Layer]
-    projection: Sequence[Layer]
-
-
+# Layers of a choice block by branch, in execution order.
+Branches = Mapping[str, Sequence[Layer]]
 # For each block, its choices by digit.
-Blocks = Sequence[Mapping[int, ForeignBlock]]
+Blocks = Sequence[Mapping[int, Branches]]
 
 
 @dataclass(frozen=True)
@@ -61,16 +109,13 @@ def collect_blocks(
     layers: Mapping[str, Layer],
     locate: Callable[[str], Place | None],
     choices: Sequence[str],
-) -> tuple[list[dict[int, ForeignBlock]], dict[str, Layer]]:
+) -> tuple[list[dict[int, Branches]], dict[str, Layer]]:
     """Sort layers into the blocks of a backbone, and the rest.
 
     Args:
         layers: Layers by name.
         locate: Returns the place of a layer in a block from its name.
         choices: The names of the choices, in the order of the digits.
-
-    Raises:
-        InputError: If they are neither one path nor a supernet.
     """
     found: dict[int, dict[str, list[tuple[Place, Layer]]]] = {}
     rest = {}
@@ -78,9 +123,9 @@ def collect_blocks(
         place = locate(name)
         if place is None:
             rest[name] = layer
-            continue
-        copies = found.setdefault(place.block, {})
-        copies.setdefault(place.copy, []).append((place, layer))
+        else:
+            copies = found.setdefault(place.block, {})
+            copies.setdefault(place.copy, []).append((place, layer))
     blocks = [
         dict(_block(placed, choices) for placed in found[index].values())
         for index in sorted(found)
@@ -97,8 +142,8 @@ def collect_blocks(
 
 def _block(
     placed: Sequence[tuple[Place, Layer]], choices: Sequence[str]
-) -> tuple[int, ForeignBlock]:
-    """Return the digit of a choice block, and its layers in order."""
+) -> tuple[int, Branches]:
+    """Return the digit of a choice block, and its branches."""
     names = {place.choice for place, _ in placed} - {None}
     if len(names) != 1 or not names <= set(choices):
         raise InputError(
@@ -106,27 +151,22 @@ def _block(
             f'{", ".join(sorted(names)) or "none"}; expected one of '
             f'{", ".join(choices)}'
         )
-    branches = {False: [], True: []}
+    branches = {'main': [], 'projection': []}
     for place, layer in sorted(placed, key=lambda pair: pair[0].rank):
-        branches[place.projection].append(layer)
-    block = ForeignBlock(branches[False], branches[True])
-    return choices.index(names.pop()), block
+        branches[place.branch].append(layer)
+    return choices.index(names.pop()), branches
 
 
 def infer_search_space(
     stem: Layer, blocks: Blocks, choices: Sequence[str]
 ) -> SearchSpace:
-    """Infer widths and depths of a backbone from its weights.
-
-    Raises:
-        InputError: If there is no such search space.
-    """
+    """Infer widths and depths of a backbone from its weights."""
     channels, depths = [], []
     for digits in blocks:
         block = next(iter(digits.values()))
-        if block.projection:
-            outputs = block.main[-1].weight, block.projection[-1].weight
-            channels.append(sum(map(len, outputs)))
+        if block['projection']:
+            # The output is the concatenation of both branches.
+            channels.append(sum(len(b[-1].weight) for b in block.values()))
             depths.append(1)
         elif depths:
             depths[-1] += 1
