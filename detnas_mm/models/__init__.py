@@ -1,11 +1,7 @@
 """The supernet, searched backbones, and operations on their weights."""
 
 from .aligned_init import AlignedInit
-from .backbones.choice_blocks import (
-    MMRAZOR_CHOICES,
-    ShuffleBlock,
-    build_choice_block,
-)
+from .backbones.choice_blocks import MMRAZOR_CHOICES, build_choice_block
 from .backbones.detnas_net import (
     PUBLISHED_PATHS,
     Architecture,
@@ -46,7 +42,7 @@ from .complexity import (
     exact_cost_table,
     measured_cost_table,
 )
-from .converters import ConvertedCheckpoint, convert_checkpoint
+from .converters.convert import ConvertedCheckpoint, convert_checkpoint
 
 __all__ = [
     'MMRAZOR_CHOICES',
@@ -58,7 +54,6 @@ __all__ = [
     'DetNASClsNeck',
     'DetNASNet',
     'DetNASSupernet',
-    'ShuffleBlock',
     'build_choice_block',
     'build_model',
     'convert_checkpoint',

@@ -24,16 +24,10 @@ def recalibrate_bn(
 ) -> int:
     """Recompute the BN statistics of the active path.
 
-    Args:
-        model: A detector or classifier of the ``mm*`` packages.
-        batches: Batches as the training data loader gives them.
-        seed: Random seed, see :class:`BNRecalibration`.
+    See :class:`BNRecalibration`.
 
     Returns:
         The number of images.
-
-    Raises:
-        InputError: If there is no image, or the outputs are not finite.
     """
     recalibration = BNRecalibration(model, seed)
     recalibration.add(batches)
@@ -187,14 +181,13 @@ def _statistics_of_each_batch(averages: list[_Average]) -> Iterator[list]:
     momenta = [average.layer.momentum for average in averages]
     handles = []
     for average in averages:
-        average.layer.momentum = 1.0
-        handles.append(
-            average.layer.register_forward_pre_hook(_reset_statistics)
-        )
-        handles.append(
-            average.layer.register_forward_hook(
+        layer = average.layer
+        layer.momentum = 1.0
+        handles += (
+            layer.register_forward_pre_hook(_reset_statistics),
+            layer.register_forward_hook(
                 lambda *_, average=average: average.add(counts[-1])
-            )
+            ),
         )
     try:
         yield counts

@@ -4,6 +4,7 @@ Convolutions and linear layers count, as in :mod:`detnas_mm.cost`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import torch
 from mmengine.model import BaseModel
@@ -20,12 +21,7 @@ _NORM = dict(type='BN')
 
 
 def count_cost(model: nn.Module, run: Callable[[], object]) -> Cost:
-    """Count the multiply-adds of a network and all of its parameters.
-
-    Args:
-        model: The network.
-        run: Function that runs it once.
-    """
+    """Count the MACs of a network that ``run()`` runs, and its parameters."""
     return Cost(_count_macs(model.modules(), run), _count_params(model))
 
 
@@ -109,16 +105,12 @@ def exact_cost_table(
 def measured_cost_table(
     space: SearchSpace, input_size: tuple[int, int] = (224, 224)
 ) -> CostTable:
-    """Count every choice of every block on blocks of the meta device.
-
-    For search spaces with choice blocks that :mod:`detnas_mm.cost` has no
-    formula for.
-    """
+    """Count every choice of every block on blocks of the meta device."""
     rows = []
     with torch.device('meta'):
         stem = build_stem(space, _NORM).eval()
         x = torch.empty(1, 3, *input_size)
-        stem_cost = count_cost(stem, lambda: stem(x))
+        stem_cost = count_cost(stem, partial(stem, x))
         features = stem(x)
         for index in range(space.num_blocks):
             blocks = [
@@ -127,13 +119,14 @@ def measured_cost_table(
                 ).eval()
                 for choice in range(space.num_choices)
             ]
-            rows.append(tuple(_count_on(block, features) for block in blocks))
+            rows.append(
+                tuple(
+                    count_cost(block, partial(block, features))
+                    for block in blocks
+                )
+            )
             features = blocks[-1](features)
     return CostTable(stem_cost, tuple(rows))
-
-
-def _count_on(block: nn.Module, features: Tensor) -> Cost:
-    return count_cost(block, lambda: block(features))
 
 
 @torch.no_grad()
@@ -153,9 +146,6 @@ def count_parts(
     Returns:
         Costs by the names of the parts: ``backbone``, ``neck``, and
         ``bbox_head``, or ``rpn_head`` and ``roi_head``, or ``head``.
-
-    Raises:
-        InputError: If the model has none of these heads.
     """
     model.eval()
     x = torch.empty(1, 3, *input_size, device='meta')
@@ -199,8 +189,6 @@ def _parts(
 def _run_box_heads(roi_head: nn.Module, regions: int) -> None:
     """Run the box head, or each head of a cascade, on empty regions."""
     heads = roi_head.bbox_head
-    if not isinstance(heads, nn.ModuleList):
-        heads = [heads]
-    for head in heads:
+    for head in heads if isinstance(heads, nn.ModuleList) else [heads]:
         size = (regions, head.in_channels, *head.roi_feat_size)
         head(torch.empty(size, device='meta'))

@@ -49,8 +49,15 @@ class DetNASBackbone(BaseModule):
         super().__init__(init_cfg)
         self.search_space = get_search_space(search_space)
         self.shuffle = shuffle
-        self.out_indices = _check_out_indices(self.search_space, out_indices)
+        self.out_indices = tuple(out_indices)
         num_stages = len(self.search_space.stage_blocks)
+        # A selection of the stages, each once and in rising order.
+        selection = [i for i in range(num_stages) if i in self.out_indices]
+        if not selection or list(self.out_indices) != selection:
+            raise InputError(
+                f'`out_indices` must be stages from 0 to {num_stages - 1} in '
+                f'rising order, got {self.out_indices}'
+            )
         if frozen_stages not in range(-1, num_stages + 1):
             raise InputError(
                 f'`frozen_stages` must be -1 to {num_stages}, got '
@@ -147,21 +154,6 @@ def build_stem(space: SearchSpace, norm_cfg: dict) -> nn.Sequential:
     )
 
 
-def _check_out_indices(
-    space: SearchSpace, out_indices: Sequence[int]
-) -> tuple[int, ...]:
-    num_stages = len(space.stage_blocks)
-    indices = tuple(out_indices)
-    # A subset of the stages, each once and in rising order.
-    allowed = tuple(i for i in range(num_stages) if i in indices)
-    if not indices or indices != allowed:
-        raise InputError(
-            f'`out_indices` must be stages from 0 to {num_stages - 1} in '
-            f'rising order, got {indices}'
-        )
-    return indices
-
-
 def _recomputed(block: nn.Module, x: Tensor) -> Tensor:
     """Run a block, and run it again in the backward pass to save memory."""
     return torch.utils.checkpoint.checkpoint(
@@ -175,19 +167,16 @@ def _recomputed(block: nn.Module, x: Tensor) -> Tensor:
 @contextmanager
 def _unchanged_statistics(block: nn.Module) -> Iterator[None]:
     """Keep the BN statistics: the second run must not count images twice."""
-    layers = [
-        layer
+    saved = [
+        (layer, layer.momentum, layer.num_batches_tracked.clone())
         for layer in block.modules()
         if isinstance(layer, _BatchNorm) and layer.track_running_stats
     ]
-    saved = [
-        (layer.momentum, layer.num_batches_tracked.clone()) for layer in layers
-    ]
-    for layer in layers:
+    for layer, *_ in saved:
         layer.momentum = 0.0
     try:
         yield
     finally:
-        for layer, (momentum, count) in zip(layers, saved, strict=True):
+        for layer, momentum, count in saved:
             layer.momentum = momentum
             layer.num_batches_tracked.copy_(count)

@@ -17,9 +17,8 @@ from detnas_mm.models.converters.foreign import (
     ForeignBackbone,
     Layer,
     Place,
-    collect_blocks,
     group_layers,
-    infer_search_space,
+    read_backbone,
 )
 from detnas_mm.models.converters.maskrcnn_heads import convert_heads
 from detnas_mm.structures import SHUFFLE_CHOICES
@@ -63,23 +62,18 @@ def read_authors(
             backbone[name.removeprefix(prefix)] = layer
         else:
             detector[name] = layer
-    blocks, rest = collect_blocks(backbone, _locate, _CHOICES)
-    try:
-        stem = rest.pop('first_conv.conv'), rest.pop('first_conv.bn')
-        space = infer_search_space(stem[0], blocks, SHUFFLE_CHOICES)
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            "it is no complete backbone of the authors' code: expected "
-            'first_conv.conv, first_conv.bn and features.0.conv.0.'
-            f'interstellar1a_..., got {error}'
-        ) from error
+    read, rest = read_backbone(
+        backbone,
+        _locate,
+        description="backbone of the authors' code with first_conv.conv, "
+        'first_conv.bn and features.0.conv.0.interstellar1a_...',
+        stem='first_conv',
+        choices=_CHOICES,
+        our_choices=SHUFFLE_CHOICES,
+    )
     # In a detector the backbone's names have a prefix.
     convert = convert_heads if prefix else _classification_head
-    head = convert(rest | detector)
-    supernet = any(len(digits) > 1 for digits in blocks)
-    # The final nets were trained with the shuffle of the detectors' code.
-    shuffle = 'grouped' if supernet else 'interleaved'
-    return ForeignBackbone(stem, blocks, space, shuffle), head
+    return read, convert(rest | detector)
 
 
 def _locate(name: str) -> Place | None:

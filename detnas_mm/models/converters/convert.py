@@ -80,7 +80,10 @@ def convert_checkpoint(
             raise InputError(
                 f'`shuffle` of MMRazor is grouped, got {shuffle!r}'
             )
-        shuffle = shuffle or backbone.shuffle
+        if shuffle is None:
+            # The authors trained only their final nets with the other one.
+            is_final = layout == 'authors' and backbone.path is not None
+            shuffle = 'interleaved' if is_final else 'grouped'
         net = _build_on_meta(backbone, shuffle)
         weights = dict(_backbone_weights(backbone, net))
     except InputError as error:

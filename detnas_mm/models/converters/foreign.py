@@ -95,7 +95,6 @@ class ForeignBackbone:
     stem: tuple[Layer, Layer]
     blocks: Blocks
     search_space: SearchSpace
-    shuffle: str
 
     @property
     def path(self) -> ArchPath | None:
@@ -105,18 +104,41 @@ class ForeignBackbone:
         return tuple(next(iter(choices)) for choices in self.blocks)
 
 
-def collect_blocks(
+def read_backbone(
     layers: Mapping[str, Layer],
     locate: Callable[[str], Place | None],
+    *,
+    description: str,
+    stem: str,
     choices: Sequence[str],
-) -> tuple[list[dict[int, Branches]], dict[str, Layer]]:
-    """Sort layers into the blocks of a backbone, and the rest.
+    our_choices: Sequence[str],
+) -> tuple[ForeignBackbone, dict[str, Layer]]:
+    """Return the backbone and the layers that are not part of it.
 
     Args:
         layers: Layers by name.
         locate: Returns the place of a layer in a block from its name.
-        choices: The names of the choices, in the order of the digits.
+        description: The backbone and the layers it must have, for errors.
+        stem: Name of the stem, with the layers ``conv`` and ``bn``.
+        choices: Their names of the choices, in the order of our digits.
+        our_choices: Our names of the choices.
     """
+    blocks, rest = _collect_blocks(layers, locate, choices)
+    try:
+        conv, norm = rest.pop(f'{stem}.conv'), rest.pop(f'{stem}.bn')
+        space = _infer_search_space(conv, blocks, our_choices)
+    except (KeyError, ValueError) as error:
+        message = f'it has no complete {description}: {error}'
+        raise InputError(message) from error
+    return ForeignBackbone((conv, norm), blocks, space), rest
+
+
+def _collect_blocks(
+    layers: Mapping[str, Layer],
+    locate: Callable[[str], Place | None],
+    choices: Sequence[str],
+) -> tuple[list[dict[int, Branches]], dict[str, Layer]]:
+    """Sort layers into the blocks of a backbone, and the rest."""
     found: dict[int, dict[str, list[tuple[Place, Layer]]]] = {}
     rest = {}
     for name, layer in layers.items():
@@ -157,7 +179,7 @@ def _block(
     return choices.index(names.pop()), branches
 
 
-def infer_search_space(
+def _infer_search_space(
     stem: Layer, blocks: Blocks, choices: Sequence[str]
 ) -> SearchSpace:
     """Infer widths and depths of a backbone from its weights."""

@@ -17,14 +17,12 @@ from detnas_mm.models.converters.foreign import (
     ForeignBackbone,
     Layer,
     Place,
-    collect_blocks,
     group_layers,
-    infer_search_space,
+    read_backbone,
 )
 from detnas_mm.utils.errors import InputError
 
 _PREFIX = re.compile(r'(?:architecture\.)?(?:model\.)?')
-_STEM = 'backbone.conv1'
 # In the order of our digits.
 _CHOICES = ('shuffle_3x3', 'shuffle_5x5', 'shuffle_7x7', 'shuffle_xception')
 # `choices` until version 0.3, `_candidates` since 1.0.
@@ -56,25 +54,24 @@ def read_mmrazor(
         _PREFIX.sub('', name, count=1): layer
         for name, layer in group_layers(state_dict).items()
     }
-    blocks, rest = collect_blocks(layers, _locate, _CHOICES)
-    try:
-        stem = rest.pop(f'{_STEM}.conv'), rest.pop(f'{_STEM}.bn')
-        space = infer_search_space(stem[0], blocks, MMRAZOR_CHOICES)
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            'it is no complete SearchableShuffleNetV2: expected '
-            f'{_STEM}.conv, {_STEM}.bn and backbone.layers.0.0._candidates, '
-            f'got {error}'
-        ) from error
+    backbone, rest = read_backbone(
+        layers,
+        _locate,
+        description='SearchableShuffleNetV2 with backbone.conv1.conv, '
+        'backbone.conv1.bn and backbone.layers.0.0._candidates',
+        stem='backbone.conv1',
+        choices=_CHOICES,
+        our_choices=MMRAZOR_CHOICES,
+    )
     # The first block of each stage but the first reads a stage's output.
-    for choices in blocks[1:]:
+    for choices in backbone.blocks[1:]:
         for branches in choices.values():
             if branches['projection']:
                 channels = len(branches['projection'][0].weight)
                 for branch, sequence in branches.items():
                     branches[branch] = _reorder_inputs(sequence, channels)
-    head = _rename_rest(rest, space.stage_channels)
-    return ForeignBackbone(stem, blocks, space, 'grouped'), head
+    channels = backbone.search_space.stage_channels
+    return backbone, _rename_rest(rest, channels)
 
 
 def _locate(name: str) -> Place | None:
@@ -120,10 +117,7 @@ def _reorder_inputs(layers: Sequence[Layer], channels: int) -> list[Layer]:
 def _rename_rest(
     layers: dict[str, Layer], stage_channels: Sequence[int]
 ) -> dict[str, Tensor]:
-    """Rename the classifier, and reorder the inputs of the FPN.
-
-    The other names are mmdet's and mmpretrain's already.
-    """
+    """Rename the classifier, and reorder the inputs of the FPN."""
     state = {}
     last = stage_channels[-1]
     laterals = [name for name in layers if 'neck.lateral_convs.' in name]
