@@ -54,9 +54,6 @@ class BNRecalibration:
         model: A detector or classifier of the ``mm*`` packages.
         seed: Random seed, for example for the sampling of regions. The
             random state of a batch depends on the seed and its index.
-
-    Attributes:
-        num_images: Number of images added.
     """
 
     def __init__(self, model: BaseModel, seed: Sequence[int] = (0,)) -> None:
@@ -233,24 +230,18 @@ def check_finite(outputs: Any) -> None:
         named = {key: loss for key, loss in outputs.items() if 'loss' in key}
     else:
         named = {'an output of the heads': outputs}
-    extremes = {
-        name: [
-            extreme.float()
-            for tensor in _tensors(value)
-            for extreme in tensor.aminmax()
-        ]
-        for name, value in named.items()
-    }
-    values = sum(extremes.values(), [])
-    if not values or torch.stack(values).isfinite().all():
+    names, extremes = [], []
+    for name, value in named.items():
+        for tensor in _tensors(value):
+            names += (name, name)
+            extremes += map(Tensor.float, tensor.aminmax())
+    if not extremes:
         return
-    name, value = next(
-        (name, float(value))
-        for name, values in extremes.items()
-        for value in values
-        if not math.isfinite(value)
-    )
-    raise InputError(f'{name} is {value} on the images of the BN statistics')
+    for name, value in zip(names, torch.stack(extremes).tolist(), strict=True):
+        if not math.isfinite(value):
+            raise InputError(
+                f'{name} is {value} on the images of the BN statistics'
+            )
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -49,11 +49,6 @@ def require_trained_network(
     """Check that weights make a model complete and that it is no supernet.
 
     MMEngine would load the keys that fit, and run a half-random model.
-
-    Args:
-        model: The model.
-        state_dict: The weights that are about to be loaded.
-        source: Their origin, for the message.
     """
     require_matching_keys(model, state_dict, source)
     if any(isinstance(part, DetNASSupernet) for part in model.modules()):

@@ -30,10 +30,9 @@ _WEIGHTS_KEYS = ('state_dict', 'model', 'blobs')
 
 
 def read_checkpoint(path: str | os.PathLike) -> Mapping:
-    """Read a local checkpoint without running code from it.
+    """Read a file of ``torch.save``, or a pickle of numpy arrays.
 
-    Args:
-        path: A file of ``torch.save``, or a pickle of numpy arrays.
+    Files that would run code are refused.
     """
     if not os.path.isfile(path):
         raise InputError(f'no checkpoint at {path}')
@@ -94,13 +93,7 @@ def serialized(checkpoint: Mapping) -> bytes:
 def require_matching_keys(
     module: nn.Module, state_dict: Mapping[str, Tensor], source: str
 ) -> None:
-    """Check that a state dict fits a module: all keys, no others, shapes.
-
-    Args:
-        module: The module.
-        state_dict: The weights that are about to be loaded.
-        source: Their origin, for the message.
-    """
+    """Check that weights from ``source`` have a module's keys and shapes."""
     expected = module.state_dict()
     found = {
         'missing': [key for key in expected if key not in state_dict],

@@ -3,7 +3,7 @@
 Convolutions and linear layers count, as in :mod:`detnas_mm.cost`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
@@ -90,13 +90,7 @@ def _count_macs(
 def exact_cost_table(
     space: SearchSpace, input_size: tuple[int, int] = (224, 224)
 ) -> CostTable:
-    """Return the costs of a space: by formula, or counted on its blocks.
-
-    Args:
-        space: The search space, of the paper's choice blocks or any
-            registered ones.
-        input_size: Height and width of the image.
-    """
+    """Return the costs of a space: by formula, or counted on its blocks."""
     if set(space.choices) <= set(SHUFFLE_CHOICES):
         return cost_table(space, input_size)
     return measured_cost_table(space, input_size)
@@ -148,38 +142,23 @@ def count_parts(
         ``bbox_head``, or ``rpn_head`` and ``roi_head``, or ``head``.
     """
     model.eval()
-    x = torch.empty(1, 3, *input_size, device='meta')
-    return {
-        name: count_cost(part, run) for name, part, run in _parts(model, x)
-    }
-
-
-def _parts(
-    model: nn.Module, x: Tensor
-) -> Iterator[tuple[str, nn.Module, Callable[[], object]]]:
-    """Yield name and module of each part, and a function that runs it."""
-    outputs = [x]
-
-    def run(part: nn.Module) -> None:
-        outputs.append(part(outputs[-1]))
-
+    features = torch.empty(1, 3, *input_size, device='meta')
+    costs = {}
     for name in ('backbone', 'neck'):
         part = getattr(model, name, None)
         if part is not None:
-            yield name, part, lambda part=part: run(part)
-    features = outputs[-1]
+            costs[name] = count_cost(part, partial(part, features))
+            features = part(features)
     roi_head = getattr(model, 'roi_head', None)
     if roi_head is not None:
         rpn = model.rpn_head
-        yield 'rpn_head', rpn, lambda: rpn(features)
-        regions = model.test_cfg.rpn.max_per_img
-        yield 'roi_head', roi_head, lambda: _run_box_heads(roi_head, regions)
-        return
+        costs['rpn_head'] = count_cost(rpn, partial(rpn, features))
+        run = partial(_run_box_heads, roi_head, model.test_cfg.rpn.max_per_img)
+        return costs | {'roi_head': count_cost(roi_head, run)}
     for name in ('bbox_head', 'head'):
         head = getattr(model, name, None)
         if head is not None:
-            yield name, head, lambda head=head: head(features)
-            return
+            return costs | {name: count_cost(head, partial(head, features))}
     raise InputError(
         f'cannot count {type(model).__name__}: expected a model with '
         'roi_head, bbox_head or head'

@@ -21,12 +21,7 @@ _INSTALL = 'pip install onnx onnxscript onnxruntime'
 
 
 def build_trained_backbone(config: Config, checkpoint: str) -> DetNASNet:
-    """Build the ``DetNASNet`` of a detector or classifier with its weights.
-
-    Args:
-        config: The config of the whole model.
-        checkpoint: The checkpoint of the whole model.
-    """
+    """Build the ``DetNASNet`` of a detector or classifier with its weights."""
     init_default_scope(config.get('default_scope', 'mmdet'))
     backbone = MODELS.build(dict(config.model.backbone, init_cfg=None))
     if not isinstance(backbone, DetNASNet):
@@ -90,10 +85,7 @@ def largest_difference(
 ) -> float:
     """Return the largest difference between the outputs of both backbones.
 
-    Args:
-        backbone: The source, in eval mode.
-        file: The file that :func:`export_backbone` wrote.
-        images: Images of the size it was exported for.
+    The images must have the size that the file was exported for.
     """
     outputs = load_exported(file)(images)
     return max(

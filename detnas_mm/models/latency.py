@@ -228,15 +228,9 @@ def measure_parts(
 ) -> tuple[list[float], dict[str, float]]:
     """Measure a model, and parts of it that run one after the other.
 
+    ``run()`` runs the model, and with it each part once, in the given order.
     The whole model and its parts are timed in alternating runs, so that the
     marks between the parts do not slow down the whole.
-
-    Args:
-        run: Function that runs the model once.
-        parts: Modules that each run once, in this order.
-        device: The device they run on.
-        rounds: Number of measurements.
-        warm_up: Number of rounds that do not count.
 
     Returns:
         The ms of each whole run, and the median ms of each part; the time
@@ -263,7 +257,7 @@ def measure_parts(
 
 
 def _round_indices(warm_up: int, rounds: int) -> range:
-    """Return the indices of the rounds; warm-up rounds are negative."""
+    # Warm-up rounds have negative indices and do not count.
     if rounds < 1:
         raise InputError(f'`rounds` must be at least 1, got {rounds}')
     return range(-warm_up, rounds)

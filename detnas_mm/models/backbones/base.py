@@ -9,6 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from detnas_mm.models.backbones.choice_blocks import build_block
 from detnas_mm.models.checkpoint import require_matching_pretrained
 from detnas_mm.structures import SearchSpace, get_search_space
 from detnas_mm.utils.errors import InputError
@@ -74,6 +75,16 @@ class DetNASBackbone(BaseModule):
         """Channels of the returned features."""
         channels = self.search_space.stage_channels
         return tuple(channels[index] for index in self.out_indices)
+
+    def build_block(self, index: int, choice: int) -> nn.Module:
+        """Build one choice of one block."""
+        return build_block(
+            self.search_space,
+            index,
+            choice,
+            shuffle=self.shuffle,
+            norm_cfg=self.norm_cfg,
+        )
 
     def active_blocks(self) -> list[nn.Module]:
         """Return the blocks that the forward pass runs, in order."""

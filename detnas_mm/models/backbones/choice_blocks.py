@@ -222,10 +222,6 @@ def build_choice_block(name: str, **settings: object) -> nn.Module:
         name: Its name in the registry.
         **settings: ``in_channels``, ``out_channels``, ``stride``,
             ``shuffle`` and ``norm_cfg``, all of them.
-
-    Raises:
-        InputError: If the name or the shuffle is unknown, or a user's block
-            does not build or has an output of another shape.
     """
     build = CHOICE_BLOCKS.get(name)
     if build is None:

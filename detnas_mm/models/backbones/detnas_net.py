@@ -8,7 +8,6 @@ from pathlib import Path
 from torch import nn
 
 from detnas_mm.models.backbones.base import DetNASBackbone
-from detnas_mm.models.backbones.choice_blocks import build_block
 from detnas_mm.registry import MODELS
 from detnas_mm.structures import (
     PUBLISHED_PATHS,
@@ -52,13 +51,7 @@ class DetNASNet(DetNASBackbone):
         )
         self.path = architecture.path
         self.blocks = nn.ModuleList(
-            build_block(
-                self.search_space,
-                index,
-                choice,
-                shuffle=self.shuffle,
-                norm_cfg=self.norm_cfg,
-            )
+            self.build_block(index, choice)
             for index, choice in enumerate(self.path)
         )
         self._freeze_stages()
@@ -88,10 +81,6 @@ def resolve_architecture(
             ``best.json`` of a search.
         search_space: The search space. A published name or a ``best.json``
             has its own; if given as well, it must be the same.
-
-    Raises:
-        InputError: If the path is none of these or belongs to another space,
-            or the ``best.json`` does not exist.
     """
     space = None if search_space is None else get_search_space(search_space)
     if isinstance(path, Path):

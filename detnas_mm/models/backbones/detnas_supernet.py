@@ -8,7 +8,6 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from detnas_mm.models.backbones.base import DetNASBackbone
-from detnas_mm.models.backbones.choice_blocks import build_block
 from detnas_mm.registry import MODELS
 from detnas_mm.structures import ArchPath, SearchSpace
 from detnas_mm.utils.errors import InputError
@@ -32,13 +31,7 @@ class DetNASSupernet(DetNASBackbone):
         self._path: ArchPath | None = None
         self.blocks = nn.ModuleList(
             nn.ModuleList(
-                build_block(
-                    self.search_space,
-                    index,
-                    choice,
-                    shuffle=self.shuffle,
-                    norm_cfg=self.norm_cfg,
-                )
+                self.build_block(index, choice)
                 for choice in range(self.search_space.num_choices)
             )
             for index in range(self.search_space.num_blocks)

@@ -22,21 +22,13 @@ _PREFIX = 'backbone.'
 
 @dataclass(frozen=True)
 class ConvertedCheckpoint:
-    """A checkpoint in our layout.
-
-    Attributes:
-        state_dict: Weights, the backbone under ``backbone.``.
-        search_space: The search space.
-        path: Digits of the path; ``None`` for a supernet.
-        shuffle: Channel shuffle that the weights were trained with.
-        layout: Their origin: ``'authors'`` or ``'mmrazor'``.
-    """
+    """A checkpoint in our layout."""
 
     state_dict: Mapping[str, Tensor]
     search_space: SearchSpace
-    path: str | None
+    path: str | None  # digits; None for a supernet
     shuffle: str
-    layout: str
+    layout: str  # original layout: 'authors' or 'mmrazor'
 
     @property
     def backbone_cfg(self) -> dict:
@@ -75,13 +67,22 @@ def convert_checkpoint(
     """
     state_dict = load_state_dict(file)
     try:
-        layout, backbone, head = _read(state_dict)
+        if is_of_authors(state_dict):
+            layout, (backbone, head) = 'authors', read_authors(state_dict)
+        elif is_of_mmrazor(state_dict):
+            layout, (backbone, head) = 'mmrazor', read_mmrazor(state_dict)
+        else:
+            raise InputError(
+                'it has neither first_conv.conv.weight (the authors) nor '
+                'backbone.layers.0.0._candidates.* (MMRazor), but '
+                f'{", ".join(list(state_dict)[:3])}'
+            )
         if layout == 'mmrazor' and shuffle not in (None, 'grouped'):
             raise InputError(
                 f'`shuffle` of MMRazor is grouped, got {shuffle!r}'
             )
         if shuffle is None:
-            # The authors trained only their final nets with the other one.
+            # The authors' code shuffles the channels of final nets differently.
             is_final = layout == 'authors' and backbone.path is not None
             shuffle = 'interleaved' if is_final else 'grouped'
         net = _build_on_meta(backbone, shuffle)
@@ -100,21 +101,6 @@ def convert_checkpoint(
         None if path is None else backbone.search_space.format(path),
         shuffle,
         layout,
-    )
-
-
-def _read(
-    state_dict: Mapping[str, Tensor],
-) -> tuple[str, ForeignBackbone, dict[str, Tensor]]:
-    """Return the layout, the backbone, and the weights of neck and heads."""
-    if is_of_authors(state_dict):
-        return 'authors', *read_authors(state_dict)
-    if is_of_mmrazor(state_dict):
-        return 'mmrazor', *read_mmrazor(state_dict)
-    raise InputError(
-        'it has neither first_conv.conv.weight (the authors) nor '
-        'backbone.layers.0.0._candidates.* (MMRazor), but '
-        f'{", ".join(list(state_dict)[:3])}'
     )
 
 

@@ -13,12 +13,7 @@ from detnas_mm.utils.errors import InputError
 
 @dataclass(frozen=True)
 class Layer:
-    """The tensors of one convolution, linear layer or BN.
-
-    Attributes:
-        name: Name of the layer in its state dict.
-        tensors: ``weight``, ``bias``, ``running_mean`` and so on.
-    """
+    """The tensors of one convolution, linear layer or BN, by name."""
 
     name: str
     tensors: Mapping[str, Tensor]
