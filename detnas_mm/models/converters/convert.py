@@ -82,7 +82,7 @@ def convert_checkpoint(
                 f'`shuffle` of MMRazor is grouped, got {shuffle!r}'
             )
         if shuffle is None:
-            # The authors' code shuffles the channels of final nets differently.
+            # The authors' code shuffles final nets in another way.
             is_final = layout == 'authors' and backbone.path is not None
             shuffle = 'interleaved' if is_final else 'grouped'
         net = _build_on_meta(backbone, shuffle)
