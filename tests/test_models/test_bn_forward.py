@@ -11,7 +11,10 @@ from mmdet.models import RetinaNet
 from mmdet.models.dense_heads import RetinaHead
 
 from detnas_mm.models import BNRecalibration
-from detnas_mm.models.bn_forward import bn_independent_of_loss, check_finite
+from detnas_mm.models.bn_recalibration import (
+    bn_independent_of_loss,
+    check_finite,
+)
 from detnas_mm.utils.errors import InputError
 
 FINE = torch.tensor([3.0, -4.0])
