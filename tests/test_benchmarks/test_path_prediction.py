@@ -1,6 +1,5 @@
 """Predictions of scores, where the right answer is known."""
 
-import re
 import runpy
 
 import numpy as np
@@ -62,11 +61,6 @@ def test_table_of_a_record(tmp_path, capsys):
     assert '60 candidates' in output
     assert 'Kendall tau of MACs alone: nan' in output
     other = write_record(tmp_path / 'b', noise, 1, checkpoint_digest='other')
-    cases = {
-        'differs.*checkpoint_digest': [other],
-        '60 different candidates.*55': ['--fitted', 55],
-    }
-    for message, options in cases.items():
-        with pytest.raises(SystemExit):
-            run_here(TOOL, first, *options)
-        assert re.search(message, capsys.readouterr().err)
+    with pytest.raises(SystemExit):
+        run_here(TOOL, first, other)
+    assert 'checkpoint_digest' in capsys.readouterr().err

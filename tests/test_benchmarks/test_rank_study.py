@@ -145,8 +145,6 @@ def test_nets_are_drawn_under_the_bound(tool):
     assert len(set(many)) == 20
     assert all(backbone_macs(TINY, TINY.parse(p)) <= 41e6 for p in many)
     assert tool.draw_paths(TINY, 6, 41e6, seed=1) != few
-    with pytest.raises(ValueError, match='no path keeps the bounds'):
-        tool.draw_paths(TINY, 6, 1e6, seed=0)
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def run_page(iterations=3000):
 
 def converter_arguments():
     tool = 'tools/dataset_converters/coco_search_split.py'
-    (found,) = (c for c in run_page() if c[0] == tool)
+    (found,) = (command for command in run_page() if command[0] == tool)
     return found[1:]
 
 
@@ -75,14 +75,9 @@ def edit_config(name, pattern, replacement):
     file.write_text(text)
 
 
-def leave_out_imagenet(commands):
-    """Changes configs and commands as the page describes."""
+def leave_out_imagenet():
+    """Changes the configs as the page describes."""
     edit_config(SUPERNET, r'^pretrained = .*$', 'pretrained = None')
-    return [
-        [part for part in command if 'in1k' not in part]
-        for command in commands
-        if 'in1k' not in command[1]
-    ]
 
 
 def read_command(arguments):
@@ -98,7 +93,12 @@ def read_command(arguments):
 def test_each_command_finds_what_it_starts_from(workplace, imagenet):
     commands = run_page(3000 if imagenet else 6000)
     if not imagenet:
-        commands = leave_out_imagenet(commands)
+        leave_out_imagenet()
+        commands = [
+            [part for part in command if 'in1k' not in part]
+            for command in commands
+            if 'in1k' not in command[1]
+        ]
     commands = [c for c in commands if 'converters' not in c[0]]
     if imagenet:
         assert commands.pop()[-1] == '--auto-scale-lr'
@@ -171,11 +171,8 @@ def test_baseline_is_another_net_from_its_own_weights(workplace):
     after, (tested,) = read_command(test[1:])
     assert after.model.backbone.path == config.model.backbone.path
     assert str(Path(tested).parent) == config.work_dir
-
-
-def test_options_for_one_gpu_lengthen_the_schedule(workplace):
+    # The options for one GPU lengthen the schedule.
     (options,) = re.findall(r'`--cfg-options\s(train_cfg\S+\s\S+)`', PAGE)
-    run_page()
     config, _ = read_command(
         [f'configs/mine/{PRE_TRAINING}.py', '--cfg-options', *options.split()]
     )
@@ -183,14 +180,13 @@ def test_options_for_one_gpu_lengthen_the_schedule(workplace):
     assert f'`iter_{config.train_cfg.max_iters}.pth`' in PAGE
 
 
-def small(name):
-    config = Config.fromfile(f'configs/mine/{name}.py')
-    return shrink(config, f'own_data/{name}')
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize('imagenet', [True, False])
 def test_digits_take_the_whole_way(workplace, capsys, imagenet):
+    def small(name):
+        config = Config.fromfile(f'configs/mine/{name}.py')
+        return shrink(config, f'own_data/{name}')
+
     arguments = converter_arguments()
     arguments[arguments.index('--search-images') + 1] = '6'
     split('coco', *arguments)
@@ -200,7 +196,7 @@ def test_digits_take_the_whole_way(workplace, capsys, imagenet):
     if imagenet:
         checkpoint('detnas/detnas-supernet-small_8xb128_in1k')
     else:
-        leave_out_imagenet([])
+        leave_out_imagenet()
     Runner.from_cfg(small(SUPERNET)).train()
 
     config = small(SEARCH)
@@ -238,22 +234,22 @@ def test_faster_rcnn_is_one_word_in_one_config(workplace):
         assert type(model).__name__ == 'FasterRCNN'
 
 
-def save_beside_results(workplace, text):
-    """Saves a config beside the work dirs with the results of a search."""
+def read_beside_results(workplace, text):
+    """Reads a config beside the work dir with the results of a search."""
     folder = workplace / 'work_dirs' / 'my_search'
     if not folder.exists():
         folder.mkdir(parents=True)
         write_best(folder)
     file = workplace / 'config.py'
     file.write_text(text)
-    return file
+    return Config.fromfile(file)
 
 
 @pytest.mark.slow
 def test_fcos_trains_the_found_backbone_on_the_same_data(workplace):
     blocks = re.findall(r'```python\n(.*?)```', USE_PAGE, re.S)
     (text,) = (block for block in blocks if 'data/mine/' in block)
-    config = Config.fromfile(save_beside_results(workplace, text))
+    config = read_beside_results(workplace, text)
     config.train_cfg = dict(type='IterBasedTrainLoop')
     config.default_hooks.checkpoint.by_epoch = False
     config.log_processor.by_epoch = False
@@ -285,7 +281,7 @@ def test_classes_of_other_detectors(workplace):
             "          'work_dirs/my_search/best_backbone.py']\n"
             f"classes = ('a', 'b', 'c')\nmodel = dict({line})\n"
         )
-        config = Config.fromfile(save_beside_results(workplace, text))
+        config = read_beside_results(workplace, text)
         found = [
             module.num_classes
             for module in MODELS.build(config.model).modules()
@@ -297,22 +293,19 @@ def test_classes_of_other_detectors(workplace):
 
 def test_configs_read_the_files_of_the_converter(workplace):
     arguments = converter_arguments()
-
-    def option(name):
-        return arguments[arguments.index(f'--{name}') + 1]
-
+    options = dict(zip(arguments[1::2], arguments[2::2], strict=True))
     search = Config.fromfile(EXAMPLE / f'{SEARCH}.py')
     files = [
         search[f'{part}_dataloader'].dataset.ann_file
         for part in ('train', 'val', 'test')
     ]
     assert files == [
-        f'annotations/detnas_train{option("name")}.json',
-        f'annotations/detnas_search{option("name")}.json',
-        option('test-ann-file'),
+        f'annotations/detnas_train{options["--name"]}.json',
+        f'annotations/detnas_search{options["--name"]}.json',
+        options['--test-ann-file'],
     ]
     net = Config.fromfile(EXAMPLE / f'{NET}.py')
-    assert net.train_dataloader.dataset.ann_file == option('ann-file')
+    assert net.train_dataloader.dataset.ann_file == options['--ann-file']
     assert net.val_dataloader == net.test_dataloader
 
 
