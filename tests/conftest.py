@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 from kit import digits_runs
+from kit.command_lines import run_here
 
 # Not every machine is fast, and a failing build must fail again.
 settings.register_profile(
@@ -57,6 +58,25 @@ def searched(base, tmp_path_factory):
     """A search of 2 generations of 3 paths: its config and candidates."""
     config = digits_runs.search_config(base, tmp_path_factory.mktemp('search'))
     return config, digits_runs.run_search(deepcopy(config))
+
+
+@pytest.fixture
+def refusal(capsys):
+    """Runs a tool that must refuse its input; returns its one error line."""
+
+    def run(tool, *arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as error:
+            run_here(tool, *arguments)
+        assert error.value.code == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert not [line for line in lines if 'Traceback' in line]
+        # The line of argparse begins with the name of the tool.
+        errors = [line for line in lines if line.startswith('error: ')]
+        (line,) = errors or lines[-1:]
+        return line
+
+    return run
 
 
 @pytest.fixture(scope='session')

@@ -73,13 +73,10 @@ def run_of(name):
     return runs[0]
 
 
-@for_each(NAMES)
-def test_one_run_stands_for_each_config(name):
-    run_of(name)
-
-
 def test_one_of_each_kind_is_run_by_default():
-    """Detector, class of backbone, data and stage."""
+    """Kinds are detector, class of backbone, data and stage."""
+    for name in NAMES:
+        run_of(name)
 
     def kind(name):
         model = read_config(name).model
@@ -98,16 +95,6 @@ def rows():
         if line.startswith('|') and not line.startswith('|---')
     ]
     return [cells for cells in tables if len(cells) == 6 and '`' in cells[1]]
-
-
-def commands(cells):
-    return re.findall('`([^`]+)`', cells[1])
-
-
-def test_every_config_is_on_the_page():
-    text = PAGE.read_text()
-    missing = [name for name in NAMES if f' {name}' not in text]
-    assert not missing
 
 
 def run_shell(folder, *lines, **settings):
@@ -136,9 +123,8 @@ def run_shell(folder, *lines, **settings):
 
 
 def test_commands_of_the_page_name_files_that_exist(tmp_path):
-    done = run_shell(
-        tmp_path, *(c for cells in rows() for c in commands(cells))
-    )
+    commands = [re.findall('`([^`]+)`', cells[1]) for cells in rows()]
+    done = run_shell(tmp_path, *(line for row in commands for line in row))
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) > 100
@@ -208,8 +194,13 @@ def test_weights_of_resnets_are_saved_where_configs_read_them(monkeypatch):
     assert saved == read
 
 
-def test_page_says_which_runs_stand_for_a_row():
+def test_rows_of_the_page():
+    """All configs are there, with the runs that stand for them."""
+    text = PAGE.read_text()
+    assert not [name for name in NAMES if f' {name}' not in text]
     for cells in rows():
+        # Until a result is measured, with its data and command.
+        assert cells[3] == 'not measured'
         named = re.findall(r'(?:detnas|baselines)/[\w.-]+', cells[1])
         runs = {run_of(name) for name in named if name in NAMES}
         text = re.sub(r'[\[\]]', '', cells[5])
@@ -217,11 +208,6 @@ def test_page_says_which_runs_stand_for_a_row():
             slow = ' (slow)' if run in SLOW_RUNS else ''
             cell = run.partition('/')[2] + slow
             assert cell in text.split('<br>'), (cells[0], run)
-
-
-def test_page_claims_no_result_of_ours():
-    """Until one is measured, with what and how."""
-    assert {cells[3] for cells in rows()} == {'not measured'}
 
 
 METAFILES = [

@@ -60,20 +60,6 @@ def tested(tmp_path):
     return write
 
 
-@pytest.fixture
-def refusal(capsys):
-    """Runs a tool that must refuse its input; returns its one line."""
-
-    def run(tool, *arguments):
-        with pytest.raises(SystemExit) as error:
-            run_here(tool, *arguments)
-        assert error.value.code == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        return line
-
-    return run
-
-
 def test_picks_a_path(search):
     picked = {'best': PATHS[3], 'median': PATHS[2], 'median-random': PATHS[2]}
     for which, path in picked.items():

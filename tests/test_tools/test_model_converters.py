@@ -236,14 +236,7 @@ def test_net_of_mmrazor_is_converted_and_its_blocks_counted(tmp_path):
     assert metadata['Backbone Parameters'] == params
 
 
-def test_weights_that_do_not_fit(tmp_path, tiny, capsys):
-    def refusal(tool, *arguments):
-        with pytest.raises(SystemExit) as error:
-            run_here(tool, *arguments)
-        assert error.value.code == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        return line
-
+def test_weights_that_do_not_fit(tmp_path, tiny, refusal):
     config = CONFIGS / 'detnas/detnas-small_8xb128_in1k.py'
     ours = tmp_path / 'ours.pth'
     theirs = tmp_path / 'theirs.pkl'

@@ -122,7 +122,7 @@ def test_several_records_and_kinds_of_results(tmp_path, good, results):
     assert table([good], *nets) == expected
 
 
-def test_bad_input_is_named(tmp_path, good, capsys):
+def test_bad_input_is_named(tmp_path, good, refusal):
     """A failed candidate, too: it has no score."""
     file = good / 'search_record.jsonl'
     with SearchRecord.open(file, SearchRecord.read(file).header) as record:
@@ -139,6 +139,4 @@ def test_bad_input_is_named(tmp_path, good, capsys):
     for scores, content, expected in cases:
         results.write_text(content)
         options = ['--metric', METRIC, '--results', results]
-        with pytest.raises(SystemExit):
-            run_here(TOOL, '--scores', *scores, *options)
-        assert expected in capsys.readouterr().err
+        assert expected in refusal(TOOL, '--scores', *scores, *options)

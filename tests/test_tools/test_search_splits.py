@@ -7,31 +7,16 @@ import pytest
 from kit.command_lines import run_here
 from kit.stand_ins import write_coco, write_imagenet, write_voc
 
+COCO, VOC, IMAGENET = (
+    f'dataset_converters/{data}_search_split.py'
+    for data in ('coco', 'voc', 'imagenet')
+)
 CLASSES = ('cat', 'dog')
 VOC_COUNTS = {
     ('2007', 'trainval'): 5,
     ('2012', 'trainval'): 7,
     ('2007', 'test'): 3,
 }
-
-
-def split(data, *arguments):
-    """Runs a converter; returns what it prints."""
-    return run_here(f'dataset_converters/{data}_search_split.py', *arguments)
-
-
-@pytest.fixture
-def refusal(capsys):
-    """Runs a converter that must refuse its input; returns its one line."""
-
-    def run(data, *arguments):
-        with pytest.raises(SystemExit) as error:
-            split(data, *arguments)
-        assert error.value.code == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        return line
-
-    return run
 
 
 def coco_file(root, name):
@@ -61,7 +46,7 @@ def test_coco_2017(tmp_path):
         box for box in original['annotations'] if box['image_id'] != empty
     ]
     coco_file(root, 'instances_train2017').write_text(json.dumps(original))
-    printed = split('coco', root, '--search-images', 3)
+    printed = run_here(COCO, root, '--search-images', 3)
     train, search = (
         read_coco(root, f'detnas_{name}2017') for name in ('train', 'search')
     )
@@ -93,7 +78,7 @@ def test_coco_2014_has_the_same_images_in_two_folders(tmp_path):
     root = make_coco(
         tmp_path / '2014', train2014=6, valminusminival2014=4, minival2014=3
     )
-    printed = split('coco', root, '--year', 2014, '--search-images', 3)
+    printed = run_here(COCO, root, '--year', 2014, '--search-images', 3)
     train, search, trainval = (
         read_coco(root, f'detnas_{name}2014')
         for name in ('train', 'search', 'trainval')
@@ -106,7 +91,7 @@ def test_coco_2014_has_the_same_images_in_two_folders(tmp_path):
     assert 'train, search and test (3 images)' in printed
     # Both years give the same search split.
     other = make_coco(tmp_path / '2017', train2017=10)
-    printed = split('coco', other, '--search-images', 3)
+    printed = run_here(COCO, other, '--search-images', 3)
     assert ids(read_coco(other, 'detnas_search2017')) == ids(search)
     assert 'no annotations/instances_val2017.json to compare with' in printed
 
@@ -117,16 +102,16 @@ def test_coco_2014_without_the_files_of_detectron(tmp_path):
     minival = read_coco(root, 'instances_val2014')
     minival['images'] = minival['images'][:2]
     coco_file(root, 'instances_val2017').write_text(json.dumps(minival))
-    split('coco', root, '--year', 2014, '--search-images', 2)
+    run_here(COCO, root, '--year', 2014, '--search-images', 2)
     assert ids(read_coco(root, 'instances_minival2014')) == {5, 6}
     assert ids(read_coco(root, 'detnas_trainval2014')) == {1, 2, 3, 4, 7, 8, 9}
 
 
 def test_coco_refuses_other_files(refusal, tmp_path):
-    error = refusal('coco', tmp_path)
+    error = refusal(COCO, tmp_path)
     assert 'instances_train2017.json' in error
     assert 'COCO: see mmdet' in error
-    error = refusal('coco', tmp_path, '--ann-file', 'boxes.json')
+    error = refusal(COCO, tmp_path, '--ann-file', 'boxes.json')
     assert 'boxes.json' in error
     cases = {
         '{"images": [': 'is no JSON',
@@ -137,7 +122,7 @@ def test_coco_refuses_other_files(refusal, tmp_path):
     file.parent.mkdir()
     for text, expected in cases.items():
         file.write_text(text)
-        error = refusal('coco', tmp_path)
+        error = refusal(COCO, tmp_path)
         assert f'{file} ' in error
         assert expected in error
 
@@ -166,31 +151,31 @@ def own_data(tmp_path):
 
 def test_shared_images_of_coco_are_found(refusal, own_data):
     """By their content, as names and ids say nothing."""
-    printed = split('coco', own_data, *OWN)
+    printed = run_here(COCO, own_data, *OWN)
     assert len(ids(read_coco(own_data, 'detnas_search_own'))) == 2
     assert 'train, search and test (2 images) share no image' in printed
     files = sorted((own_data / 'train2017').glob('*.jpg'))
     other = own_data / 'val2017' / f'{2:012d}.jpg'
     other.write_bytes(files[0].read_bytes())
-    error = refusal('coco', own_data, *OWN)
+    error = refusal(COCO, own_data, *OWN)
     assert f'and test share 1 images, such as {files[0]}' in error
     # Of five equal images at least one is in each split.
     for file in files:
         file.write_bytes(files[1].read_bytes())
-    error = refusal('coco', own_data, *OWN)
+    error = refusal(COCO, own_data, *OWN)
     assert 'train and search share 1 images' in error
 
 
 def test_own_data_need_their_files_and_options(refusal, own_data):
     for option in ('--img-dir', '--test-img-dir'):
-        error = refusal('coco', own_data, *OWN, option, 'elsewhere')
+        error = refusal(COCO, own_data, *OWN, option, 'elsewhere')
         assert f'elsewhere/{1:012d}.jpg; set {option} to' in error
     coco_file(own_data, 'instances_val2017').unlink()
-    assert 'no annotations at' in refusal('coco', own_data, *OWN)
-    error = refusal('coco', own_data, '--img-dir', 'train2017')
+    assert 'no annotations at' in refusal(COCO, own_data, *OWN)
+    error = refusal(COCO, own_data, '--img-dir', 'train2017')
     assert '--ann-file' in error
     options = ('--ann-file', 'a.json', '--test-ann-file', 'b.json')
-    assert '--img-dir' in refusal('coco', own_data, *options)
+    assert '--img-dir' in refusal(COCO, own_data, *options)
 
 
 def voc_file(root, year, split):
@@ -198,18 +183,18 @@ def voc_file(root, year, split):
 
 
 def test_voc(refusal, tmp_path):
-    assert 'give the folder of VOC2007 and VOC2012' in refusal('voc', tmp_path)
+    assert 'give the folder of VOC2007 and VOC2012' in refusal(VOC, tmp_path)
     write_voc(tmp_path, CLASSES, VOC_COUNTS)
     test = voc_file(tmp_path, '2007', 'test')
     images = test.read_text()
-    arguments = ('voc', tmp_path, '--search-images', 4)
+    arguments = (VOC, tmp_path, '--search-images', 4)
     test.write_text('000001\n')
     error = refusal(*arguments)
     assert 'test2007 share 1 images, such as VOC2007/000001' in error
     test.unlink()
     assert 'unpack VOCtest2007' in refusal(*arguments)
     test.write_text(images)
-    printed = split(*arguments)
+    printed = run_here(*arguments)
     held_out = 0
     for year in ('2007', '2012'):
         train, search, trainval = (
@@ -242,10 +227,10 @@ def write_meta(root, name, text):
 
 
 def test_imagenet_holds_out_of_each_class_alike(refusal, imagenet):
-    error = refusal('imagenet', imagenet, '--images-per-class', 5)
+    error = refusal(IMAGENET, imagenet, '--images-per-class', 5)
     assert 'must be 1 to 4' in error
     assert not (imagenet / 'meta').exists()
-    printed = split('imagenet', imagenet, '--images-per-class', 2)
+    printed = run_here(IMAGENET, imagenet, '--images-per-class', 2)
     train, search = (
         rows(imagenet, 'detnas_train'),
         rows(imagenet, 'detnas_search'),
@@ -264,7 +249,7 @@ def test_imagenet_holds_out_of_each_class_alike(refusal, imagenet):
 
 
 def test_imagenet_reads_labels_from_meta(refusal, imagenet):
-    arguments = ('imagenet', imagenet, '--images-per-class', 1)
+    arguments = (IMAGENET, imagenet, '--images-per-class', 1)
     for line in ('a.JPEG', 'a.JPEG cat', '3'):
         file = write_meta(imagenet, 'val', f'a.JPEG 0\n{line}\n')
         error = refusal(*arguments)
@@ -273,7 +258,7 @@ def test_imagenet_reads_labels_from_meta(refusal, imagenet):
     lines = [f'x{number}.JPEG {number % 2}\n' for number in range(6)]
     write_meta(imagenet, 'train', ''.join(lines))
     write_meta(imagenet, 'val', '\na.JPEG 0\n\nthe b.JPEG 1\n \n')
-    printed = split(*arguments)
+    printed = run_here(*arguments)
     both = rows(imagenet, 'detnas_train') | rows(imagenet, 'detnas_search')
     assert both == dict(line.split() for line in lines)
     assert 'train, search and test (2 images)' in printed
@@ -284,11 +269,11 @@ def test_imagenet_with_a_flat_val_needs_labels(refusal, imagenet):
         for image in folder.iterdir():
             image.rename(imagenet / 'val' / image.name)
         folder.rmdir()
-    error = refusal('imagenet', imagenet, '--images-per-class', 2)
+    error = refusal(IMAGENET, imagenet, '--images-per-class', 2)
     assert f'no images in {imagenet}/val/<class>/' in error
     assert 'meta/val.txt' in error
     write_meta(imagenet, 'val', '\n')
-    error = refusal('imagenet', imagenet, '--images-per-class', 2)
+    error = refusal(IMAGENET, imagenet, '--images-per-class', 2)
     assert 'val.txt lists no images' in error
 
 
@@ -297,9 +282,9 @@ def test_the_seed_decides_and_no_split_is_replaced(tmp_path, refusal):
     for number, seed in enumerate((0, 0, 1)):
         root = make_coco(tmp_path / str(number), train2014=5, val2014=5)
         options = ('--year', 2014, '--search-images', 2, '--seed')
-        split('coco', root, *options, seed)
+        run_here(COCO, root, *options, seed)
         held_out.append(ids(read_coco(root, 'detnas_search2014')))
     assert held_out[0] == held_out[1] != held_out[2]
-    split('coco', root, *options, 1)
-    assert 'holds another split' in refusal('coco', root, *options, 0)
+    run_here(COCO, root, *options, 1)
+    assert 'holds another split' in refusal(COCO, root, *options, 0)
     assert ids(read_coco(root, 'detnas_search2014')) == held_out[2]
