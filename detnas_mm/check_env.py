@@ -69,14 +69,13 @@ def describe() -> Iterator[tuple[str, str]]:
 
 def import_problems(known: list[Problem]) -> list[Problem]:
     """Import everything; return the first failure that is not known yet."""
-    # A missing package or a version that mmdet refuses.
-    explained = (ModuleNotFoundError, AssertionError)
     for name in filter(versions.is_importable, MODULES):
         module = PROBES.get(name, name)
         try:
             importlib.import_module(module)
         except Exception as error:  # a broken package may raise anything
-            if isinstance(error, explained) and any(p.fatal for p in known):
+            is_missing = isinstance(error, ModuleNotFoundError)
+            if is_missing and any(p.fatal for p in known):
                 continue
             text = f'import {module} fails: {_first_line(error)}'
             return [Problem(text, _reinstall_command(name))]
