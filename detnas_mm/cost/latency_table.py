@@ -93,17 +93,12 @@ class LatencyTable:
         return text_digest(self._text())
 
     def save(self, file: str | os.PathLike) -> None:
-        """Writes the table as JSON, completely or not at all."""
+        """Write the table as JSON, completely or not at all."""
         write_atomically(file, self._text())
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> 'LatencyTable':
-        """Reads a table.
-
-        Raises:
-            InputError: If there is no such file, or it is not a table of
-                latencies.
-        """
+        """Read a table."""
         file = Path(file)
         if not file.is_file():
             raise InputError(

@@ -8,6 +8,7 @@ not its running statistics.
 """
 
 from functools import lru_cache
+from itertools import pairwise
 
 from detnas_mm.structures import (
     ArchPath,
@@ -33,10 +34,8 @@ def conv_cost(
     weights = out_channels * (in_channels // groups) * kernel_size**2
     height, width = output_size
     batch_norm = 2 * out_channels
-    return Cost(
-        macs=weights * height * width,
-        params=weights + out_channels * bias + batch_norm,
-    )
+    params = weights + out_channels * bias + batch_norm
+    return Cost(macs=weights * height * width, params=params)
 
 
 def halved(size: ImageSize) -> ImageSize:
@@ -87,11 +86,7 @@ def xception_block_cost(block: BlockPosition, input_size: ImageSize) -> Cost:
     output = input_size if block.stride == 1 else halved(input_size)
     in_channels, mid, out = _main_channels(block)
     cost = _projection_cost(block, 3, output)
-    for channels, next_channels in (
-        (in_channels, mid),
-        (mid, mid),
-        (mid, out),
-    ):
+    for channels, next_channels in pairwise((in_channels, mid, mid, out)):
         cost += _depthwise_cost(channels, 3, output)
         cost += conv_cost(channels, next_channels, 1, output)
     return cost
@@ -100,11 +95,7 @@ def xception_block_cost(block: BlockPosition, input_size: ImageSize) -> Cost:
 def choice_cost(
     name: str, block: BlockPosition, input_size: ImageSize
 ) -> Cost:
-    """Counts one of the paper's choice blocks.
-
-    Raises:
-        InputError: If ``name`` is not a choice block of the paper.
-    """
+    """Count one of the paper's choice blocks."""
     if name == 'xception':
         return xception_block_cost(block, input_size)
     kernels = {'shuffle_3x3': 3, 'shuffle_5x5': 5, 'shuffle_7x7': 7}
@@ -120,12 +111,7 @@ def choice_cost(
 def cost_table(
     space: SearchSpace, input_size: ImageSize = (224, 224)
 ) -> CostTable:
-    """Returns the exact costs of a space of the paper's choice blocks.
-
-    Args:
-        space: The search space.
-        input_size: Height and width of the image.
-    """
+    """Return the exact costs of a space of the paper's choice blocks."""
     try:
         height, width = input_size
     except (TypeError, ValueError):
@@ -160,9 +146,6 @@ def backbone_macs(
         space: The search space of the path.
         path: One choice for each block.
         input_size: Height and width of the image.
-
-    Raises:
-        InputError: If the path does not belong to the space.
     """
     table = cost_table(space, input_size)
     return table.macs(space.validate(path))

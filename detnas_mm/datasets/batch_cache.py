@@ -11,14 +11,7 @@ from detnas_mm.utils.errors import InputError
 
 
 class MemoryBudget:
-    """Memory that several data loaders share.
-
-    Args:
-        num_bytes: Size of the memory.
-
-    Raises:
-        InputError: If it is negative.
-    """
+    """Memory of ``num_bytes`` that several data loaders share."""
 
     def __init__(self, num_bytes: int) -> None:
         if num_bytes < 0:
@@ -29,7 +22,7 @@ class MemoryBudget:
         self.free = num_bytes
 
     def take(self, num_bytes: int) -> bool:
-        """Takes some memory; returns whether there was enough."""
+        """Take some memory; return False if there is not enough."""
         if num_bytes > self.free:
             return False
         self.free -= num_bytes
@@ -43,9 +36,9 @@ class CachedLoader:
     of mmdet and mmpretrain. Either all batches are kept or, if they exceed
     the budget, none: the workers of a loader read all images or none.
 
-    Models write into their batches, so that each pass yields copies. Images
-    are shared by all copies. If a model changes one in place, the cache
-    notices it before the next pass and reads the batches again from then on.
+    Models write into their batches, so each pass yields copies. The copies
+    share their images. If a model changes an image in place, the cache is
+    disabled before the next pass.
 
     Use it only for loaders that yield the same batches in each pass.
 
@@ -70,7 +63,7 @@ class CachedLoader:
 
     @property
     def is_cached(self) -> bool:
-        """Whether all batches are in memory."""
+        """True if all batches are in memory."""
         return self._is_complete
 
     def __len__(self) -> int:
@@ -107,7 +100,7 @@ class CachedLoader:
             self._disable()
             return
         self.num_bytes += num_bytes
-        # The copy is not in the memory that a worker shares with us.
+        # The batch may lie in memory that is shared with a worker process.
         batch = deepcopy(batch)
         self._batches.append(batch)
         self._versions += _versions([batch])

@@ -48,9 +48,6 @@ class Bootstrap:
         resamples: Number of resamples.
         seed: Seed of the draws.
         confidence: Share of the resamples that an interval covers.
-
-    Raises:
-        InputError: If there are no resamples.
     """
 
     resamples: int = 1000
@@ -66,11 +63,9 @@ class Bootstrap:
     def estimate(
         self, statistic: Callable[[np.ndarray], float], count: int
     ) -> Estimate:
-        """Returns a statistic of ``count`` networks with its interval.
+        """Return a statistic of ``count`` networks with its interval.
 
-        Args:
-            statistic: Function of the indices of the resampled networks.
-            count: Number of networks.
+        ``statistic`` takes the indices of the resampled networks.
         """
         rng = np.random.default_rng(self.seed)
         draws = rng.integers(count, size=(self.resamples, count))
@@ -123,11 +118,6 @@ def rank_agreement(
         results: Result of each network, higher is better.
         k: Number of best networks to compare.
         bootstrap: Settings of the intervals.
-
-    Raises:
-        InputError: If there are fewer than three networks or no more than
-            ``k``, if all scores or all results are equal, or if a number is
-            not finite.
     """
     scores, results = np.array(scores, float), np.array(results, float)
     _require_ranks(scores, results, k)

@@ -40,11 +40,7 @@ def pick(paths: Sequence[ArchPath], rng: np.random.Generator) -> ArchPath:
 
 
 def require_mutation_prob(mutation_prob: float) -> None:
-    """Checks that a mutation probability is in range.
-
-    Raises:
-        InputError: If it is not.
-    """
+    """Check that a mutation probability is in range."""
     if not 0 < mutation_prob <= 1:
         raise InputError(
             '`mutation_prob` must be more than 0 and at most 1, got '

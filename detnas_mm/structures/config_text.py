@@ -45,13 +45,9 @@ class SupernetSettings:
         config: object,
         imports: Sequence[str] = (),
     ) -> 'SupernetSettings':
-        """Reads the settings from the config of a search.
+        """Read the settings from the config of a search.
 
-        Args:
-            space: The search space.
-            shuffle: Channel shuffle.
-            config: The config, or the part of it that a record keeps.
-            imports: Modules that register custom choice blocks.
+        ``config`` may be the part of the config that a record keeps.
         """
         if not isinstance(config, Mapping):
             return cls(space=space, shuffle=shuffle, imports=imports)
@@ -132,8 +128,9 @@ def _backbone(supernet: SupernetSettings, path: ArchPath) -> dict:
     if supernet.norm_cfg is not None:
         # The keys of a record are sorted; the type is read first.
         names = sorted(supernet.norm_cfg, key=lambda name: name != 'type')
-        norm_cfg = {name: supernet.norm_cfg[name] for name in names}
-        backbone['norm_cfg'] = norm_cfg
+        backbone['norm_cfg'] = {
+            name: supernet.norm_cfg[name] for name in names
+        }
     return backbone
 
 

@@ -75,12 +75,7 @@ def require_writable(
 ) -> None:
     """Create a folder if it does not exist, and try to write into it.
 
-    Args:
-        folder: The folder.
-        option: The option of the command line that sets the folder.
-
-    Raises:
-        InputError: If the folder cannot be written.
+    The message of the InputError names the ``option`` of the command line.
     """
     folder = Path(folder)
     try:

@@ -49,7 +49,6 @@ _COMPARED = {
     'checkpoint_digest': 'checkpoint',
     'config_digest': 'config (data, model or evaluation)',
 }
-Draw = Callable[[Size], Figure]
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Picture:
 
     name: str
     description: str
-    draw: Draw
+    draw: Callable[[Size], Figure]
 
     @cached_property
     def wide(self) -> Figure:
@@ -84,7 +83,7 @@ class Picture:
 
 
 def write_report(searches: Sequence[Search], file: Path) -> list[Path]:
-    """Writes the page and a folder with its figures beside it.
+    """Write the page and a folder with its figures beside it.
 
     Args:
         searches: The searches; the references belong to the first one.
@@ -92,10 +91,6 @@ def write_report(searches: Sequence[Search], file: Path) -> list[Path]:
 
     Returns:
         The page, then an SVG and a PNG file of each figure.
-
-    Raises:
-        InputError: If the page has no HTML suffix, its folder does not exist,
-            or the searches have different metrics.
     """
     if file.suffix not in ('.html', '.htm'):
         raise InputError(f'the page must end in .html, got {file}')
@@ -126,38 +121,31 @@ def _pictures(search: Search, prefix: str) -> dict[str, Picture]:
     """Returns the figures of one search; file names begin with ``prefix``."""
     if search.best is None:
         return {}
-    candidates, best = search.candidates, search.best
-    path = search.space.parse(best.path)
-    by_part = (
-        ', by part, with the share of each part in the total time'
-        if any(c.seconds_by_part for c in candidates)
-        else ''
-    )
-    draws: dict[str, tuple[str, Draw]] = {
+    candidates, space = search.candidates, search.space
+    label = search.score_label
+    path = space.parse(search.best.path)
+    curves = progress(candidates, search.top)
+    shares = choice_shares(candidates, space)
+    by_part = ', by part, with the share of each part in the total time'
+    if not any(c.seconds_by_part for c in candidates):
+        by_part = ''
+    draws = {
         'architecture': (
-            f'The fittest network, {search.space.format_stages(path)}, block '
-            'by block.',
-            partial(draw_architecture, search.space, path),
+            f'The fittest network, {space.format_stages(path)}, block by '
+            'block.',
+            partial(draw_architecture, space, path),
         ),
         'progress': (
-            f'{search.score_label} over the generations.',
-            partial(
-                draw_progress,
-                progress(candidates, search.top),
-                search.score_label,
-            ),
+            f'{label} over the generations.',
+            partial(draw_progress, curves, label),
         ),
         'cost': (
-            f'{search.score_label} against multiply-adds of the backbone.',
+            f'{label} against multiply-adds of the backbone.',
             partial(draw_cost_scores, search, pareto_front(candidates)),
         ),
         'choices': (
             'Share of each choice in each block, over the generations.',
-            partial(
-                draw_choice_shares,
-                choice_shares(candidates, search.space),
-                search.space,
-            ),
+            partial(draw_choice_shares, shares, space),
         ),
         'time': (
             f'Time that the evaluation of each candidate took{by_part}.',
@@ -208,11 +196,7 @@ def _comparison(searches: Sequence[Search]) -> dict[str, Picture]:
 
 
 def differing_settings(searches: Sequence[Search]) -> str:
-    """Names what differs between searches, except algorithm and seed.
-
-    Returns:
-        The names as part of a sentence, or nothing if all are equal.
-    """
+    """Name what differs between searches, as part of a sentence."""
     names = []
     for field, name in _COMPARED.items():
         values = [getattr(search.header, field) for search in searches]

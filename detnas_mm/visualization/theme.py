@@ -141,11 +141,7 @@ def magnitude(number: float) -> str:
 
 
 def time_unit(longest: float) -> tuple[int, str]:
-    """Returns the unit for an axis of durations: its seconds and its name.
-
-    Args:
-        longest: The longest duration in seconds.
-    """
+    """Return the unit for an axis of durations: its seconds and its name."""
     for size, name in ((3600, 'h'), (60, 'min')):
         if longest >= 2 * size:
             return size, name

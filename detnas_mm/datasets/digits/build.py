@@ -42,6 +42,7 @@ from detnas_mm.utils.files import file_digest
 # Raise it when the same settings give other images than before.
 FORMAT = 2
 META_NAME = 'meta.json'
+_PACKAGES = ('numpy', 'scikit-learn', 'pillow')
 _REMEDY = (
     'pass `overwrite` (--overwrite) to replace it, or choose another folder'
 )
@@ -103,13 +104,6 @@ def build_digits(
             verified and left alone.
         overwrite: Whether to replace a data set that is there, whatever its
             settings.
-
-    Returns:
-        Content of the data set that is now in ``out``.
-
-    Raises:
-        InputError: If ``out`` holds other files than a digits data set, or,
-            without ``overwrite``, one that is damaged or has other settings.
     """
     out = Path(out).resolve()
     is_empty_folder = out.is_dir() and not any(out.iterdir())
@@ -122,32 +116,31 @@ def build_digits(
         if not overwrite:
             return DigitsReport(False, _verify_existing(out, settings))
     with _replacing(out) as folder:
-        _write_layouts(folder, settings)
+        sources = load_sources(settings.seed)
+        for split in sources:
+            images = getattr(settings, f'{split}_images')
+            write_detection(
+                folder, split, sources[split], images, settings.seed
+            )
+        for name, split in CROP_SPLITS.items():
+            crops = getattr(settings, f'{name}_crops')
+            write_classification(
+                folder, name, sources[split], crops, settings.seed
+            )
         counts = _verify(folder)
         meta = {
             'format': FORMAT,
             'settings': asdict(settings),
-            'versions': _versions(),
+            # Versions of packages that may change a byte of the images.
+            'versions': {
+                'python': platform.python_version(),
+                'opencv': cv2.__version__,
+                **{name: version(name) for name in _PACKAGES},
+            },
             'counts': counts,
         }
         (folder / META_NAME).write_text(json.dumps(meta, indent=2) + '\n')
     return DigitsReport(True, counts)
-
-
-def _write_layouts(folder: Path, settings: DigitsSettings) -> None:
-    sources = load_sources(settings.seed)
-    for split in sources:
-        images = getattr(settings, f'{split}_images')
-        write_detection(folder, split, sources[split], images, settings.seed)
-    for name, split in CROP_SPLITS.items():
-        crops = getattr(settings, f'{name}_crops')
-        write_classification(
-            folder / 'classification' / name,
-            name,
-            sources[split],
-            crops,
-            settings.seed,
-        )
 
 
 def _verify(root: Path) -> Counts:
@@ -193,16 +186,6 @@ def _verify_existing(out: Path, settings: DigitsSettings) -> Counts:
             f'{out} was built with {", ".join(different)}; {_REMEDY}'
         )
     return counts
-
-
-def _versions() -> dict[str, str]:
-    """Versions of packages that may change a byte of the images."""
-    packages = ('numpy', 'scikit-learn', 'pillow')
-    return {
-        'python': platform.python_version(),
-        'opencv': cv2.__version__,
-        **{name: version(name) for name in packages},
-    }
 
 
 @contextmanager

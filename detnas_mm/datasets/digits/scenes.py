@@ -82,10 +82,7 @@ def draw_scene(
         else:
             continue
         x, y = corner
-        window = (
-            slice(y, y + ink.shape[0]),
-            slice(x, x + ink.shape[1]),
-        )
+        window = slice(y, y + ink.shape[0]), slice(x, x + ink.shape[1])
         image[window] = _blend(image[window], ink, rng)
         taken[window] |= ink > 0
         placed.append(
@@ -108,12 +105,10 @@ def _background(
     size: int,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
-    """Draws a square of a photograph, (S, S, 3) from 0 to 255.
-
-    It is enlarged up to twice, never shrunk, so that the narrow strips of the
-    small splits look like the wide strip of the training split.
-    """
+    """Draw a square of a photograph, (S, S, 3) from 0 to 255."""
     photo = photos[rng.integers(len(photos))]
+    # Enlarged up to twice, never shrunk, so that the narrow strips of the
+    # small splits look like the wide strip of the training split.
     side = int(rng.integers(size // 2, size + 1))
     y = int(rng.integers(photo.shape[0] - side + 1))
     x = int(rng.integers(photo.shape[1] - side + 1))

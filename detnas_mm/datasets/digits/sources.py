@@ -41,13 +41,8 @@ class SplitSources:
 def load_sources(seed: int) -> dict[str, SplitSources]:
     """Splits digits at random and photographs by columns.
 
-    Args:
-        seed: Seed of the split of the digits.
-
-    Returns:
-        The sources of ``train``, ``search`` and ``test``. No digit and no
-        pixel of a photograph is in two of them, and each split has the same
-        share of the digits of every class.
+    No digit and no pixel of a photograph is in two splits, and each split has
+    the same share of the digits of every class.
     """
     data = load_digits()
     photos = load_sample_images().images
