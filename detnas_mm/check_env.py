@@ -126,8 +126,7 @@ def gpu_description() -> str:
         if torch.version.cuda:
             return (
                 f'none, although torch is built for CUDA {torch.version.cuda}'
-                ' (no NVIDIA GPU, or its driver is missing or too old); '
-                'running on the CPU'
+                ' (no NVIDIA GPU, or its driver is missing or too old)'
             )
         return 'none (torch is built for the CPU)'
     except Exception as error:  # torch is missing or broken
@@ -140,10 +139,7 @@ def startup_description() -> str:
         path = Path(folder, 'detnas_mm.pth')
         if path.exists():
             return f'{path} (delete it to switch it off)'
-    return (
-        'none: a program that uses mmdet without detnas_mm must import '
-        'detnas_mm first'
-    )
+    return 'none: other programs must import detnas_mm before mmdet'
 
 
 def _first_line(error: Exception) -> str:

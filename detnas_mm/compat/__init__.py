@@ -42,12 +42,7 @@ def setup_compat() -> None:
 
 
 def require_launched(launcher: str, remedy: str) -> None:
-    """Check that the launcher has set the rank of this process.
-
-    Args:
-        launcher: The ``--launcher`` of the command line.
-        remedy: What to do otherwise, for the message.
-    """
+    """Refuse a process without a rank; ``remedy`` ends the message."""
     missing = {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} - set(os.environ)
     if missing:
         raise InputError(
@@ -65,11 +60,7 @@ def init_distributed(
     process group that already exists when the Runner is built. It also wraps
     the model for the GPU of the local rank unless the config sets
     ``device_ids``. So call this before the Runner is built, with its config.
-
-    Args:
-        launcher: The ``--launcher`` of the command line.
-        config: The config of the Runner. Its ``model_wrapper_cfg`` is set so
-            that the model stays on the CPU.
+    Its ``model_wrapper_cfg`` is set so that the model stays on the CPU.
     """
     if launcher == 'none':
         return

@@ -20,13 +20,7 @@ _BATCH = 2**14
 class Bounds:
     """Lower and upper bounds, both inclusive; ``None`` means unbounded.
 
-    Attributes:
-        min_macs: Minimum number of multiply-adds.
-        max_macs: Maximum number of multiply-adds.
-        min_params: Minimum number of parameters.
-        max_params: Maximum number of parameters.
-        min_latency: Minimum predicted latency of the backbone, in ms.
-        max_latency: Maximum predicted latency of the backbone, in ms.
+    MACs are multiply-adds. The latency is predicted for the backbone, in ms.
     """
 
     min_macs: float | None = None
@@ -46,7 +40,7 @@ class Bounds:
                 )
 
     def range(self, cost: str) -> tuple[float, float]:
-        """Returns the lower and the upper bound on one of the ``COSTS``."""
+        """Return the lower and the upper bound on one of the ``COSTS``."""
         low = getattr(self, f'min_{cost}')
         high = getattr(self, f'max_{cost}')
         return (
@@ -55,7 +49,7 @@ class Bounds:
         )
 
     def has(self, cost: str) -> bool:
-        """Returns True if one of the ``COSTS`` is bounded."""
+        """Return True if one of the ``COSTS`` is bounded."""
         return self.range(cost) != (-math.inf, math.inf)
 
 
@@ -100,10 +94,6 @@ class Constraint:
         rest: Cost of neck and heads, to bound the whole detector. Defaults to
             zero: the backbone alone is bounded, as in the paper.
         latency_table: Measured latencies of the blocks.
-
-    Raises:
-        InputError: If the latency is bounded without a table, or the table
-            belongs to another search space.
     """
 
     def __init__(
@@ -138,11 +128,11 @@ class Constraint:
         }
 
     def macs(self, path: ArchPath) -> int:
-        """Returns the MACs that the bounds are compared with."""
+        """Return the MACs that the bounds are compared with."""
         return self.table.macs(path) + self.rest.macs
 
     def params(self, path: ArchPath) -> int:
-        """Returns the parameters that the bounds are compared with."""
+        """Return the parameters that the bounds are compared with."""
         return self.table.params(path) + self.rest.params
 
     def latency(self, path: ArchPath) -> float | None:
@@ -150,7 +140,7 @@ class Constraint:
         return self.latency_table and self.latency_table.latency(path)
 
     def reason(self, path: ArchPath) -> str | None:
-        """Returns why a path is refused, or ``None`` if it is legal."""
+        """Return why a path is refused, or ``None`` if it is legal."""
         for cost, limit in self._limits.items():
             if not limit.allows(path):
                 value = _text(cost, getattr(self, cost)(path))
@@ -158,7 +148,7 @@ class Constraint:
         return None
 
     def is_legal(self, path: ArchPath) -> bool:
-        """Returns True if a path keeps all bounds."""
+        """Return True if a path keeps all bounds."""
         return all(limit.allows(path) for limit in self._limits.values())
 
     def require_legal_paths(self, needed: int) -> None:
@@ -217,7 +207,7 @@ class Constraint:
         return found * size // looked_up
 
     def to_dict(self) -> dict:
-        """Returns the constraint as plain data, for the record."""
+        """Return the constraint as plain data, for the record."""
         fields = {
             'min_macs': self.bounds.min_macs,
             'max_macs': self.bounds.max_macs,
@@ -241,7 +231,11 @@ class Constraint:
         low, high = self.bounds.range(cost)
         if cost == 'latency':
             fixed, rows = self.latency_table.in_nanoseconds()
-            return _Limit(fixed, rows, *map(_nanoseconds, (low, high)))
+            low, high = (
+                end if math.isinf(end) else round(end * NANOSECONDS)
+                for end in (low, high)
+            )
+            return _Limit(fixed, rows, low, high)
         fixed = getattr(self.table.stem + self.rest, cost)
         rows = tuple(
             tuple(getattr(choice, cost) for choice in row)
@@ -259,12 +253,6 @@ class Constraint:
     def _bounds_text(self, cost: str) -> str:
         low, high = self.bounds.range(cost)
         return f'{_text(cost, low)} to {_text(cost, high)}'
-
-
-def _nanoseconds(milliseconds: float) -> float:
-    if math.isinf(milliseconds):
-        return milliseconds
-    return round(milliseconds * NANOSECONDS)
 
 
 def _text(cost: str, value: float) -> str:

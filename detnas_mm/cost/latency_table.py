@@ -72,13 +72,13 @@ class LatencyTable:
             raise InputError('latencies must be positive numbers of ms')
 
     def latency(self, path: ArchPath) -> float:
-        """Returns the predicted latency of the backbone of a path, in ms."""
+        """Return the predicted latency of the backbone of a path, in ms."""
         chosen = zip(self.blocks, path, strict=True)
         total = _whole(self.stem) + sum(_whole(row[c]) for row, c in chosen)
         return total / NANOSECONDS
 
     def in_nanoseconds(self) -> tuple[int, tuple[tuple[int, ...], ...]]:
-        """Returns stem and blocks as integers, so that sums are exact."""
+        """Return stem and blocks as integers, so that sums are exact."""
         rows = tuple(tuple(map(_whole, row)) for row in self.blocks)
         return _whole(self.stem), rows
 

@@ -30,7 +30,7 @@ def conv_cost(
     groups: int = 1,
     bias: bool = False,
 ) -> Cost:
-    """Counts a convolution that is followed by batch normalization."""
+    """Count a convolution that is followed by batch normalization."""
     weights = out_channels * (in_channels // groups) * kernel_size**2
     height, width = output_size
     batch_norm = 2 * out_channels
@@ -39,7 +39,7 @@ def conv_cost(
 
 
 def halved(size: ImageSize) -> ImageSize:
-    """Returns the output size of a k x k convolution, stride 2, pad k//2."""
+    """Return the output size of a k x k convolution, stride 2, pad k//2."""
     height, width = size
     return (height + 1) // 2, (width + 1) // 2
 
@@ -49,7 +49,7 @@ def _depthwise_cost(channels: int, kernel: int, output: ImageSize) -> Cost:
 
 
 def _main_channels(block: BlockPosition) -> tuple[int, int, int]:
-    """Returns input, inner and output channels of the main branch."""
+    """Return input, inner and output channels of the main branch."""
     mid = block.out_channels // 2
     if block.stride == 1:
         return mid, mid, mid
@@ -70,7 +70,7 @@ def _projection_cost(
 def shuffle_block_cost(
     block: BlockPosition, input_size: ImageSize, kernel_size: int
 ) -> Cost:
-    """Counts a ShuffleNetV2 block with its projection branch."""
+    """Count a ShuffleNetV2 block with its projection branch."""
     output = input_size if block.stride == 1 else halved(input_size)
     in_channels, mid, out = _main_channels(block)
     return (
@@ -82,7 +82,7 @@ def shuffle_block_cost(
 
 
 def xception_block_cost(block: BlockPosition, input_size: ImageSize) -> Cost:
-    """Counts an Xception block: three depthwise-separable convolutions."""
+    """Count an Xception block: three depthwise-separable convolutions."""
     output = input_size if block.stride == 1 else halved(input_size)
     in_channels, mid, out = _main_channels(block)
     cost = _projection_cost(block, 3, output)
@@ -140,17 +140,11 @@ def _cost_table(space: SearchSpace, input_size: ImageSize) -> CostTable:
 def backbone_macs(
     space: SearchSpace, path: ArchPath, input_size: ImageSize = (224, 224)
 ) -> int:
-    """Returns the multiply-adds of the backbone of a path, for one image.
-
-    Args:
-        space: The search space of the path.
-        path: One choice for each block.
-        input_size: Height and width of the image.
-    """
+    """Return the multiply-adds of the backbone of a path, for one image."""
     table = cost_table(space, input_size)
     return table.macs(space.validate(path))
 
 
 def backbone_params(space: SearchSpace, path: ArchPath) -> int:
-    """Returns the number of parameters of the backbone of a path."""
+    """Return the number of parameters of the backbone of a path."""
     return cost_table(space).params(space.validate(path))

@@ -47,6 +47,7 @@ class CachedLoader:
         budget: The memory.
 
     Attributes:
+        is_cached: Whether all batches are in memory.
         num_bytes: Memory of the images that are kept.
     """
 
@@ -56,34 +57,29 @@ class CachedLoader:
         self.dataset = loader.dataset
         self.num_bytes = 0
         self._is_enabled = budget.free > 0
-        self._is_complete = False
+        self.is_cached = False
         self._batches: list[Any] = []
         # Versions of the image tensors, which torch raises at each change.
         self._versions: list[int] = []
-
-    @property
-    def is_cached(self) -> bool:
-        """True if all batches are in memory."""
-        return self._is_complete
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        if self._is_complete and self._versions != _versions(self._batches):
+        if self.is_cached and self._versions != _versions(self._batches):
             self._disable()
-        if self._is_complete:
+        if self.is_cached:
             return map(_copy_all_but_images, self._batches)
         return self._read()
 
     def _read(self) -> Iterator[Any]:
-        """Yields the batches of the loader and keeps copies of them."""
+        """Yield the batches of the loader and keeps copies of them."""
         self._clear()
         for number, batch in enumerate(self._load(), 1):
             if self._is_enabled:
                 self._keep(batch)
             # Incomplete if the reader stops early or the memory is full.
-            self._is_complete = self._is_enabled and number == len(self)
+            self.is_cached = self._is_enabled and number == len(self)
             yield batch
 
     def _load(self) -> Iterator[Any]:
@@ -109,7 +105,7 @@ class CachedLoader:
         self.budget.free += self.num_bytes
         self.num_bytes = 0
         self._batches, self._versions = [], []
-        self._is_complete = False
+        self.is_cached = False
 
     def _disable(self) -> None:
         self._clear()
@@ -125,7 +121,7 @@ def _versions(batches: Sequence[Any]) -> list[int]:
 
 
 def _images(batch: Any) -> Iterator[Tensor]:
-    """Yields the tensors of a batch, except those inside data samples."""
+    """Yield the tensors of a batch, except those inside data samples."""
     if isinstance(batch, Tensor):
         yield batch
     elif isinstance(batch, Mapping):

@@ -21,13 +21,7 @@ Image = TypeVar('Image', bound=Hashable)
 def hold_out(
     images: Iterable[Image], count: int, seed: int | Sequence[int]
 ) -> set[Image]:
-    """Draw the images of a search split.
-
-    Args:
-        images: Identifiers of all training images, in any order.
-        count: Number of images to hold out.
-        seed: Seed of the choice.
-    """
+    """Draw ``count`` of the training images, listed in any order."""
     ordered = sorted(images)
     for previous, image in pairwise(ordered):
         if previous == image:
@@ -45,12 +39,7 @@ def hold_out(
 def require_disjoint(
     splits: Mapping[str, Iterable[Hashable]], items: str = 'images'
 ) -> None:
-    """Check that no two splits share an image.
-
-    Args:
-        splits: Identifiers of the images of each split, by its name.
-        items: Their name in the message.
-    """
+    """Check that no two splits share an image; ``items`` names the images."""
     sets = {name: set(images) for name, images in splits.items()}
     for first, second in combinations(sets, 2):
         shared = sets[first] & sets[second]

@@ -63,10 +63,7 @@ class Bootstrap:
     def estimate(
         self, statistic: Callable[[np.ndarray], float], count: int
     ) -> Estimate:
-        """Return a statistic of ``count`` networks with its interval.
-
-        ``statistic`` takes the indices of the resampled networks.
-        """
+        """Return a statistic of indices below ``count``, with its interval."""
         rng = np.random.default_rng(self.seed)
         draws = rng.integers(count, size=(self.resamples, count))
         values = np.array([statistic(indices) for indices in draws])
@@ -93,10 +90,8 @@ def spearman(scores: np.ndarray, results: np.ndarray) -> float:
 
 
 def top_k_recall(k: int, scores: np.ndarray, results: np.ndarray) -> float:
-    """Share of the k best by result that the k best by score contain.
-
-    Among equals, the first ones count.
-    """
+    """Share of the k best by result that the k best by score contain."""
+    # Stable: the earlier among equals comes first.
     best = [
         set(np.argsort(-values, kind='stable')[:k].tolist())
         for values in (scores, results)
@@ -111,7 +106,7 @@ def rank_agreement(
     k: int,
     bootstrap: Bootstrap | None = None,
 ) -> RankAgreement:
-    """Compares the ranking by a score with the ranking by results.
+    """Compare the ranking by a score with the ranking by results.
 
     Args:
         scores: Score of each network, higher is better.
@@ -142,7 +137,7 @@ def kendall_difference(
     results: Sequence[float],
     bootstrap: Bootstrap | None = None,
 ) -> Estimate:
-    """Returns Kendall's tau of a score minus Kendall's tau of a baseline.
+    """Return Kendall's tau of a score minus Kendall's tau of a baseline.
 
     Both use the same resamples: a score beats the baseline if the interval is
     above 0.

@@ -63,16 +63,13 @@ class SearchAlgorithm(ABC):
 
     @abstractmethod
     def propose(self, pending: Pending = ()) -> list[Proposal]:
-        """Returns the next generation: each path with its origin.
+        """Return the next generation: each path with its origin.
 
         Calling it again before :meth:`tell` returns the same paths.
 
         Args:
             pending: Generations that were proposed and are not told yet, if
                 the next one starts before they end.
-
-        Raises:
-            NoLegalPathError: If there are not enough legal paths left.
         """
 
     @abstractmethod
@@ -86,13 +83,10 @@ class SearchAlgorithm(ABC):
             fitnesses: The fitness of each path, higher is better, or ``None``
                 if its evaluation failed. Multi-objective algorithms take
                 several scores for each path; the first is the fitness.
-
-        Raises:
-            InputError: If a score is not finite.
         """
 
     def ask(self, pending: Pending = ()) -> list[ArchPath]:
-        """Returns the paths of the next generation."""
+        """Return the paths of the next generation."""
         return [proposal.path for proposal in self.propose(pending)]
 
 
@@ -157,7 +151,7 @@ class PopulationSearch(SearchAlgorithm):
         return next(iter(self._fittest(1)), None)
 
     def _fittest(self, count: int) -> list[ScoredPath]:
-        """Returns the fittest paths of all generations, best first."""
+        """Return the fittest paths of all generations, best first."""
         scored = [
             ScoredPath(path, scores[0])
             for path, scores in self._results.items()

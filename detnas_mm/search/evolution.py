@@ -115,7 +115,7 @@ def _split_children(
     num_crossover: int | None,
     num_random: int,
 ) -> tuple[int, int]:
-    """Returns the numbers of children by mutation and by crossover."""
+    """Return the numbers of children by mutation and by crossover."""
     if num_mutation is None:
         rest = population - num_random - (num_crossover or 0)
         num_mutation = rest if num_crossover is not None else (rest + 1) // 2

@@ -42,4 +42,4 @@ class FixedPaths(SearchAlgorithm):
     def tell(
         self, paths: Sequence[ArchPath], fitnesses: Sequence[Fitness]
     ) -> None:
-        """Ignores the results: the list does not depend on them."""
+        """Ignore the results: the list does not depend on them."""

@@ -77,7 +77,7 @@ class NSGA2(PopulationSearch):
         return mutate(child, self.space, self.mutation_prob, rng)
 
     def _select_parents(self) -> list[ArchPath]:
-        """Returns the parents of the next generation, best first."""
+        """Return the parents of the next generation, best first."""
         scored = {
             path: scores
             for path, scores in self._results.items()
@@ -103,7 +103,7 @@ class NSGA2(PopulationSearch):
 
 
 def crowding_distances(values: np.ndarray) -> np.ndarray:
-    """Returns the distance of each point of a front to its neighbors.
+    """Return the distance of each point of a front to its neighbors.
 
     Args:
         values: Shape ``(N, M)``, M objectives of N points.

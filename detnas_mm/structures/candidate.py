@@ -87,7 +87,7 @@ class Candidate:
             )
 
     def to_dict(self) -> dict:
-        """Returns the fields as plain data that JSON can hold."""
+        """Return the fields as plain data that JSON can hold."""
         fields = asdict(self)
         # Not every search has these.
         if self.latency is None:
@@ -111,6 +111,6 @@ class Candidate:
 
 
 def best_candidate(candidates: Iterable[Candidate]) -> Candidate | None:
-    """Returns the fittest candidate, the earliest among equals."""
+    """Return the fittest candidate, the earliest among equals."""
     complete = [c for c in candidates if c.status is Status.COMPLETE]
     return max(complete, key=lambda c: (c.fitness, -c.index), default=None)

@@ -29,7 +29,7 @@ class CostTable:
     blocks: tuple[tuple[Cost, ...], ...]
 
     def macs(self, path: ArchPath) -> int:
-        """Returns the MACs of a path: one look-up per block."""
+        """Return the MACs of a path: one look-up per block."""
         chosen = zip(self.blocks, path, strict=True)
         return self.stem.macs + sum(row[choice].macs for row, choice in chosen)
 

@@ -49,12 +49,7 @@ class SearchRecord:
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> 'SearchRecord':
-        """Read a record, also while a search is writing it.
-
-        Raises:
-            InputError: If there is no such file, or a line except the last
-                is corrupt.
-        """
+        """Read a record, also while a search is writing it."""
         record = cls(path)
         if not record.path.is_file():
             raise InputError(f'no record of a search at {record.path}')
@@ -77,12 +72,6 @@ class SearchRecord:
             overwrite: Whether to start a new record; the old file is kept as
                 a copy with the suffix ``.bak``. A record without candidates
                 is replaced in any case.
-
-        Raises:
-            InputError: If the file is the record of another search or
-                corrupt, if another process appends to it, or if it cannot be
-                locked.
-            OSError: If it cannot be written.
         """
         record = cls(path)
         record._lock()
@@ -120,10 +109,7 @@ class SearchRecord:
     def append(self, candidate: Candidate) -> None:
         """Write a candidate, and return once it is on disk.
 
-        Raises:
-            ValueError: If there is a candidate of this index.
-            OSError: If it cannot be written, for example because the disk is
-                full. The earlier lines are kept.
+        If this fails, as on a full disk, the earlier lines are kept.
         """
         if self._file is None:
             raise ValueError(f'{self.path} is not open for appending')

@@ -126,10 +126,7 @@ class SearchHeader:
 def diff(before: Any, after: Any, key: str) -> Iterator[str]:
     """Yield ``key: value there, value now`` for each value that differs.
 
-    Args:
-        before: A tree of dicts and lists.
-        after: Another tree.
-        key: Their place in the config, such as ``'config.val_dataloader'``.
+    ``key`` is the place of both, such as ``'config.val_dataloader'``.
     """
     first, second = _children(before), _children(after)
     if first is None or second is None:

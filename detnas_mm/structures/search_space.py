@@ -47,9 +47,6 @@ class SearchSpace:
         stage_blocks: Number of blocks of each stage, all searched.
         choices: Names of the choice blocks; digit ``i`` of a path means
             ``choices[i]``.
-
-    Raises:
-        InputError: If a field is out of range.
     """
 
     stem_channels: int
@@ -121,18 +118,18 @@ class SearchSpace:
         return f'{stage + 1}.{index - before + 1}'
 
     def random_path(self, rng: np.random.Generator) -> ArchPath:
-        """Draws a path, all choices of a block with equal probability."""
+        """Draw a path, all choices of a block with equal probability."""
         return self.random_paths(rng, 1)[0]
 
     def random_paths(
         self, rng: np.random.Generator, count: int
     ) -> list[ArchPath]:
-        """Draws ``count`` paths at once; they may repeat."""
+        """Draw ``count`` paths at once; they may repeat."""
         draws = rng.integers(self.num_choices, size=(count, self.num_blocks))
         return [tuple(row) for row in draws.tolist()]
 
     def all_paths(self) -> Iterator[ArchPath]:
-        """Yields every path of the space, in lexicographic order."""
+        """Yield every path of the space, in lexicographic order."""
         shape = (self.num_choices,) * self.num_blocks
         return (tuple(map(int, path)) for path in np.ndindex(shape))
 
@@ -173,11 +170,11 @@ class SearchSpace:
         return self.validate([DIGITS.index(digit) for digit in digits])
 
     def format(self, path: Sequence[int]) -> str:
-        """Writes a path as digits, one for each block."""
+        """Write a path as digits, one for each block."""
         return _digits(self.validate(path))
 
     def format_stages(self, path: Sequence[int]) -> str:
-        """Writes a path as digits with a space between stages."""
+        """Write a path as digits with a space between stages."""
         digits = iter(self.format(path))
         return ' '.join(
             ''.join(islice(digits, num_blocks))
@@ -185,7 +182,7 @@ class SearchSpace:
         )
 
     def to_dict(self) -> dict:
-        """Returns the fields as plain data, for records and configs."""
+        """Return the fields as plain data, for records and configs."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
@@ -245,6 +242,6 @@ def get_search_space(space: str | Mapping | SearchSpace) -> SearchSpace:
 
 
 def space_name(space: SearchSpace) -> str | None:
-    """Returns the name of a space in ``SEARCH_SPACES``, or None."""
+    """Return the name of a space in ``SEARCH_SPACES``, or None."""
     names = (name for name, known in SEARCH_SPACES.items() if known == space)
     return next(names, None)

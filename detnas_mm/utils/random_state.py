@@ -14,9 +14,6 @@ def fixed_random_state(seed: Sequence[int]) -> Iterator[None]:
 
     The block draws the same random numbers each time. Code after the block
     draws the numbers that it would draw without the block.
-
-    Args:
-        seed: Integers that together form the seed.
     """
     words = np.random.SeedSequence(list(seed)).generate_state(2)
     python_state = random.getstate()

@@ -90,11 +90,7 @@ class Segment:
 
 
 def layout(space: SearchSpace, per_row: int) -> list[list[Segment]]:
-    """Arrange the blocks in rows of up to ``per_row``; keep stages together.
-
-    Returns:
-        The segments of each row.
-    """
+    """Arrange the blocks in rows; avoid splitting stages."""
     rows: list[list[Segment]] = [[]]
     free = per_row
     start = 0
@@ -115,7 +111,7 @@ def layout(space: SearchSpace, per_row: int) -> list[list[Segment]]:
 def draw_architecture(
     space: SearchSpace, path: ArchPath, size: Size
 ) -> Figure:
-    """Draws the network of a path block by block."""
+    """Draw the network of a path block by block."""
     rows = layout(space, size.blocks)
     styles = choice_styles(space.choices)
     columns = max(row_width(row, _GAP) for row in rows) + 1
@@ -227,13 +223,7 @@ def fitted_label(label: str, length: float) -> tuple[str, float]:
     """Make a label fit by a smaller font, then by omitting its middle.
 
     Similar names, such as one block with two kernel sizes, differ at the ends.
-
-    Args:
-        label: The label.
-        length: Maximum length in inches.
-
-    Returns:
-        The label and its font size.
+    The maximum length is in inches. The font size is returned as well.
     """
     font = _FONT * length / max(_inches(label, _FONT), length)
     if font >= _SMALL_FONT:

@@ -66,7 +66,7 @@ def _chart(
 
 
 def _look(number: int) -> dict:
-    """Returns color, marker and dashes of a series."""
+    """Return color, marker and dashes of a series."""
     return {
         'color': SERIES[number % len(SERIES)],
         'marker': MARKERS[number % len(MARKERS)],
@@ -76,7 +76,7 @@ def _look(number: int) -> dict:
 
 
 def draw_progress(data: Progress, score_label: str, size: Size) -> Figure:
-    """Draws best and mean of the top over the generations."""
+    """Draw best and mean of the top over the generations."""
     curves = {
         'best so far': data.best,
         f'mean of the top {data.top} so far': data.top_mean,
@@ -92,7 +92,7 @@ def draw_progress(data: Progress, score_label: str, size: Size) -> Figure:
 def draw_comparison(
     curves: Sequence[tuple[str, Progress]], score_label: str, size: Size
 ) -> Figure:
-    """Draws name and progress of several searches, as the paper's Figure 2."""
+    """Draw name and progress of several searches, as the paper's Figure 2."""
     labels = ('candidates evaluated', score_label)
     with _chart(size, 4.0, labels) as (figure, axes):
         for number, (name, data) in enumerate(curves):
@@ -110,7 +110,7 @@ def draw_comparison(
 def draw_cost_scores(
     search: Search, front: Sequence[Candidate], size: Size
 ) -> Figure:
-    """Draws score against MACs, with ``front`` as a line."""
+    """Draw score against MACs, with ``front`` as a line."""
     complete = search.complete
     labels = (
         f'multiply-adds of the backbone at {search.input_size}',
@@ -154,7 +154,7 @@ def draw_cost_scores(
 
 
 def _macs_tick(macs: float, _: int) -> str:
-    """Writes MACs as in the tables, without trailing zeros."""
+    """Write MACs as in the tables, without trailing zeros."""
     text = magnitude(macs)
     number, letter = text.rstrip('kMG'), text[-1]
     return f'{float(number):g}{letter}' if letter in 'kMG' else text
@@ -163,7 +163,7 @@ def _macs_tick(macs: float, _: int) -> str:
 def _draw_reference(
     axes: Axes, reference: Reference, score: float | None, number: int
 ) -> None:
-    """Draws a star, or a line at its MACs if there is no score."""
+    """Draw a star, or a line at its MACs if there is no score."""
     color, dashes = SERIES[2 + number % 2], DASHES[2 + number % 2]
     if score is None:
         label = f'{reference.name} (its MACs)'
@@ -184,7 +184,7 @@ def _draw_reference(
 
 
 def draw_timing(data: Timing, size: Size) -> Figure:
-    """Draws the duration of each candidate's evaluation."""
+    """Draw the duration of each candidate's evaluation."""
     longest = max(data.seconds, default=0)
     unit, unit_name = time_unit(longest)
     labels = ('candidate', f'evaluation ({unit_name})')

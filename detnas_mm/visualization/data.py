@@ -240,7 +240,7 @@ class Timing:
 
 
 def timing(candidates: Sequence[Candidate]) -> Timing:
-    """Collects the durations of evaluations and of their parts."""
+    """Collect the durations of evaluations and of their parts."""
     seconds = tuple(c.seconds for c in candidates)
     measured = [c.seconds_by_part for c in candidates]
     by_part = {
@@ -262,6 +262,6 @@ def timing(candidates: Sequence[Candidate]) -> Timing:
 
 
 def fittest(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """Returns the fittest candidates, the earlier one first if equal."""
+    """Return the fittest candidates, the earlier one first if equal."""
     complete = [c for c in candidates if c.status is Status.COMPLETE]
     return sorted(complete, key=lambda c: (-c.fitness, c.index))[:count]

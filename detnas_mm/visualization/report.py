@@ -76,7 +76,7 @@ class Picture:
         return svg(self.wide)
 
     def inline(self, size: Size) -> Markup:
-        """Returns the figure as an element of the page."""
+        """Return the figure as an element of the page."""
         file = self.wide_svg if size is WIDE else svg(self.draw(size))
         prefix = f'{self.name}-{size.name}'
         return Markup(inline_svg(file, prefix, str(escape(self.description))))
@@ -84,13 +84,8 @@ class Picture:
 
 def write_report(searches: Sequence[Search], file: Path) -> list[Path]:
     """Write the page and a folder with its figures beside it.
-
-    Args:
-        searches: The searches; the references belong to the first one.
-        file: The page. The folder has the same name without suffix.
-
-    Returns:
-        The page, then an SVG and a PNG file of each figure.
+    The folder has the name of the page without suffix. The references belong
+    to the first search. All files are returned, the page first.
     """
     if file.suffix not in ('.html', '.htm'):
         raise InputError(f'the page must end in .html, got {file}')
@@ -118,7 +113,7 @@ def write_report(searches: Sequence[Search], file: Path) -> list[Path]:
 
 
 def _pictures(search: Search, prefix: str) -> dict[str, Picture]:
-    """Returns the figures of one search; file names begin with ``prefix``."""
+    """Return the figures of one search; file names begin with ``prefix``."""
     if search.best is None:
         return {}
     candidates, space = search.candidates, search.space
@@ -159,7 +154,7 @@ def _pictures(search: Search, prefix: str) -> dict[str, Picture]:
 
 
 def _reference_pictures(search: Search) -> dict[str, Picture]:
-    """Returns the drawing of each backbone to compare with."""
+    """Return the drawing of each backbone to compare with."""
     space = search.space
     return {
         f'reference{number}': Picture(
@@ -172,7 +167,7 @@ def _reference_pictures(search: Search) -> dict[str, Picture]:
 
 
 def _comparison(searches: Sequence[Search]) -> dict[str, Picture]:
-    """Returns the chart of several searches."""
+    """Return the chart of several searches."""
     metrics = {search.header.metric for search in searches}
     if len(metrics) > 1:
         raise InputError(
@@ -211,7 +206,7 @@ def _render_page(
     comparison: Mapping[str, Picture],
     folder: str,
 ) -> str:
-    """Returns the page as HTML, with all text of the records escaped."""
+    """Return the page as HTML, with all text of the records escaped."""
     environment = Environment(
         loader=PackageLoader('detnas_mm.visualization'),
         autoescape=True,
@@ -239,12 +234,12 @@ def _render_page(
 
 
 def _unbroken(text: str) -> str:
-    """Keeps a number and its unit in one line."""
+    """Keep a number and its unit in one line."""
     return text.replace(' ', '\N{NO-BREAK SPACE}')
 
 
 def settings_text(settings: Mapping) -> str:
-    """Returns the settings that are set, as text for a reader."""
+    """Return the settings that are set, as text for a reader."""
     parts = []
     for name, value in settings.items():
         # Neck and heads count only if the whole detector is bounded.
@@ -258,7 +253,7 @@ def settings_text(settings: Mapping) -> str:
 
 
 def use_lines(search: Search, candidate: Candidate) -> str:
-    """Returns the lines to paste into the config of a detector."""
+    """Return the lines to paste into the config of a detector."""
     supernet = SupernetSettings.from_config(
         search.space,
         search.header.shuffle,

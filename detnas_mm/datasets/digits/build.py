@@ -96,7 +96,7 @@ def build_digits(
     settings: DigitsSettings,
     overwrite: bool = False,
 ) -> DigitsReport:
-    """Builds the data set in a temporary folder, verifies and renames it.
+    """Build the data set in a temporary folder, verifies and renames it.
 
     Args:
         out: Folder of the data set. It appears complete or not at all.
@@ -144,7 +144,7 @@ def build_digits(
 
 
 def _verify(root: Path) -> Counts:
-    """Checks that the splits share nothing; counts what is on disk."""
+    """Check that the splits share nothing; counts what is on disk."""
     counts: Counts = {'images': {}, 'boxes': {}, 'crops': {}, 'digits': {}}
     digits, images = {}, {}
     for split in SPLIT_SHARES:
@@ -166,7 +166,7 @@ def _verify(root: Path) -> Counts:
 
 
 def _verify_existing(out: Path, settings: DigitsSettings) -> Counts:
-    """Verifies a data set that was built before, with its settings."""
+    """Verify a data set that was built before, with its settings."""
     try:
         meta = json.loads((out / META_NAME).read_text())
         built = {'format': meta['format'], **meta['settings']}
@@ -190,7 +190,7 @@ def _verify_existing(out: Path, settings: DigitsSettings) -> Counts:
 
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
-    """Yields a temporary folder that replaces ``out`` in the end."""
+    """Yield a temporary folder that replaces ``out`` in the end."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f'.{out.name}.partial-{os.getpid()}')
     replaced = out.with_name(f'.{out.name}.replaced-{os.getpid()}')
@@ -207,7 +207,7 @@ def _replacing(out: Path) -> Iterator[Path]:
 
 
 def setting_help() -> dict[str, tuple[int, str]]:
-    """Returns default and meaning of every setting, for a command line."""
+    """Return default and meaning of every setting, for a command line."""
     return {
         f.name: (f.default, f.metadata['help']) for f in fields(DigitsSettings)
     }

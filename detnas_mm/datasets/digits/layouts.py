@@ -36,7 +36,7 @@ _STREAMS = {
 def write_detection(
     root: Path, split: str, sources: SplitSources, images: int, seed: int
 ) -> None:
-    """Writes images of 1 to 5 digits and their annotations.
+    """Write images of 1 to 5 digits and their annotations.
 
     Args:
         root: Folder of the data set; receives
@@ -87,7 +87,7 @@ def write_detection(
 def write_classification(
     root: Path, name: str, sources: SplitSources, crops: int, seed: int
 ) -> None:
-    """Writes images of one digit for each class.
+    """Write images of one digit for each class.
 
     Args:
         root: Folder of the data set; receives
@@ -144,7 +144,7 @@ def _write_coco(
 
 
 def _write_image(file: Path, image: npt.NDArray[np.uint8]) -> None:
-    """Writes an (S, S, 3) RGB image."""
+    """Write an (S, S, 3) RGB image."""
     bgr = np.ascontiguousarray(image[..., ::-1])
     if not cv2.imwrite(str(file), bgr, _JPEG):
         raise OSError(f'{file} could not be written; check the disk')
