@@ -136,21 +136,12 @@ def main() -> None:
     wanted = {k: v for k, v in wanted.items() if 'copypaste' not in k}
     equal = first == second == wanted
     rows = [
-        {
-            'metric': 'CocoMetric of mmdet',
-            'CPU seconds': seconds,
-            'times': 1.0,
-        },
-        {
-            'metric': 'ExactCocoMetric, first candidate',
-            'CPU seconds': first_seconds,
-            'times': seconds / first_seconds,
-        },
-        {
-            'metric': 'ExactCocoMetric, next candidates',
-            'CPU seconds': second_seconds,
-            'times': seconds / second_seconds,
-        },
+        {'metric': name, 'CPU seconds': value, 'times': seconds / value}
+        for name, value in (
+            ('CocoMetric of mmdet', seconds),
+            ('ExactCocoMetric, first candidate', first_seconds),
+            ('ExactCocoMetric, next candidates', second_seconds),
+        )
     ]
     report(
         f'{args.images} images with {args.boxes} boxes each; all '

@@ -234,6 +234,7 @@ def test_numbers_are_pycocotools_numbers(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_numbers_are_pycocotools_numbers_in_2000_data_sets(tmp_path):
     assert not differences(tmp_path / 'truth.json', range(60, 2060))
 
