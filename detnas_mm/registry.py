@@ -13,6 +13,7 @@ setup_compat()
 
 from mmengine.registry import HOOKS as MMENGINE_HOOKS  # noqa: E402
 from mmengine.registry import LOOPS as MMENGINE_LOOPS  # noqa: E402
+from mmengine.registry import METRICS as MMENGINE_METRICS  # noqa: E402
 from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
 from mmengine.registry import (  # noqa: E402
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
@@ -45,6 +46,15 @@ LOOPS = Registry(
     parent=MMENGINE_LOOPS,
     scope='detnas_mm',
     locations=['detnas_mm.engine'],
+)
+METRICS = Registry(
+    'metric',
+    parent=MMENGINE_METRICS,
+    scope='detnas_mm',
+    locations=[
+        'detnas_mm.evaluation.coco_metric',
+        'detnas_mm.evaluation.voc_metric',
+    ],
 )
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
