@@ -76,7 +76,7 @@ def test_wrong_inputs_are_named(
     assert 'supernet_to_subnet.py' in line
     classifier = config_file('detnas-supernet-tiny_digits-cls')
     line = error_line(image, classifier, checkpoint)
-    assert 'of a ImageClassifier, expected that of a detector' in line
+    assert 'builds a ImageClassifier, expected a detector' in line
     line = error_line(tmp_path / 'absent.jpg', *detector)
     assert 'no file' in line
     text = tmp_path / 'text.jpg'

@@ -41,7 +41,11 @@ def test_all_stages(digits, tmp_path):
     stage_1 = tmp_path / 'cls'
     train_classifier(digits, tmp_path, stage_1)
     stage_2 = tmp_path / 'det'
-    train_detector(digits, stage_2, stage_1 / 'epoch_1.pth')
+    train(
+        'retinanet_detnas-supernet-tiny_fpn_digits',
+        *(digits, stage_2, *RECALIBRATION),
+        f'model.backbone.init_cfg.checkpoint={stage_1 / "epoch_1.pth"}',
+    )
     stage_3 = tmp_path / 'search'
     search(digits, tmp_path, stage_3, stage_2 / 'epoch_1.pth')
     final = tmp_path / 'final'
@@ -63,16 +67,12 @@ def train_classifier(digits, cwd, work_dir):
     assert 'accuracy/top1' in log
 
 
-def train_detector(digits, work_dir, pretrained):
+def train(name, digits, work_dir, *options):
+    """Trains a detector."""
     run_here(
-        'train.py',
-        config_file('retinanet_detnas-supernet-tiny_fpn_digits'),
-        *('--work-dir', work_dir, '--cfg-options'),
-        f'model.backbone.init_cfg.checkpoint={pretrained}',
-        *loading_options(digits, 'train', 'val'),
-        *TRAINING,
-        *RECALIBRATION,
-        *ALL_BOXES,
+        *('train.py', config_file(name), '--work-dir', work_dir),
+        *('--cfg-options', *loading_options(digits, 'train', 'val')),
+        *(*TRAINING, *ALL_BOXES, *options),
     )
 
 
@@ -130,15 +130,10 @@ def train_searched(digits, cwd, work_dir, stage_1, stage_3):
     )
     path = json.loads(best.read_text())['path']
     assert f'path {path}, BN statistics recomputed' in log
-    run_here(
-        'train.py',
-        config_file('retinanet_detnas-tiny_fpn_digits'),
-        *('--work-dir', work_dir, '--cfg-options'),
+    train(
+        *('retinanet_detnas-tiny_fpn_digits', digits, work_dir),
         f'model.backbone.path={best}',
         f'model.backbone.init_cfg.checkpoint={weights}',
-        *loading_options(digits, 'train', 'val'),
-        *TRAINING,
-        *ALL_BOXES,
     )
 
 

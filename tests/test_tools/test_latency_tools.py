@@ -73,7 +73,7 @@ def test_bad_input_is_named(tmp_path, monkeypatch, refusal):
         (MEASURE, SUPERNET, 'nowhere/out.json', 'no folder nowhere'),
         (BENCHMARK, SUPERNET, 'give one of its paths by --path'),
         (BENCHMARK, CLASSIFIER, *('--path', 'detnas_fpn_300m'),
-         'of a ImageClassifier'),
+         'builds a ImageClassifier'),
         (BENCHMARK, RETINANET, *path, '--device', 'cuda:99', 'torch finds '),
     ]  # fmt: skip
     for *command, expected in cases:

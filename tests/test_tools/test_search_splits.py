@@ -278,13 +278,12 @@ def test_imagenet_with_a_flat_val_needs_labels(refusal, imagenet):
 
 
 def test_the_seed_decides_and_no_split_is_replaced(tmp_path, refusal):
-    held_out = []
+    held_out, options = [], ('--search-images', 4, '--seed')
     for number, seed in enumerate((0, 0, 1)):
-        root = make_coco(tmp_path / str(number), train2014=5, val2014=5)
-        options = ('--year', 2014, '--search-images', 2, '--seed')
+        root = make_coco(tmp_path / str(number), train2017=12)
         run_here(COCO, root, *options, seed)
-        held_out.append(ids(read_coco(root, 'detnas_search2014')))
+        held_out.append(ids(read_coco(root, 'detnas_search2017')))
     assert held_out[0] == held_out[1] != held_out[2]
     run_here(COCO, root, *options, 1)
     assert 'holds another split' in refusal(COCO, root, *options, 0)
-    assert ids(read_coco(root, 'detnas_search2014')) == held_out[2]
+    assert ids(read_coco(root, 'detnas_search2017')) == held_out[2]
