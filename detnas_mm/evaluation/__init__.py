@@ -1,6 +1,6 @@
 """What an evaluation gives: metrics, predictions, agreement of rankings."""
 
 from .float32_predictions import float32_predictions
-from .metric_patches import exact_metrics
+from .unrounded import unrounded, use_exact_metrics
 
-__all__ = ['exact_metrics', 'float32_predictions']
+__all__ = ['float32_predictions', 'unrounded', 'use_exact_metrics']

@@ -1,6 +1,9 @@
 """Accepted versions of the stack, and the reports about all others."""
 
+import sys
+
 import pytest
+import torch
 
 from detnas_mm.compat import setup_compat, versions
 
@@ -47,7 +50,6 @@ def test_impossible_combination_is_fatal(find_problems):
     for change, text, command in (
         ({'torchvision': '0.20.1'}, 'torchvision 0.20.1', 'torchvision==0.29'),
         ({'torch': '2.4.1', 'torchvision': '0.19.1'}, 'torch 2.4.1', 'torch'),
-        ({'mmcv-lite': '2.2.0'}, 'mmcv 2.2.0', 'mmcv-lite==2.1.0'),
         ({'mmcv': '2.1.0'}, 'mmcv and mmcv-lite are both', 'pip uninstall'),
         ({'onedl-mmengine': '0.10.12'}, 'keep one family', 'pip uninstall'),
     ):
@@ -83,15 +85,17 @@ def test_fork_does_not_need_pkg_resources(find_problems):
     assert find_problems(FORK, missing={'pkg_resources'}) == []
 
 
-def test_untested_versions_warn_once_and_fatal_problems_raise(monkeypatch):
-    problems = [
-        versions.Problem('torch 2.99 is untested', 'pip', fatal=False),
-        versions.Problem('mmdet 3.9 is untested', 'pip', fatal=False),
-    ]
-    monkeypatch.setattr(versions, 'find_problems', lambda: problems)
-    with pytest.warns(UserWarning, match='torch 2.99.*mmdet 3.9') as caught:
+def test_failing_import_names_the_problem_and_its_command(monkeypatch):
+    problem = versions.Problem('setuptools 82 is too new', 'pip install x')
+    monkeypatch.setattr(versions, 'find_problems', lambda: [problem])
+    monkeypatch.setitem(sys.modules, 'mmengine.logging', None)
+    with pytest.raises(ImportError, match='too new; run: pip install x'):
         setup_compat.__wrapped__()
-    assert len(caught) == 1
-    problems.insert(0, versions.Problem('mmcv 2.2 is refused', 'pip install'))
-    with pytest.raises(ImportError, match='2.2 is refused; run: pip install'):
+
+
+def test_torch_that_loads_checkpoints_unsafely_is_refused(monkeypatch):
+    name = 'get_unsafe_globals_in_checkpoint'
+    monkeypatch.delattr(torch.serialization, name)
+    monkeypatch.setattr(versions, 'find_problems', lambda: [])
+    with pytest.raises(ImportError, match='loads unsafely'):
         setup_compat.__wrapped__()

@@ -21,7 +21,10 @@ from detnas_mm.models import (
     restore_bn_statistics,
     save_bn_statistics,
 )
-from detnas_mm.models.bn_forward import bn_independent_of_loss, check_finite
+from detnas_mm.models.bn_recalibration import (
+    bn_independent_of_loss,
+    check_finite,
+)
 from detnas_mm.utils.errors import InputError
 
 SIZES = [5, 3, 1, 7]

@@ -7,7 +7,7 @@ import yaml
 
 from detnas_mm.engine.publishing import publish
 from detnas_mm.models import read_checkpoint, resolve_architecture
-from detnas_mm.models.exact_costs import exact_cost_table
+from detnas_mm.models.complexity import exact_cost_table
 from detnas_mm.structures import get_search_space, space_name
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 

@@ -14,7 +14,11 @@ from torch.utils.data import DataLoader
 
 from detnas_mm.datasets.batch_cache import CachedLoader, MemoryBudget
 from detnas_mm.engine.hooks.bn_recalibration_hook import BNRecalibrationHook
-from detnas_mm.evaluation import exact_metrics, float32_predictions
+from detnas_mm.evaluation import (
+    float32_predictions,
+    unrounded,
+    use_exact_metrics,
+)
 from detnas_mm.models import find_supernet
 from detnas_mm.structures import ArchPath
 from detnas_mm.utils.errors import InputError
@@ -35,8 +39,9 @@ class CandidateValidation:
         cache_gb: Memory for decoded images in GB. They are kept if they fit.
 
     Raises:
-        InputError: If the runner has no ``BNRecalibrationHook``, or there are
-            not enough calibration images.
+        InputError: If the runner has no ``BNRecalibrationHook``, there are
+            not enough calibration images, or the annotation file of a metric
+            cannot be used.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class CandidateValidation:
     ) -> None:
         self.runner = runner
         self.val_loop = ValLoop(runner, dataloader, evaluator, fp16)
+        use_exact_metrics(self.val_loop.evaluator)
         self.supernet = find_supernet(runner.model)
         budget = MemoryBudget(int(cache_gb * 1e9))
         find_recalibration(runner).prepare(runner, budget)
@@ -64,7 +70,7 @@ class CandidateValidation:
             # A validation that failed leaves its predictions behind.
             metric.results.clear()
         with contextlib.ExitStack() as stack:
-            stack.enter_context(exact_metrics(metrics))
+            stack.enter_context(unrounded(metrics))
             stack.enter_context(silenced(self.runner))
             if self.val_loop.fp16:
                 stack.enter_context(float32_predictions(self.runner.model))

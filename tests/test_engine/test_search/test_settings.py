@@ -56,8 +56,10 @@ def test_defaults_are_those_of_the_paper():
         (dict(metric='macs'), '`metric` must be a metric'),
         (dict(objectives=['macs', 'macs']), 'each once'),
         # Of the algorithm.
-        (dict(algorithm=dict(type='Annealing')), "no type 'Annealing'"),
-        (dict(algorithm={}), 'one of Evolution, RandomSearch'),
+        (
+            dict(algorithm=dict(type='Annealing')),
+            "'Annealing'; it is one of Evolution",
+        ),
         (evolution(mutation=0.1), 'takes population, parents, mutation_prob'),
         (evolution(seed=3), 'Evolution takes population'),
         (evolution(population=0), '`population`'),

@@ -46,10 +46,6 @@ def conv(in_channels, out_channels, *, stride, norm_cfg, shuffle):
     )
 
 
-def unpadded(in_channels, out_channels, *, stride, **_):
-    return nn.Conv2d(in_channels, out_channels, 3, stride)
-
-
 def always_stride_1(in_channels, out_channels, **_):
     return nn.Conv2d(in_channels, out_channels, 3, padding=1)
 
@@ -72,7 +68,6 @@ class TwoOutputs(nn.Module):
 
 def test_wrong_block_is_refused(register):
     for wrong, problem in (
-        (unpadded, 'returned (1, 20, 15, 15);'),
         (always_stride_1, 'returned (1, 20, 32, 32);'),
         (TwoOutputs, 'returned tuple;'),
         (mismatched, 'failed with RuntimeError "Given groups=1'),

@@ -1,0 +1,85 @@
+"""Metrics that return all decimals.
+
+mmdet's metrics round to 3 decimals before they return, so that different
+candidates tie.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Self
+
+from mmengine.evaluator import BaseMetric, Evaluator
+
+
+class ExactMetric:
+    """Base of classes that do the work of an mmdet metric without rounding."""
+
+    @classmethod
+    def from_mmdet(cls, metric: BaseMetric) -> Self:
+        """Returns a metric with the settings and data of mmdet's metric."""
+        exact = cls.__new__(cls)
+        vars(exact).update(vars(metric))
+        return exact
+
+
+def use_exact_metrics(evaluator: Evaluator) -> None:
+    """Replaces mmdet's metrics by exact ones where detnas_mm has one.
+
+    Only the classes ``CocoMetric`` and ``VOCMetric`` are replaced, not their
+    subclasses.
+
+    Args:
+        evaluator: Its metrics are replaced in place.
+
+    Raises:
+        InputError: If a COCO annotation file cannot be used.
+    """
+    evaluator.metrics = [_exact(metric) for metric in evaluator.metrics]
+
+
+def _exact(metric: BaseMetric) -> BaseMetric:
+    if not type(metric).__module__.startswith('mmdet.'):
+        return metric
+    # Imported here, since a search of classifiers does not need mmdet.
+    from mmdet.evaluation import CocoMetric, VOCMetric
+
+    from detnas_mm.evaluation.coco_metric import ExactCocoMetric
+    from detnas_mm.evaluation.voc_metric import ExactVOCMetric
+
+    exact_classes = {CocoMetric: ExactCocoMetric, VOCMetric: ExactVOCMetric}
+    exact_class = exact_classes.get(type(metric))
+    return metric if exact_class is None else exact_class.from_mmdet(metric)
+
+
+@contextmanager
+def unrounded(metrics: Iterable[BaseMetric]) -> Iterator[None]:
+    """Makes metrics without an exact class return all decimals.
+
+    These are rarely used metrics of mmdet, and the user's own. They call the
+    built-in ``round``; inside the ``with`` block the modules that define them
+    see a function that rounds only to integers.
+
+    Args:
+        metrics: Metrics of an evaluator.
+    """
+    modules = {
+        sys.modules[cls.__module__]
+        for metric in metrics
+        if not isinstance(metric, ExactMetric)
+        for cls in type(metric).__mro__
+        if cls.__module__ not in ('abc', 'builtins')
+    }
+    # A module that defines a `round` of its own keeps it.
+    modules = [m for m in modules if 'round' not in vars(m)]
+    for module in modules:
+        module.round = _keep_decimals
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.round
+
+
+def _keep_decimals(value: float, ndigits: int | None = None) -> float:
+    return round(value) if ndigits is None else value
