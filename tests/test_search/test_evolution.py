@@ -93,18 +93,6 @@ def test_parents_are_the_fittest(generations, num_parents, expected):
     assert {choice for child in search.ask() for choice in child} == expected
 
 
-def test_any_two_parents_are_crossed():
-    search = Evolution(LONG, population=60, parents=3, num_crossover=60)
-    search.tell([(digit,) * 60 for digit in range(3)], [0.3, 0.2, 0.1])
-    couples = Counter(frozenset(child) for child in search.ask())
-    # Crossing a parent with itself gives the parent, which is known.
-    assert set(couples) == {
-        frozenset(couple) for couple in ((0, 1), (0, 2), (1, 2))
-    }
-    # Five standard deviations of 60 draws of probability 1/3: 18.
-    assert all(2 <= count <= 38 for count in couples.values())
-
-
 def test_after_a_generation_of_failures_all_are_random():
     search = Evolution(SMALL, population=8, parents=2)
     search.tell(search.ask(), [None] * 8)

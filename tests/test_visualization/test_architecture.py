@@ -10,7 +10,6 @@ from matplotlib.patches import FancyBboxPatch
 
 from detnas_mm.structures import SEARCH_SPACES, SearchSpace
 from detnas_mm.visualization.architecture import (
-    choice_styles,
     draw_architecture,
     layout,
 )
@@ -56,15 +55,6 @@ def test_every_block_has_its_kernel_as_label():
     assert stages == ['Stage 1', 'Stage 2', 'Stage 3', 'Stage 4']
 
 
-def test_choices_differ_without_color():
-    names = (*SEARCH_SPACES['small'].choices, 'mine', 'yours')
-    styles = choice_styles(names)
-    assert len({(s.hatch, s.height) for s in styles}) == len(styles)
-    assert len({s.color for s in styles}) == len(styles)
-    # In the paper's figures the Xception blocks are the larger ones.
-    assert styles[3].height > styles[0].height
-
-
 LONG = 'inverted_residual_with_attention'
 
 
@@ -84,14 +74,6 @@ def test_name_of_a_custom_block_stays_inside_it(name, size):
         assert hatched.get_hatch()
         assert box.x0 < label.x0 < label.x1 < box.x1
         assert hatched.get_window_extent().y1 < label.y0 < label.y1 < box.y1
-
-
-def test_long_name_of_a_custom_block_keeps_its_ends():
-    space = SearchSpace(4, (8,), (1,), (f'{LONG}_3x3', f'{LONG}_5x5'))
-    first = texts(draw_architecture(space, (0,), NARROW))[-1]
-    assert first.startswith('invert')
-    assert first.endswith('_3x3')
-    assert '…' in first
 
 
 @pytest.mark.parametrize('size', [NARROW, WIDE])

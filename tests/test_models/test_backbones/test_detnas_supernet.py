@@ -59,9 +59,6 @@ def test_path_of_supernet_equals_searched_net(shuffle, data):
 
 
 OPTIMIZERS = dict(
-    sgd=lambda params: torch.optim.SGD(
-        params, lr=0.1, momentum=0.9, weight_decay=0.1
-    ),
     nesterov=lambda params: torch.optim.SGD(
         params, lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=True
     ),
