@@ -206,21 +206,28 @@ def test_checkpoint_that_runs_code_is_refused(tmp_path, loader, attack):
 # --- versions --------------------------------------------------------------
 
 
-def test_untested_versions_give_one_warning(monkeypatch):
-    problems = [
-        Problem('torch 2.99 is untested', 'pip', fatal=False),
-        Problem('mmdet 3.9 is untested', 'pip', fatal=False),
-    ]
-    monkeypatch.setattr(versions, 'find_problems', lambda: problems)
-    with pytest.warns(UserWarning, match='torch 2.99.*mmdet 3.9') as caught:
-        compat.setup_compat.__wrapped__()
-    assert len(caught) == 1
-
-
-def test_fatal_problem_is_an_import_error_with_the_command(monkeypatch):
-    problem = Problem('mmcv 2.2.0 is refused', 'pip install mmcv-lite==2.1.0')
+def test_failing_import_names_the_problem_and_its_command(monkeypatch):
+    problem = Problem('setuptools 82 has no pkg_resources', 'pip install x')
     monkeypatch.setattr(versions, 'find_problems', lambda: [problem])
-    with pytest.raises(ImportError, match='run: pip install mmcv-lite==2.1.0'):
+    monkeypatch.setitem(sys.modules, 'mmengine.logging', None)
+    with pytest.raises(ImportError, match='no pkg_resources; run: pip inst'):
+        compat.setup_compat.__wrapped__()
+
+
+def test_versions_are_checked_only_if_an_import_fails():
+    run_python(
+        """
+        import sys, detnas_mm.registry
+        assert 'detnas_mm.compat.versions' not in sys.modules
+        """
+    )
+
+
+def test_torch_that_loads_checkpoints_unsafely_is_refused(monkeypatch):
+    name = 'get_unsafe_globals_in_checkpoint'
+    monkeypatch.delattr(torch.serialization, name)
+    monkeypatch.setattr(versions, 'find_problems', lambda: [])
+    with pytest.raises(ImportError, match='loads unsafely'):
         compat.setup_compat.__wrapped__()
 
 

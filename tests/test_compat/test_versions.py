@@ -48,7 +48,6 @@ def test_both_families_have_no_problem(find_problems, family):
     [
         ({'torchvision': '0.20.1'}, 'torchvision 0.20.1', '"torchvision==0.2'),
         ({'torch': '2.4.1', 'torchvision': '0.19.1'}, 'torch 2.4.1', 'torch'),
-        ({'mmcv-lite': '2.2.0'}, 'mmcv 2.2.0', 'mmcv-lite==2.1.0'),
         ({'mmcv': '2.1.0'}, 'mmcv and mmcv-lite are both', 'pip uninstall'),
         ({'onedl-mmengine': '0.10.12'}, 'keep one family', 'pip uninstall'),
     ],
