@@ -52,6 +52,12 @@ def options(digits):
     ]
 
 
+def test_metrics_of_coco_are_equal():
+    result = measure('coco_metric', '--images', 20, '--boxes', 10)
+    assert result['equal'] is True
+    assert len(result['rows']) == 3
+
+
 def test_images_are_read_from_files_and_from_memory():
     result = measure(
         'image_reading',
