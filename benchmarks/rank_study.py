@@ -7,6 +7,7 @@ call continues where the first one stopped, also with more --nets.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -20,7 +21,6 @@ from mmengine.config import Config
 from detnas_mm.cost import Bounds, Constraint
 from detnas_mm.search import RandomSearch
 from detnas_mm.structures import SearchSpace, get_search_space
-from detnas_mm.structures.net_results import read_test_metrics
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 
@@ -199,7 +199,8 @@ def run_study(
 
     def train(path: str) -> Path:
         folder = study.train_net(path)
-        print(f'{path}: {read_test_metrics(folder)[METRIC]:.3f}', flush=True)
+        metrics = json.loads(sorted(folder.glob('*/*.json'))[-1].read_text())
+        print(f'{path}: {metrics[METRIC]:.3f}', flush=True)
         return folder
 
     setting = recalibration_setting(study.search_config)

@@ -69,14 +69,13 @@ def describe() -> Iterator[tuple[str, str]]:
 
 def import_problems(known: list[Problem]) -> list[Problem]:
     """Import everything; return the first failure that is not known yet."""
-    # A missing package or a version that mmdet refuses.
-    explained = (ModuleNotFoundError, AssertionError)
     for name in filter(versions.is_importable, MODULES):
         module = PROBES.get(name, name)
         try:
             importlib.import_module(module)
         except Exception as error:  # a broken package may raise anything
-            if isinstance(error, explained) and any(p.fatal for p in known):
+            is_missing = isinstance(error, ModuleNotFoundError)
+            if is_missing and any(p.fatal for p in known):
                 continue
             text = f'import {module} fails: {_first_line(error)}'
             return [Problem(text, _reinstall_command(name))]
@@ -127,8 +126,7 @@ def gpu_description() -> str:
         if torch.version.cuda:
             return (
                 f'none, although torch is built for CUDA {torch.version.cuda}'
-                ' (no NVIDIA GPU, or its driver is missing or too old); '
-                'running on the CPU'
+                ' (no NVIDIA GPU, or its driver is missing or too old)'
             )
         return 'none (torch is built for the CPU)'
     except Exception as error:  # torch is missing or broken
@@ -141,10 +139,7 @@ def startup_description() -> str:
         path = Path(folder, 'detnas_mm.pth')
         if path.exists():
             return f'{path} (delete it to switch it off)'
-    return (
-        'none: a program that uses mmdet without detnas_mm must import '
-        'detnas_mm first'
-    )
+    return 'none: other programs must import detnas_mm before mmdet'
 
 
 def _first_line(error: Exception) -> str:

@@ -11,71 +11,39 @@ from detnas_mm.compat import setup_compat
 # an error of one line.
 setup_compat()
 
-from mmengine.registry import HOOKS as MMENGINE_HOOKS  # noqa: E402
-from mmengine.registry import LOOPS as MMENGINE_LOOPS  # noqa: E402
-from mmengine.registry import METRICS as MMENGINE_METRICS  # noqa: E402
-from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
-from mmengine.registry import (  # noqa: E402
-    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
-)
-from mmengine.registry import (  # noqa: E402
-    WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS,
-)
+from mmengine import registry as mmengine  # noqa: E402
 from mmengine.registry import Registry  # noqa: E402
 
-MODELS = Registry(
-    'model',
-    parent=MMENGINE_MODELS,
-    scope='detnas_mm',
-    locations=['detnas_mm.models'],
+
+def _registry(name: str, parent: Registry | None, *rooms: str) -> Registry:
+    """Returns a registry whose classes are defined in some rooms."""
+    locations = [f'detnas_mm.{room}' for room in rooms]
+    return Registry(
+        name, parent=parent, scope='detnas_mm', locations=locations
+    )
+
+
+MODELS = _registry('model', mmengine.MODELS, 'models')
+WEIGHT_INITIALIZERS = _registry(
+    'weight initializer', mmengine.WEIGHT_INITIALIZERS, 'models'
 )
-WEIGHT_INITIALIZERS = Registry(
-    'weight initializer',
-    parent=MMENGINE_WEIGHT_INITIALIZERS,
-    scope='detnas_mm',
-    locations=['detnas_mm.models'],
-)
-HOOKS = Registry(
-    'hook',
-    parent=MMENGINE_HOOKS,
-    scope='detnas_mm',
-    locations=['detnas_mm.engine'],
-)
-LOOPS = Registry(
-    'loop',
-    parent=MMENGINE_LOOPS,
-    scope='detnas_mm',
-    locations=['detnas_mm.engine'],
-)
-METRICS = Registry(
+HOOKS = _registry('hook', mmengine.HOOKS, 'engine')
+LOOPS = _registry('loop', mmengine.LOOPS, 'engine')
+METRICS = _registry(
     'metric',
-    parent=MMENGINE_METRICS,
-    scope='detnas_mm',
-    locations=[
-        'detnas_mm.evaluation.coco_metric',
-        'detnas_mm.evaluation.voc_metric',
-    ],
+    mmengine.METRICS,
+    'evaluation.coco_metric',
+    'evaluation.voc_metric',
 )
-OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+OPTIM_WRAPPER_CONSTRUCTORS = _registry(
     'optimizer wrapper constructor',
-    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
-    scope='detnas_mm',
-    locations=['detnas_mm.engine'],
+    mmengine.OPTIM_WRAPPER_CONSTRUCTORS,
+    'engine',
 )
 # Choice blocks of a search space: callables with the parameters
 # ``in_channels``, ``out_channels``, ``stride``, ``shuffle`` and ``norm_cfg``.
-CHOICE_BLOCKS = Registry(
-    'choice block', scope='detnas_mm', locations=['detnas_mm.models']
-)
+CHOICE_BLOCKS = _registry('choice block', None, 'models')
 # Search algorithms: ask for paths and are told their fitness.
-ALGORITHMS = Registry(
-    'search algorithm',
-    scope='detnas_mm',
-    locations=['detnas_mm.engine.search.settings'],
-)
+ALGORITHMS = _registry('search algorithm', None, 'engine.search.settings')
 # Executors: paths in, results out.
-EXECUTORS = Registry(
-    'executor',
-    scope='detnas_mm',
-    locations=['detnas_mm.engine.search.executors'],
-)
+EXECUTORS = _registry('executor', None, 'engine.search.executors')

@@ -2,12 +2,14 @@
 
 import logging
 import os
+import signal
 from copy import deepcopy
 from pathlib import Path
 
 import pytest
 from hypothesis import Phase, settings
 from kit import digits_runs
+from kit.command_lines import run_here
 
 # Not every machine is fast, and a failing build must fail again.
 settings.register_profile(
@@ -19,12 +21,12 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )
 settings.load_profile('detnas')
-# Loggers of earlier tests have the standard error of those, which is closed.
+# Loggers of earlier tests keep a stderr that is closed.
 logging.raiseExceptions = False
 
 
 def pytest_addoption(parser):
-    """How often the slow test kills a search."""
+    """Adds the number of kills of the slow tests."""
     parser.addoption('--kills', type=int, default=20)
 
 
@@ -35,19 +37,19 @@ def one_thread():
 
 @pytest.fixture(scope='session')
 def base(tmp_path_factory):
-    """Folder of what the session's tests share."""
+    """Folder that the tests of a session share."""
     return tmp_path_factory.getbasetemp()
 
 
 @pytest.fixture(scope='session')
 def digits(base):
-    """The embedded data, a few images of it."""
+    """The folder of a few of the digits."""
     return digits_runs.digits_folder(base)
 
 
 @pytest.fixture(scope='session')
 def supernet(base):
-    """Checkpoint of a supernet on these."""
+    """Checkpoint of a supernet trained on them."""
     return digits_runs.supernet_checkpoint(base)
 
 
@@ -56,6 +58,25 @@ def searched(base, tmp_path_factory):
     """A search of 2 generations of 3 paths: its config and candidates."""
     config = digits_runs.search_config(base, tmp_path_factory.mktemp('search'))
     return config, digits_runs.run_search(deepcopy(config))
+
+
+@pytest.fixture
+def refusal(capsys):
+    """Runs a tool that must refuse its input; returns its one error line."""
+
+    def run(tool, *arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as error:
+            run_here(tool, *arguments)
+        assert error.value.code == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert not [line for line in lines if 'Traceback' in line]
+        # The line of argparse begins with the name of the tool.
+        errors = [line for line in lines if line.startswith('error: ')]
+        (line,) = errors or lines[-1:]
+        return line
+
+    return run
 
 
 @pytest.fixture(scope='session')
@@ -76,10 +97,28 @@ def ray():
 @pytest.fixture(scope='module')
 def ray_cluster(ray):
     """A cluster on this machine, for all tests of a module."""
-    from kit.ray_clusters import start, starts_a_worker
-
-    start(ray)
-    if not starts_a_worker(ray):
+    handler = signal.getsignal(signal.SIGTERM)
+    for tries_left in (2, 1, 0):
+        try:
+            ray.init(
+                address='local',
+                num_cpus=4,
+                num_gpus=0,
+                include_dashboard=False,
+                logging_level='ERROR',
+                log_to_driver=False,
+            )
+            break
+        except Exception:
+            # Ray gives up after half a minute, on a busy machine too.
+            ray.shutdown()
+            if not tries_left:
+                raise
+    # Pools of later tests would inherit Ray's handler.
+    signal.signal(signal.SIGTERM, handler)
+    task = ray.remote(lambda: None).options(num_cpus=1).remote()
+    done, _ = ray.wait([task], timeout=120)
+    if not done:
         ray.shutdown()
         pytest.skip('Ray starts no process here in time')
     yield ray

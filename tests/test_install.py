@@ -12,9 +12,10 @@ import pytest
 pytest.importorskip('wheel')
 
 ROOT = Path(__file__).parents[1]
-PROJECT_FILES = ('setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in')
-OTHER_FILES = ('LICENSE', 'README.md', 'model-index.yml')
-FOLDERS = ('detnas_mm', 'configs', 'tools')
+FILES = (
+    *('setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in'),
+    *('LICENSE', 'README.md', 'model-index.yml'),
+)
 
 
 def run(*arguments: object, **settings) -> subprocess.CompletedProcess:
@@ -31,10 +32,10 @@ def run(*arguments: object, **settings) -> subprocess.CompletedProcess:
 def copy_project(folder: Path) -> Path:
     """Copy the project without the results of earlier builds."""
     ignore = shutil.ignore_patterns('__pycache__', '.mim')
-    for name in (*PROJECT_FILES, *OTHER_FILES):
+    for name in FILES:
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, folder / name)
-    for name in FOLDERS:
+    for name in ('detnas_mm', 'configs', 'tools'):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     return folder
 
@@ -52,41 +53,22 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
         yield archive
 
 
-@pytest.fixture(scope='module')
-def site_folder(wheel, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp('site')
-    wheel.extractall(folder)
-    return folder
-
-
-def test_wheel_holds_configs_tools_and_model_index(wheel):
+def test_contents_of_the_wheel(wheel):
     names = set(wheel.namelist())
     assert 'detnas_mm/.mim/model-index.yml' in names
-    for folder in ('configs', 'tools'):
-        sources = {
-            f'detnas_mm/.mim/{path.relative_to(ROOT).as_posix()}'
-            for path in (ROOT / folder).rglob('*.py')
-        }
-        assert sources
-        assert sources <= names
-
-
-def test_wheel_holds_the_whole_package_and_nothing_else(wheel):
-    modules = {
-        path.relative_to(ROOT).as_posix()
-        for path in (ROOT / 'detnas_mm').rglob('*.py')
-        if '.mim' not in path.parts
-    }
-    template = 'detnas_mm/visualization/templates/report.html'
-    assert template in wheel.namelist()
-    top_level = {name.split('/')[0] for name in wheel.namelist()}
-    packaged = {
-        name
-        for name in wheel.namelist()
-        if name.endswith('.py') and '/.mim/' not in name
-    }
-    assert packaged == modules
-    assert {n for n in top_level if not n.endswith('.dist-info')} == {
+    assert 'detnas_mm/visualization/templates/report.html' in names
+    modules, tools = set(), set()
+    for folder in ('configs', 'tools', 'detnas_mm'):
+        for file in (ROOT / folder).rglob('*.py'):
+            path = file.relative_to(ROOT)
+            if folder != 'detnas_mm':
+                tools.add(f'detnas_mm/.mim/{path.as_posix()}')
+            elif '.mim' not in path.parts:
+                modules.add(path.as_posix())
+    # Nothing is left of an earlier build.
+    assert modules | tools == {name for name in names if name.endswith('.py')}
+    top_level = {name.split('/')[0] for name in names}
+    assert {name for name in top_level if not name.endswith('.dist-info')} == {
         'detnas_mm',
         'detnas_mm.pth',
     }
@@ -108,11 +90,12 @@ def test_wheel_requires_no_mm_package(wheel):
 
 
 def test_mmdet_runs_after_installing_without_an_import_of_detnas_mm(
-    site_folder,
+    wheel, tmp_path
 ):
+    wheel.extractall(tmp_path)
     code = f"""
 import site, sys
-site.addsitedir({str(site_folder)!r})
+site.addsitedir({str(tmp_path)!r})
 assert not [name for name in sys.modules if name.startswith('detnas_mm')]
 import mmdet, mmcv.ops, torch
 assert 'builtins.getattr' in [
@@ -123,7 +106,7 @@ print(mmcv.ops.nms(torch.ones(1, 4), torch.ones(1), 0.5)[1].tolist())
 """
     # This project is on the path only by the folder added above.
     environment = {**os.environ, 'PYTHONPATH': ''}
-    result = run('-c', code, env=environment, cwd=site_folder)
+    result = run('-c', code, env=environment, cwd=tmp_path)
     assert result.stdout.strip() == '[0]'
 
 

@@ -8,55 +8,41 @@ functions here are called explicitly: :func:`setup_compat` by
 
 import functools
 import os
-import warnings
 from collections.abc import MutableMapping
 
-from detnas_mm.compat import import_hooks, versions
+from detnas_mm.compat import import_hooks
 from detnas_mm.utils.errors import InputError
 
 
 @functools.cache
 def setup_compat() -> None:
-    """Check the installed versions and make checkpoints loadable.
-
-    Runs once per process.
+    """Install the import hooks and make checkpoints loadable, once.
 
     Raises:
-        ImportError: If the installed versions cannot work together. The
-            message contains the command that fixes them.
+        ImportError: If torch or MMEngine cannot be imported. The message has
+            the problems of the installed versions and the commands that fix
+            them.
     """
     import_hooks.install()
-    problems = versions.find_problems()
-    for problem in problems:
-        if problem.fatal:
-            raise ImportError(str(problem))
-    if problems:
-        texts = '; '.join(problem.text for problem in problems)
-        warnings.warn(
-            f'{texts} (python -m detnas_mm.check_env says how to change it)',
-            stacklevel=2,
-        )
+    try:
+        from mmengine.logging import history_buffer
 
-    # Imported after the check, since this needs a working torch.
-    from mmengine.logging import history_buffer
+        from detnas_mm.compat import safe_globals
 
-    from detnas_mm.compat import safe_globals
+        # The hook has not done this if MMEngine was imported first.
+        safe_globals.allow_checkpoint_classes(history_buffer)
+        safe_globals.forbid_unrestricted_loading()
+    except Exception as error:  # a broken package may raise anything
+        from detnas_mm.compat import versions
 
-    # The hook has not done this if MMEngine was imported before detnas_mm.
-    safe_globals.allow_checkpoint_classes(history_buffer)
-    safe_globals.forbid_unrestricted_loading()
+        problems = '\n'.join(map(str, versions.find_problems()))
+        if not problems:
+            raise
+        raise ImportError(f'{error}\n{problems}') from error
 
 
 def require_launched(launcher: str, remedy: str) -> None:
-    """Check that the launcher has set the rank of this process.
-
-    Args:
-        launcher: The ``--launcher`` of the command line.
-        remedy: What to do otherwise.
-
-    Raises:
-        InputError: If an environment variable is missing.
-    """
+    """Refuse a process without a rank; ``remedy`` ends the message."""
     missing = {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} - set(os.environ)
     if missing:
         raise InputError(
@@ -74,15 +60,7 @@ def init_distributed(
     process group that already exists when the Runner is built. It also wraps
     the model for the GPU of the local rank unless the config sets
     ``device_ids``. So call this before the Runner is built, with its config.
-
-    Args:
-        launcher: The ``--launcher`` of the command line.
-        config: The config of the Runner. Its ``model_wrapper_cfg`` is set so
-            that the model stays on the CPU.
-
-    Raises:
-        InputError: If the launcher needs a GPU and there is none, or if it
-            has not started this process.
+    Its ``model_wrapper_cfg`` is set so that the model stays on the CPU.
     """
     if launcher == 'none':
         return

@@ -90,10 +90,3 @@ def install() -> None:
     warnings.filterwarnings(
         'ignore', message='pkg_resources is deprecated', category=UserWarning
     )
-
-
-def uninstall() -> None:
-    """Remove both finders from ``sys.meta_path``."""
-    for finder in (OperatorFinder, HistoryBufferFinder):
-        if finder in sys.meta_path:
-            sys.meta_path.remove(finder)

@@ -70,10 +70,8 @@ def roi_align_forward(
         input: Feature map, ``(B, C, H, W)``.
         rois: ``(N, 5)``: index into the batch, x1 y1 x2 y2.
         output: ``(N, C, h, w)``, written.
-        argmax_y: Used by maximum pooling only.
-        argmax_x: Used by maximum pooling only.
-        aligned_height: h.
-        aligned_width: w.
+        argmax_y, argmax_x: Used by maximum pooling only.
+        aligned_height, aligned_width: h and w.
         spatial_scale: Feature pixels per image pixel.
         sampling_ratio: Samples per bin and axis; 0: as many as fit the RoI.
         pool_mode: 1, average; 0, maximum, is not provided.

@@ -25,13 +25,9 @@ _NUMPY_TYPES = ('float64', 'float32', 'int64', 'int32')
 def history_method(owner: type, name: str) -> Callable:
     """Return a public method of ``HistoryBuffer``, in place of ``getattr``.
 
-    A ``HistoryBuffer`` stores its methods, such as ``mean`` and ``min``,
-    beside its data, and pickle writes each as ``getattr(HistoryBuffer,
-    'mean')``. This function replaces ``getattr`` while a checkpoint is read:
-    the built-in one would return any attribute of any class.
-
-    Raises:
-        UnpicklingError: If the checkpoint asks for any other attribute.
+    A ``HistoryBuffer`` stores its methods beside its data, and pickle writes
+    each as ``getattr(HistoryBuffer, 'mean')``. The built-in ``getattr`` would
+    return any attribute of any class.
     """
     buffer_class = sys.modules[HISTORY_BUFFER_MODULE].HistoryBuffer
     if owner is not buffer_class or name.startswith('_'):
@@ -45,9 +41,6 @@ def history_method(owner: type, name: str) -> Callable:
 
 def checkpoint_globals(history_buffer: ModuleType) -> list[AllowedGlobal]:
     """List the objects of MMEngine's checkpoints beyond torch's own types.
-
-    Args:
-        history_buffer: The module ``mmengine.logging.history_buffer``.
 
     Returns:
         Pairs of an object and the name under which it is pickled. Pairs stay
@@ -77,11 +70,7 @@ def checkpoint_globals(history_buffer: ModuleType) -> list[AllowedGlobal]:
 
 
 def allow_checkpoint_classes(history_buffer: ModuleType) -> None:
-    """Allow-list the classes that MMEngine stores, if torch has such a list.
-
-    Args:
-        history_buffer: The module ``mmengine.logging.history_buffer``.
-    """
+    """Allow-list the classes that MMEngine stores, from torch 2.6 on."""
     try:
         from torch import serialization
     except ImportError:  # MMEngine's own import of torch will report it
@@ -95,10 +84,14 @@ def forbid_unrestricted_loading() -> None:
     """Make MMEngine's loader use the restricted unpickler only.
 
     The loader of the onedl fork falls back to unrestricted unpickling, which
-    runs any code that a checkpoint contains. Upstream has no such fallback.
+    runs any code that a checkpoint contains. Upstream has no such fallback,
+    but relies on the default of torch, which is safe since 2.6.
     """
     import torch
     from mmengine.runner import checkpoint
+
+    if not hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'):
+        raise ImportError(f'torch {torch.__version__} loads unsafely')
 
     def load_restricted(
         file: object, map_location: object = None, weights_only: object = True

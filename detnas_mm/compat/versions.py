@@ -6,25 +6,26 @@ version, so it also works where the stack is missing or broken.
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 
 TORCH_PINS = 'torch==2.14.1 torchvision==0.29.1'
 
-# Import name -> the distributions that may provide it, by family.
+# By family and import name: the distributions that may provide the module, the
+# first supported version and the first one that is not.
 DISTRIBUTIONS = {
     'openmmlab': {
-        'mmengine': ('mmengine', 'mmengine-lite'),
-        'mmcv': ('mmcv-lite', 'mmcv'),
-        'mmdet': ('mmdet',),
-        'mmpretrain': ('mmpretrain',),
+        'mmengine': (('mmengine', 'mmengine-lite'), '0.10.7', '0.11'),
+        'mmcv': (('mmcv-lite', 'mmcv'), '2.1', '2.2'),
+        'mmdet': (('mmdet',), '3.3', '3.4'),
+        'mmpretrain': (('mmpretrain',), '1.2', '1.3'),
     },
     'onedl': {
-        'mmengine': ('onedl-mmengine',),
-        'mmcv': ('onedl-mmcv',),
-        'mmdet': ('onedl-mmdetection',),
-        'mmpretrain': ('onedl-mmpretrain',),
+        'mmengine': (('onedl-mmengine',), '0.10.12', '0.11'),
+        'mmcv': (('onedl-mmcv',), '2.3.6', '2.4'),
+        'mmdet': (('onedl-mmdetection',), '3.5.1', '3.6'),
+        'mmpretrain': (('onedl-mmpretrain',), '1.3.6', '1.4'),
     },
 }
 OTHER_DISTRIBUTIONS = {
@@ -33,21 +34,6 @@ OTHER_DISTRIBUTIONS = {
 }
 # Needed for ImageNet training only.
 OPTIONAL = ('mmpretrain',)
-# The first supported version and the first one that is not.
-SUPPORTED = {
-    'openmmlab': {
-        'mmengine': ('0.10.7', '0.11'),
-        'mmcv': ('2.1', '2.2'),
-        'mmdet': ('3.3', '3.4'),
-        'mmpretrain': ('1.2', '1.3'),
-    },
-    'onedl': {
-        'mmengine': ('0.10.12', '0.11'),
-        'mmcv': ('2.3.6', '2.4'),
-        'mmdet': ('3.5.1', '3.6'),
-        'mmpretrain': ('1.3.6', '1.4'),
-    },
-}
 TORCH_SUPPORTED = ('2.14', '2.15')
 # From this version on, torch.load reads checkpoints safely by default.
 TORCH_MINIMUM = '2.6'
@@ -100,8 +86,8 @@ def families() -> list[str]:
     """Return the families whose MMEngine is installed: none, one or both."""
     return [
         family
-        for family, names in DISTRIBUTIONS.items()
-        if any(map(_distribution_version, names['mmengine']))
+        for family, modules in DISTRIBUTIONS.items()
+        if any(map(_distribution_version, modules['mmengine'][0]))
     ]
 
 
@@ -109,7 +95,7 @@ def installed_version(name: str) -> str | None:
     """Return the version of an import name, or None if pip knows none."""
     candidates = [
         *OTHER_DISTRIBUTIONS.get(name, (name,)),
-        *(d for f in DISTRIBUTIONS.values() for d in f.get(name, ())),
+        *(d for f in DISTRIBUTIONS.values() for d in f.get(name, [()])[0]),
     ]
     return next(filter(None, map(_distribution_version, candidates)), None)
 
@@ -166,7 +152,7 @@ def _family_problems() -> list[Problem]:
     found = families()
     if len(found) > 1:
         modules = [m for f in DISTRIBUTIONS.values() for m in f.values()]
-        names = [name for candidates in modules for name in candidates]
+        names = [name for candidates, *_ in modules for name in candidates]
         present = ' '.join(filter(_distribution_version, names))
         return [
             Problem(
@@ -185,7 +171,7 @@ def _family_problems() -> list[Problem]:
     if found == ['openmmlab']:
         problems += _openmmlab_problems()
     if not any(problem.fatal for problem in problems):
-        for name, supported in SUPPORTED[family].items():
+        for name, (_, *supported) in DISTRIBUTIONS[family].items():
             problems += _untested(name, supported, INSTALL[family])
     return problems
 
@@ -203,22 +189,10 @@ def _openmmlab_problems() -> Iterator[Problem]:
             "other's files; keep one",
             REINSTALL_MMCV['openmmlab'],
         )
-    mmcv, mmdet = installed_version('mmcv'), installed_version('mmdet')
-    # pip does not know this limit: mmdet checks it when it is imported.
-    if (
-        mmcv
-        and mmdet
-        and parse_version(mmdet) <= (3, 3, 0)
-        and parse_version(mmcv) >= (2, 2)
-    ):
-        yield Problem(
-            f'mmdet {mmdet} refuses mmcv {mmcv}: it needs mmcv<2.2.0',
-            REINSTALL_MMCV['openmmlab'],
-        )
 
 
 def _untested(
-    name: str, supported: tuple[str, str], command: str
+    name: str, supported: Sequence[str], command: str
 ) -> Iterator[Problem]:
     """Yield a warning if a version is installed that was not tested."""
     version = installed_version(name)

@@ -1,4 +1,4 @@
-"""Bounds on the cost of a path, and whether enough paths keep them."""
+"""Bounds on the cost of a path, and the number of paths that keep them."""
 
 import math
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from detnas_mm.cost.macs import cost_table
 from detnas_mm.structures import COSTS, ArchPath, Cost, CostTable, SearchSpace
 from detnas_mm.utils.errors import InputError
 
-# Paths that are looked up to count the legal ones (the size of the tiny
-# space), and how many of them at once.
+# Number of paths that are looked up to count the legal paths (the size of the
+# tiny space), and the size of a batch of them.
 MAX_COUNTED = 4**10
 _BATCH = 2**14
 
@@ -20,13 +20,7 @@ _BATCH = 2**14
 class Bounds:
     """Lower and upper bounds, both inclusive; ``None`` means unbounded.
 
-    Attributes:
-        min_macs: Minimum number of multiply-adds.
-        max_macs: Maximum number of multiply-adds.
-        min_params: Minimum number of parameters.
-        max_params: Maximum number of parameters.
-        min_latency: Minimum predicted latency of the backbone, in ms.
-        max_latency: Maximum predicted latency of the backbone, in ms.
+    MACs are multiply-adds. The latency is predicted for the backbone, in ms.
     """
 
     min_macs: float | None = None
@@ -46,7 +40,7 @@ class Bounds:
                 )
 
     def range(self, cost: str) -> tuple[float, float]:
-        """Returns the lower and the upper bound on one of the ``COSTS``."""
+        """Return the lower and the upper bound on one of the ``COSTS``."""
         low = getattr(self, f'min_{cost}')
         high = getattr(self, f'max_{cost}')
         return (
@@ -55,7 +49,7 @@ class Bounds:
         )
 
     def has(self, cost: str) -> bool:
-        """Returns True if one of the ``COSTS`` is bounded."""
+        """Return True if one of the ``COSTS`` is bounded."""
         return self.range(cost) != (-math.inf, math.inf)
 
 
@@ -74,7 +68,7 @@ class _Limit:
         return self.low <= total <= self.high
 
     def allows_each(self, paths: np.ndarray) -> np.ndarray:
-        """Looks up many paths at once, of shape ``(num_blocks, N)``."""
+        """Look up many paths at once, of shape ``(num_blocks, N)``."""
         blocks = np.arange(len(self.rows))[:, None]
         totals = self.fixed + np.array(self.rows)[blocks, paths].sum(axis=0)
         return (self.low <= totals) & (totals <= self.high)
@@ -100,10 +94,6 @@ class Constraint:
         rest: Cost of neck and heads, to bound the whole detector. Defaults to
             zero: the backbone alone is bounded, as in the paper.
         latency_table: Measured latencies of the blocks.
-
-    Raises:
-        InputError: If the latency is bounded without a table, or the table
-            belongs to another search space.
     """
 
     def __init__(
@@ -122,30 +112,35 @@ class Constraint:
         self.table = table or cost_table(space, self.input_size)
         self.rest = rest or Cost(0, 0)
         self.latency_table = latency_table
-        _require_latency_table(space, bounds, latency_table)
+        if latency_table is None and bounds.has('latency'):
+            raise InputError(
+                '`min_latency` and `max_latency` need a `latency_table`; '
+                'measure one by tools/analysis_tools/measure_latency.py'
+            )
+        if latency_table and latency_table.search_space != space:
+            raise InputError(
+                '`latency_table` was measured for '
+                f'{latency_table.search_space}, but the search space is '
+                f'{space}; measure one for it'
+            )
         self._limits = {
             cost: self._limit(cost) for cost in COSTS if bounds.has(cost)
         }
 
     def macs(self, path: ArchPath) -> int:
-        """Returns the MACs that the bounds are compared with."""
+        """Return the MACs that the bounds are compared with."""
         return self.table.macs(path) + self.rest.macs
 
     def params(self, path: ArchPath) -> int:
-        """Returns the parameters that the bounds are compared with."""
+        """Return the parameters that the bounds are compared with."""
         return self.table.params(path) + self.rest.params
 
     def latency(self, path: ArchPath) -> float | None:
-        """Returns the predicted latency of the backbone in ms.
-
-        Without a table of latencies it is ``None``.
-        """
-        if self.latency_table is None:
-            return None
-        return self.latency_table.latency(path)
+        """Return the predicted latency in ms, ``None`` without a table."""
+        return self.latency_table and self.latency_table.latency(path)
 
     def reason(self, path: ArchPath) -> str | None:
-        """Returns why a path is refused, or ``None`` if it is legal."""
+        """Return why a path is refused, or ``None`` if it is legal."""
         for cost, limit in self._limits.items():
             if not limit.allows(path):
                 value = _text(cost, getattr(self, cost)(path))
@@ -153,31 +148,20 @@ class Constraint:
         return None
 
     def is_legal(self, path: ArchPath) -> bool:
-        """Returns True if a path keeps all bounds."""
+        """Return True if a path keeps all bounds."""
         return all(limit.allows(path) for limit in self._limits.values())
 
     def require_legal_paths(self, needed: int) -> None:
-        """Makes sure that the bounds leave enough paths for a search.
-
-        Args:
-            needed: How many different paths the search evaluates.
-
-        Raises:
-            InputError: If a bound is outside of what the space has, or fewer
-                paths keep all bounds.
-        """
+        """Check that at least ``needed`` different paths keep the bounds."""
         for cost, limit in self._limits.items():
             least, most = limit.ends
-            for name, is_out in (
-                (f'min_{cost}', limit.low > most),
-                (f'max_{cost}', limit.high < least),
-            ):
-                if is_out:
-                    raise InputError(
-                        f'no path keeps the bounds: `{name}` is '
-                        f'{_text(cost, getattr(self.bounds, name))}, but '
-                        f'{self._ends_text(cost)}'
-                    )
+            if limit.low > most or limit.high < least:
+                name = f'min_{cost}' if limit.low > most else f'max_{cost}'
+                raise InputError(
+                    f'no path keeps the bounds: `{name}` is '
+                    f'{_text(cost, getattr(self.bounds, name))}, but '
+                    f'{self._ends_text(cost)}'
+                )
         count = self.count_legal_paths(needed)
         if count >= needed:
             return
@@ -185,24 +169,21 @@ class Constraint:
             f'{self._ends_text(cost)}, bounds are {self._bounds_text(cost)}'
             for cost in self._limits
         )
-        if count == 0:
-            raise InputError(f'no path keeps the bounds: {details}')
         raise InputError(
             f'the search asks for {needed} paths, but only {count} keep the '
             'bounds; search fewer, or widen the bounds: '
             f'{details or "there are none"}'
+            if count
+            else f'no path keeps the bounds: {details}'
         )
 
     def count_legal_paths(self, at_least: int) -> int:
-        """Counts the paths that keep the bounds, up to ``at_least``.
+        """Count the paths that keep the bounds, up to ``at_least``.
 
-        In a space of up to ``MAX_COUNTED`` paths, all are looked up. In a
-        larger one that many are drawn. The result is an estimate then, and 0
-        if no drawn path is legal: a search draws in the same way and would
-        not find a path, either.
-
-        Returns:
-            The number, or some number of at least ``at_least``.
+        All paths of a space of up to ``MAX_COUNTED`` are looked up. From a
+        larger space that many are drawn, so that the result is an estimate.
+        It is 0 if no drawn path is legal: a search draws in the same way and
+        would not find a path either.
         """
         size, choices = self.space.size, self.space.num_choices
         if not self._limits:
@@ -226,7 +207,7 @@ class Constraint:
         return found * size // looked_up
 
     def to_dict(self) -> dict:
-        """Returns the constraint as plain data, for the record."""
+        """Return the constraint as plain data, for the record."""
         fields = {
             'min_macs': self.bounds.min_macs,
             'max_macs': self.bounds.max_macs,
@@ -250,7 +231,11 @@ class Constraint:
         low, high = self.bounds.range(cost)
         if cost == 'latency':
             fixed, rows = self.latency_table.in_nanoseconds()
-            return _Limit(fixed, rows, *map(_nanoseconds, (low, high)))
+            low, high = (
+                end if math.isinf(end) else round(end * NANOSECONDS)
+                for end in (low, high)
+            )
+            return _Limit(fixed, rows, low, high)
         fixed = getattr(self.table.stem + self.rest, cost)
         rows = tuple(
             tuple(getattr(choice, cost) for choice in row)
@@ -259,38 +244,15 @@ class Constraint:
         return _Limit(fixed, rows, low, high)
 
     def _ends_text(self, cost: str) -> str:
-        scale = NANOSECONDS if cost == 'latency' else None
-        least, most = (
-            _text(cost, end / scale if scale else end)
-            for end in self._limits[cost].ends
-        )
+        ends = self._limits[cost].ends
+        if cost == 'latency':
+            ends = [end / NANOSECONDS for end in ends]
+        least, most = (_text(cost, end) for end in ends)
         return f'{cost} of the space are {least} to {most}'
 
     def _bounds_text(self, cost: str) -> str:
         low, high = self.bounds.range(cost)
         return f'{_text(cost, low)} to {_text(cost, high)}'
-
-
-def _require_latency_table(
-    space: SearchSpace, bounds: Bounds, table: LatencyTable | None
-) -> None:
-    if table is None:
-        if bounds.has('latency'):
-            raise InputError(
-                '`min_latency` and `max_latency` need a `latency_table`; '
-                'measure one by tools/analysis_tools/measure_latency.py'
-            )
-    elif table.search_space != space:
-        raise InputError(
-            f'`latency_table` was measured for {table.search_space}, but the '
-            f'search space is {space}; measure one for it'
-        )
-
-
-def _nanoseconds(milliseconds: float) -> float:
-    if math.isinf(milliseconds):
-        return milliseconds
-    return round(milliseconds * NANOSECONDS)
 
 
 def _text(cost: str, value: float) -> str:

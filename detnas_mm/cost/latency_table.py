@@ -72,13 +72,13 @@ class LatencyTable:
             raise InputError('latencies must be positive numbers of ms')
 
     def latency(self, path: ArchPath) -> float:
-        """Returns the predicted latency of the backbone of a path, in ms."""
+        """Return the predicted latency of the backbone of a path, in ms."""
         chosen = zip(self.blocks, path, strict=True)
         total = _whole(self.stem) + sum(_whole(row[c]) for row, c in chosen)
         return total / NANOSECONDS
 
     def in_nanoseconds(self) -> tuple[int, tuple[tuple[int, ...], ...]]:
-        """Returns stem and blocks as integers, so that sums are exact."""
+        """Return stem and blocks as integers, so that sums are exact."""
         rows = tuple(tuple(map(_whole, row)) for row in self.blocks)
         return _whole(self.stem), rows
 
@@ -93,17 +93,12 @@ class LatencyTable:
         return text_digest(self._text())
 
     def save(self, file: str | os.PathLike) -> None:
-        """Writes the table as JSON, completely or not at all."""
+        """Write the table as JSON, completely or not at all."""
         write_atomically(file, self._text())
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> 'LatencyTable':
-        """Reads a table.
-
-        Raises:
-            InputError: If there is no such file, or it is not a table of
-                latencies.
-        """
+        """Read a table."""
         file = Path(file)
         if not file.is_file():
             raise InputError(

@@ -45,7 +45,7 @@ class MacBins:
             )
 
     def draw(self, space: SearchSpace, rng: np.random.Generator) -> ArchPath:
-        """Draws a path of a space."""
+        """Draw a path of a space."""
         table = cost_table(space, tuple(self.input_size))
         low = self.low + self.width * int(rng.integers(self.num_bins))
         for _ in range(self.max_draws):

@@ -8,6 +8,7 @@ not its running statistics.
 """
 
 from functools import lru_cache
+from itertools import pairwise
 
 from detnas_mm.structures import (
     ArchPath,
@@ -29,18 +30,16 @@ def conv_cost(
     groups: int = 1,
     bias: bool = False,
 ) -> Cost:
-    """Counts a convolution that is followed by batch normalization."""
+    """Count a convolution that is followed by batch normalization."""
     weights = out_channels * (in_channels // groups) * kernel_size**2
     height, width = output_size
     batch_norm = 2 * out_channels
-    return Cost(
-        macs=weights * height * width,
-        params=weights + out_channels * bias + batch_norm,
-    )
+    params = weights + out_channels * bias + batch_norm
+    return Cost(macs=weights * height * width, params=params)
 
 
 def halved(size: ImageSize) -> ImageSize:
-    """Returns the output size of a k x k convolution, stride 2, pad k//2."""
+    """Return the output size of a k x k convolution, stride 2, pad k//2."""
     height, width = size
     return (height + 1) // 2, (width + 1) // 2
 
@@ -50,7 +49,7 @@ def _depthwise_cost(channels: int, kernel: int, output: ImageSize) -> Cost:
 
 
 def _main_channels(block: BlockPosition) -> tuple[int, int, int]:
-    """Returns input, inner and output channels of the main branch."""
+    """Return input, inner and output channels of the main branch."""
     mid = block.out_channels // 2
     if block.stride == 1:
         return mid, mid, mid
@@ -71,7 +70,7 @@ def _projection_cost(
 def shuffle_block_cost(
     block: BlockPosition, input_size: ImageSize, kernel_size: int
 ) -> Cost:
-    """Counts a ShuffleNetV2 block with its projection branch."""
+    """Count a ShuffleNetV2 block with its projection branch."""
     output = input_size if block.stride == 1 else halved(input_size)
     in_channels, mid, out = _main_channels(block)
     return (
@@ -83,15 +82,11 @@ def shuffle_block_cost(
 
 
 def xception_block_cost(block: BlockPosition, input_size: ImageSize) -> Cost:
-    """Counts an Xception block: three depthwise-separable convolutions."""
+    """Count an Xception block: three depthwise-separable convolutions."""
     output = input_size if block.stride == 1 else halved(input_size)
     in_channels, mid, out = _main_channels(block)
     cost = _projection_cost(block, 3, output)
-    for channels, next_channels in (
-        (in_channels, mid),
-        (mid, mid),
-        (mid, out),
-    ):
+    for channels, next_channels in pairwise((in_channels, mid, mid, out)):
         cost += _depthwise_cost(channels, 3, output)
         cost += conv_cost(channels, next_channels, 1, output)
     return cost
@@ -100,11 +95,7 @@ def xception_block_cost(block: BlockPosition, input_size: ImageSize) -> Cost:
 def choice_cost(
     name: str, block: BlockPosition, input_size: ImageSize
 ) -> Cost:
-    """Counts one of the paper's choice blocks.
-
-    Raises:
-        InputError: If ``name`` is not a choice block of the paper.
-    """
+    """Count one of the paper's choice blocks."""
     if name == 'xception':
         return xception_block_cost(block, input_size)
     kernels = {'shuffle_3x3': 3, 'shuffle_5x5': 5, 'shuffle_7x7': 7}
@@ -120,12 +111,7 @@ def choice_cost(
 def cost_table(
     space: SearchSpace, input_size: ImageSize = (224, 224)
 ) -> CostTable:
-    """Returns the exact costs of a space of the paper's choice blocks.
-
-    Args:
-        space: The search space.
-        input_size: Height and width of the image.
-    """
+    """Return the exact costs of a space of the paper's choice blocks."""
     try:
         height, width = input_size
     except (TypeError, ValueError):
@@ -154,20 +140,11 @@ def _cost_table(space: SearchSpace, input_size: ImageSize) -> CostTable:
 def backbone_macs(
     space: SearchSpace, path: ArchPath, input_size: ImageSize = (224, 224)
 ) -> int:
-    """Returns the multiply-adds of the backbone of a path, for one image.
-
-    Args:
-        space: The search space of the path.
-        path: One choice for each block.
-        input_size: Height and width of the image.
-
-    Raises:
-        InputError: If the path does not belong to the space.
-    """
+    """Return the multiply-adds of the backbone of a path, for one image."""
     table = cost_table(space, input_size)
     return table.macs(space.validate(path))
 
 
 def backbone_params(space: SearchSpace, path: ArchPath) -> int:
-    """Returns the number of parameters of the backbone of a path."""
+    """Return the number of parameters of the backbone of a path."""
     return cost_table(space).params(space.validate(path))

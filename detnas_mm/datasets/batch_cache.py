@@ -11,14 +11,7 @@ from detnas_mm.utils.errors import InputError
 
 
 class MemoryBudget:
-    """Memory that several data loaders share.
-
-    Args:
-        num_bytes: Size of the memory.
-
-    Raises:
-        InputError: If it is negative.
-    """
+    """Memory of ``num_bytes`` that several data loaders share."""
 
     def __init__(self, num_bytes: int) -> None:
         if num_bytes < 0:
@@ -29,7 +22,7 @@ class MemoryBudget:
         self.free = num_bytes
 
     def take(self, num_bytes: int) -> bool:
-        """Takes some memory; returns whether there was enough."""
+        """Take some memory; return False if there is not enough."""
         if num_bytes > self.free:
             return False
         self.free -= num_bytes
@@ -43,9 +36,9 @@ class CachedLoader:
     of mmdet and mmpretrain. Either all batches are kept or, if they exceed
     the budget, none: the workers of a loader read all images or none.
 
-    Models write into their batches, so that each pass yields copies. Images
-    are shared by all copies. If a model changes one in place, the cache
-    notices it before the next pass and reads the batches again from then on.
+    Models write into their batches, so each pass yields copies. The copies
+    share their images. If a model changes an image in place, the cache is
+    disabled before the next pass.
 
     Use it only for loaders that yield the same batches in each pass.
 
@@ -54,6 +47,7 @@ class CachedLoader:
         budget: The memory.
 
     Attributes:
+        is_cached: Whether all batches are in memory.
         num_bytes: Memory of the images that are kept.
     """
 
@@ -63,34 +57,29 @@ class CachedLoader:
         self.dataset = loader.dataset
         self.num_bytes = 0
         self._is_enabled = budget.free > 0
-        self._is_complete = False
+        self.is_cached = False
         self._batches: list[Any] = []
         # Versions of the image tensors, which torch raises at each change.
         self._versions: list[int] = []
-
-    @property
-    def is_cached(self) -> bool:
-        """Whether all batches are in memory."""
-        return self._is_complete
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        if self._is_complete and self._versions != _versions(self._batches):
+        if self.is_cached and self._versions != _versions(self._batches):
             self._disable()
-        if self._is_complete:
+        if self.is_cached:
             return map(_copy_all_but_images, self._batches)
         return self._read()
 
     def _read(self) -> Iterator[Any]:
-        """Yields the batches of the loader and keeps copies of them."""
+        """Yield the batches of the loader and keeps copies of them."""
         self._clear()
         for number, batch in enumerate(self._load(), 1):
             if self._is_enabled:
                 self._keep(batch)
             # Incomplete if the reader stops early or the memory is full.
-            self._is_complete = self._is_enabled and number == len(self)
+            self.is_cached = self._is_enabled and number == len(self)
             yield batch
 
     def _load(self) -> Iterator[Any]:
@@ -107,7 +96,7 @@ class CachedLoader:
             self._disable()
             return
         self.num_bytes += num_bytes
-        # The copy is not in the memory that a worker shares with us.
+        # The batch may lie in memory that is shared with a worker process.
         batch = deepcopy(batch)
         self._batches.append(batch)
         self._versions += _versions([batch])
@@ -116,7 +105,7 @@ class CachedLoader:
         self.budget.free += self.num_bytes
         self.num_bytes = 0
         self._batches, self._versions = [], []
-        self._is_complete = False
+        self.is_cached = False
 
     def _disable(self) -> None:
         self._clear()
@@ -132,7 +121,7 @@ def _versions(batches: Sequence[Any]) -> list[int]:
 
 
 def _images(batch: Any) -> Iterator[Tensor]:
-    """Yields the tensors of a batch, except those inside data samples."""
+    """Yield the tensors of a batch, except those inside data samples."""
     if isinstance(batch, Tensor):
         yield batch
     elif isinstance(batch, Mapping):

@@ -42,16 +42,13 @@ class FixedSubset(Dataset):
 def build_calibration_loader(
     train_dataloader: Mapping, num_images: int, seed: int = 0
 ) -> DataLoader:
-    """Builds a loader of fixed images of the training set.
+    """Build a loader of fixed images of the training set.
 
     Args:
         train_dataloader: Config of the training data loader, which gives the
             data set, the batch size and the workers.
         num_images: Number of images.
         seed: Seed of the choice of images and of their random transforms.
-
-    Raises:
-        InputError: If the training set has fewer images.
     """
     loader = dict(train_dataloader)
     dataset = DATASETS.build(loader['dataset'])
@@ -61,7 +58,7 @@ def build_calibration_loader(
         raise InputError(
             '`num_images` of BNRecalibrationHook in `custom_hooks` must be 1 '
             f'to the {len(dataset)} images that the training set has after '
-            f'its filter (of images without boxes, for one); got {num_images}'
+            f'its filter (such as of images without boxes); got {num_images}'
         )
     rng = np.random.default_rng((seed, num_images))
     chosen = rng.choice(len(dataset), size=num_images, replace=False)

@@ -21,17 +21,7 @@ Image = TypeVar('Image', bound=Hashable)
 def hold_out(
     images: Iterable[Image], count: int, seed: int | Sequence[int]
 ) -> set[Image]:
-    """Draws the images of a search split.
-
-    Args:
-        images: Identifiers of all training images, in any order.
-        count: Number of images to hold out.
-        seed: Seed of the choice.
-
-    Raises:
-        InputError: If an image is listed twice, or if there are no more than
-            ``count`` images.
-    """
+    """Draw ``count`` of the training images, listed in any order."""
     ordered = sorted(images)
     for previous, image in pairwise(ordered):
         if previous == image:
@@ -49,35 +39,22 @@ def hold_out(
 def require_disjoint(
     splits: Mapping[str, Iterable[Hashable]], items: str = 'images'
 ) -> None:
-    """Checks that no two splits share an image.
-
-    Args:
-        splits: Identifiers of the images of each split, by its name.
-        items: What to call them in the message.
-
-    Raises:
-        InputError: If two splits do.
-    """
+    """Check that no two splits share an image; ``items`` names the images."""
     sets = {name: set(images) for name, images in splits.items()}
-    for (name_a, images_a), (name_b, images_b) in combinations(
-        sets.items(), 2
-    ):
-        shared = images_a & images_b
+    for first, second in combinations(sets, 2):
+        shared = sets[first] & sets[second]
         if shared:
             raise InputError(
-                f'{name_a} and {name_b} share {len(shared):,} {items}, '
-                f'such as {min(shared, key=str)}'
+                f'{first} and {second} share {len(shared):,} {items}, such as '
+                f'{min(shared, key=str)}'
             )
 
 
 def write_split(file: Path, text: str) -> None:
-    """Writes an annotation file, unless another split is there.
+    """Write an annotation file, but never replace another split.
 
     If a split changed after a supernet was trained, the search would score
     candidates on training images.
-
-    Raises:
-        InputError: If the file exists with other content.
     """
     if file.exists() and file.read_text() != text:
         raise InputError(

@@ -238,7 +238,8 @@ def require_known_metrics(
             )
     for index, metric in enumerate(evaluator.metrics):
         kinds = getattr(metric, 'metrics', [])
-        is_plain = type(metric).__name__ in ('CocoMetric', 'ExactCocoMetric')
+        name = type(metric).__name__
+        is_plain = name in ('CocoMetric', 'ExactCocoMetric')
         special = {'proposal', 'proposal_fast'} & set(kinds)
         if not is_plain or special or metric.classwise:
             return

@@ -48,9 +48,6 @@ class Bootstrap:
         resamples: Number of resamples.
         seed: Seed of the draws.
         confidence: Share of the resamples that an interval covers.
-
-    Raises:
-        InputError: If there are no resamples.
     """
 
     resamples: int = 1000
@@ -66,12 +63,7 @@ class Bootstrap:
     def estimate(
         self, statistic: Callable[[np.ndarray], float], count: int
     ) -> Estimate:
-        """Returns a statistic of ``count`` networks with its interval.
-
-        Args:
-            statistic: Function of the indices of the resampled networks.
-            count: Number of networks.
-        """
+        """Return a statistic of indices below ``count``, with its interval."""
         rng = np.random.default_rng(self.seed)
         draws = rng.integers(count, size=(self.resamples, count))
         values = np.array([statistic(indices) for indices in draws])
@@ -98,10 +90,8 @@ def spearman(scores: np.ndarray, results: np.ndarray) -> float:
 
 
 def top_k_recall(k: int, scores: np.ndarray, results: np.ndarray) -> float:
-    """Share of the k best by result that the k best by score contain.
-
-    Among equals, the first ones count.
-    """
+    """Share of the k best by result that the k best by score contain."""
+    # Stable: the earlier among equals comes first.
     best = [
         set(np.argsort(-values, kind='stable')[:k].tolist())
         for values in (scores, results)
@@ -116,18 +106,13 @@ def rank_agreement(
     k: int,
     bootstrap: Bootstrap | None = None,
 ) -> RankAgreement:
-    """Compares the ranking by a score with the ranking by results.
+    """Compare the ranking by a score with the ranking by results.
 
     Args:
         scores: Score of each network, higher is better.
         results: Result of each network, higher is better.
         k: Number of best networks to compare.
         bootstrap: Settings of the intervals.
-
-    Raises:
-        InputError: If there are fewer than three networks or no more than
-            ``k``, if all scores or all results are equal, or if a number is
-            not finite.
     """
     scores, results = np.array(scores, float), np.array(results, float)
     _require_ranks(scores, results, k)
@@ -152,7 +137,7 @@ def kendall_difference(
     results: Sequence[float],
     bootstrap: Bootstrap | None = None,
 ) -> Estimate:
-    """Returns Kendall's tau of a score minus Kendall's tau of a baseline.
+    """Return Kendall's tau of a score minus Kendall's tau of a baseline.
 
     Both use the same resamples: a score beats the baseline if the interval is
     above 0.

@@ -1,19 +1,19 @@
 """The supernet, searched backbones, and operations on their weights."""
 
 from .aligned_init import AlignedInit
-from .backbones.architecture import (
+from .backbones.choice_blocks import MMRAZOR_CHOICES, build_choice_block
+from .backbones.detnas_net import (
     PUBLISHED_PATHS,
     Architecture,
+    DetNASNet,
     resolve_architecture,
 )
-from .backbones.choice_blocks import ShuffleBlock, build_choice_block
-from .backbones.detnas_net import DetNASNet
 from .backbones.detnas_supernet import (
     DetNASSupernet,
+    extract_path,
     find_supernet,
     unwrap_model,
 )
-from .backbones.mmrazor_blocks import MMRAZOR_CHOICES
 from .bn_recalibration import (
     BNRecalibration,
     preserved_bn_statistics,
@@ -42,8 +42,7 @@ from .complexity import (
     exact_cost_table,
     measured_cost_table,
 )
-from .converters import ConvertedCheckpoint, convert_checkpoint
-from .weight_inheritance import extract_path
+from .converters.convert import ConvertedCheckpoint, convert_checkpoint
 
 __all__ = [
     'MMRAZOR_CHOICES',
@@ -55,7 +54,6 @@ __all__ = [
     'DetNASClsNeck',
     'DetNASNet',
     'DetNASSupernet',
-    'ShuffleBlock',
     'build_choice_block',
     'build_model',
     'convert_checkpoint',

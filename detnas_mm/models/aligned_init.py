@@ -25,14 +25,9 @@ class AlignedInit:
 
     @torch.no_grad()
     def __call__(self, module: DetNASSupernet) -> None:
-        """Draw the weights of a supernet.
-
-        Raises:
-            InputError: If it is not a supernet of the paper's choices.
-        """
-        choices = None
-        if isinstance(module, DetNASSupernet):
-            choices = module.search_space.choices
+        """Draw the weights of a supernet with the paper's choices."""
+        is_supernet = isinstance(module, DetNASSupernet)
+        choices = module.search_space.choices if is_supernet else None
         if choices != SHUFFLE_CHOICES:
             raise InputError(
                 'AlignedInit is for a DetNASSupernet with the choices '

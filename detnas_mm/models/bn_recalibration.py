@@ -5,8 +5,10 @@ them. Before a path is evaluated, they are recomputed from training images.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.logging import MessageHub
@@ -15,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
-from detnas_mm.models.bn_forward import bn_independent_of_loss, check_finite
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.random_state import fixed_random_state
 
@@ -25,18 +26,10 @@ def recalibrate_bn(
 ) -> int:
     """Recompute the BN statistics of the active path.
 
-    Args:
-        model: A detector or classifier of the ``mm*`` packages.
-        batches: Batches as the training data loader gives them.
-        seed: Random seed, see :class:`BNRecalibration`.
+    See :class:`BNRecalibration`.
 
     Returns:
         The number of images.
-
-    Raises:
-        InputError: If there is no image, or a batch has one value in a
-            channel.
-        FloatingPointError: If the outputs are not finite.
     """
     recalibration = BNRecalibration(model, seed)
     recalibration.add(batches)
@@ -63,9 +56,6 @@ class BNRecalibration:
         model: A detector or classifier of the ``mm*`` packages.
         seed: Random seed, for example for the sampling of regions. The
             random state of a batch depends on the seed and its index.
-
-    Attributes:
-        num_images: Number of images added.
     """
 
     def __init__(self, model: BaseModel, seed: Sequence[int] = (0,)) -> None:
@@ -90,13 +80,7 @@ class BNRecalibration:
 
     @torch.no_grad()
     def add(self, batches: Iterable[dict]) -> None:
-        """Add batches, as the training data loader gives them.
-
-        Raises:
-            InputError: If a batch has one value in a channel.
-            FloatingPointError: If a loss or an output of the heads is not
-                finite.
-        """
+        """Add batches, as the training data loader gives them."""
         self.model.train()
         with _statistics_of_each_batch(self._averages) as counts:
             for batch in batches:
@@ -131,11 +115,7 @@ class BNRecalibration:
 
     @torch.no_grad()
     def write(self) -> None:
-        """Write the averages over all images into the model.
-
-        Raises:
-            InputError: If there was no image.
-        """
+        """Write the averages over all images into the model."""
         if not self.num_images:
             raise InputError(
                 'BN recalibration needs at least one image, got none'
@@ -245,14 +225,13 @@ def _statistics_of_each_batch(averages: list[_Average]) -> Iterator[list]:
     momenta = [average.layer.momentum for average in averages]
     handles = []
     for average in averages:
-        average.layer.momentum = 1.0
-        handles.append(
-            average.layer.register_forward_pre_hook(_reset_statistics)
-        )
-        handles.append(
-            average.layer.register_forward_hook(
+        layer = average.layer
+        layer.momentum = 1.0
+        handles += (
+            layer.register_forward_pre_hook(_reset_statistics),
+            layer.register_forward_hook(
                 lambda *_, average=average: average.add(counts[-1])
-            )
+            ),
         )
     try:
         yield counts
@@ -261,3 +240,61 @@ def _statistics_of_each_batch(averages: list[_Average]) -> Iterator[list]:
             average.layer.momentum = momentum
         for handle in handles:
             handle.remove()
+
+
+def bn_independent_of_loss(model: BaseModel) -> bool:
+    """Return whether the BN statistics are the same without the losses.
+
+    True for mmdet's one-stage detectors, whose head runs completely before
+    its outputs are compared with the boxes. In two-stage detectors the loss
+    of the first stage decides what the second stage sees.
+
+    Detectors and heads that override mmdet's methods, and all other models,
+    are assumed to need their losses.
+    """
+    # mmdet need not be installed for classifiers of mmpretrain.
+    if not type(model).__module__.startswith('mmdet.'):
+        return False
+    from mmdet.models import SingleStageDetector
+    from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+
+    detector, head = type(model), type(getattr(model, 'bbox_head', None))
+    return (
+        isinstance(model, SingleStageDetector)
+        and detector.loss is SingleStageDetector.loss
+        and detector._forward is SingleStageDetector._forward
+        and issubclass(head, BaseDenseHead)
+        and head.loss is BaseDenseHead.loss
+    )
+
+
+def check_finite(outputs: Any) -> None:
+    """Check that the losses, or the outputs of the heads, are finite.
+
+    The BN statistics are not finite otherwise. One device transfer is enough.
+    """
+    if isinstance(outputs, Mapping):
+        named = {key: loss for key, loss in outputs.items() if 'loss' in key}
+    else:
+        named = {'an output of the heads': outputs}
+    names, extremes = [], []
+    for name, value in named.items():
+        for tensor in _tensors(value):
+            names += (name, name)
+            extremes += map(Tensor.float, tensor.aminmax())
+    if not extremes:
+        return
+    for name, value in zip(names, torch.stack(extremes).tolist(), strict=True):
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f'{name} is {value} on the images of the BN statistics'
+            )
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if torch.is_tensor(value):
+        if value.numel():
+            yield value.detach()
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)

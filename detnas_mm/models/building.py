@@ -33,11 +33,7 @@ def build_model(config: Config, backbone: Mapping | None = None) -> nn.Module:
 
 
 def require_detector(model: nn.Module) -> None:
-    """Check that a model is a detector.
-
-    Raises:
-        InputError: If it is not, for example a classifier.
-    """
+    """Check that a model is a detector."""
     # mmdet's models cannot be imported before detnas_mm has patched mmcv.
     from mmdet.models.detectors import BaseDetector
 
@@ -53,14 +49,6 @@ def require_trained_network(
     """Check that weights make a model complete and that it is no supernet.
 
     MMEngine would load the keys that fit, and run a half-random model.
-
-    Args:
-        model: The model.
-        state_dict: The weights that are about to be loaded.
-        source: Their origin, for the message.
-
-    Raises:
-        InputError: If the weights do not fit, or the model is a supernet.
     """
     require_matching_keys(model, state_dict, source)
     if any(isinstance(part, DetNASSupernet) for part in model.modules()):

@@ -30,14 +30,9 @@ _WEIGHTS_KEYS = ('state_dict', 'model', 'blobs')
 
 
 def read_checkpoint(path: str | os.PathLike) -> Mapping:
-    """Read a local checkpoint without running code from it.
+    """Read a file of ``torch.save``, or a pickle of numpy arrays.
 
-    Args:
-        path: A file of ``torch.save``, or a pickle of numpy arrays.
-
-    Raises:
-        InputError: If there is no such file, it is not a checkpoint, or
-            loading it would run code.
+    Files that would run code are refused.
     """
     if not os.path.isfile(path):
         raise InputError(f'no checkpoint at {path}')
@@ -98,33 +93,18 @@ def serialized(checkpoint: Mapping) -> bytes:
 def require_matching_keys(
     module: nn.Module, state_dict: Mapping[str, Tensor], source: str
 ) -> None:
-    """Check that a state dict fits a module.
-
-    Args:
-        module: The module.
-        state_dict: The weights that are about to be loaded.
-        source: Their origin, for the message.
-
-    Raises:
-        InputError: If a key is missing or left over, or has another shape.
-    """
+    """Check that weights from ``source`` have a module's keys and shapes."""
     expected = module.state_dict()
-    missing = [key for key in expected if key not in state_dict]
-    left_over = [key for key in state_dict if key not in expected]
-    reshaped = [
-        f'{key} {tuple(state_dict[key].shape)} for {tuple(value.shape)}'
-        for key, value in expected.items()
-        if key in state_dict and state_dict[key].shape != value.shape
-    ]
-    problems = [
-        _listing(kind, keys)
-        for kind, keys in (
-            ('missing', missing),
-            ('left over', left_over),
-            ('of another shape', reshaped),
-        )
-        if keys
-    ]
+    found = {
+        'missing': [key for key in expected if key not in state_dict],
+        'left over': [key for key in state_dict if key not in expected],
+        'of another shape': [
+            f'{key} {tuple(state_dict[key].shape)} for {tuple(value.shape)}'
+            for key, value in expected.items()
+            if key in state_dict and state_dict[key].shape != value.shape
+        ],
+    }
+    problems = [_listing(kind, keys) for kind, keys in found.items() if keys]
     if problems:
         raise InputError(
             f'{source} does not fit {type(module).__name__}: '
@@ -138,9 +118,6 @@ def require_matching_pretrained(
     """Check the checkpoint of an ``init_cfg`` of type ``Pretrained``.
 
     MMEngine itself loads the keys that fit and only logs the others.
-
-    Raises:
-        InputError: If there is no such checkpoint, or it does not fit.
     """
     if isinstance(init_cfg, Mapping):
         init_cfg = [init_cfg]
@@ -156,9 +133,8 @@ def require_matching_pretrained(
                 'start from scratch by model.backbone.init_cfg=None'
             )
         state_dict = load_state_dict(source)
-        prefix = cfg.get('prefix')
-        if prefix:
-            prefix = prefix.rstrip('.') + '.'
+        if cfg.get('prefix'):
+            prefix = cfg['prefix'].rstrip('.') + '.'
             state_dict = weights_below(prefix, state_dict)
             source = f'{prefix}* of {source}'
         require_matching_keys(module, state_dict, source)
@@ -194,8 +170,7 @@ def _reason(error: Exception) -> str:
     is_short = isinstance(error, EOFError | IndexError | struct.error)
     if is_short or _DAMAGE.search(str(error)):
         return 'it is damaged or truncated; copy or save it again'
-    lines = str(error).strip().splitlines() or ['unreadable']
-    return lines[0]
+    return (str(error).strip().splitlines() or ['unreadable'])[0]
 
 
 def _listing(kind: str, keys: Sequence[str], shown: int = 3) -> str:

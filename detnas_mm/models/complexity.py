@@ -3,7 +3,8 @@
 Convolutions and linear layers count, as in :mod:`detnas_mm.cost`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from mmengine.model import BaseModel
@@ -20,12 +21,7 @@ _NORM = dict(type='BN')
 
 
 def count_cost(model: nn.Module, run: Callable[[], object]) -> Cost:
-    """Count the multiply-adds of a network and all of its parameters.
-
-    Args:
-        model: The network.
-        run: Function that runs it once.
-    """
+    """Count the MACs of a network that ``run()`` runs, and its parameters."""
     return Cost(_count_macs(model.modules(), run), _count_params(model))
 
 
@@ -94,13 +90,7 @@ def _count_macs(
 def exact_cost_table(
     space: SearchSpace, input_size: tuple[int, int] = (224, 224)
 ) -> CostTable:
-    """Return the costs of a space: by formula, or counted on its blocks.
-
-    Args:
-        space: The search space, of the paper's choice blocks or any
-            registered ones.
-        input_size: Height and width of the image.
-    """
+    """Return the costs of a space: by formula, or counted on its blocks."""
     if set(space.choices) <= set(SHUFFLE_CHOICES):
         return cost_table(space, input_size)
     return measured_cost_table(space, input_size)
@@ -109,16 +99,12 @@ def exact_cost_table(
 def measured_cost_table(
     space: SearchSpace, input_size: tuple[int, int] = (224, 224)
 ) -> CostTable:
-    """Count every choice of every block on blocks of the meta device.
-
-    For search spaces with choice blocks that :mod:`detnas_mm.cost` has no
-    formula for.
-    """
+    """Count every choice of every block on blocks of the meta device."""
     rows = []
     with torch.device('meta'):
         stem = build_stem(space, _NORM).eval()
         x = torch.empty(1, 3, *input_size)
-        stem_cost = count_cost(stem, lambda: stem(x))
+        stem_cost = count_cost(stem, partial(stem, x))
         features = stem(x)
         for index in range(space.num_blocks):
             blocks = [
@@ -127,13 +113,14 @@ def measured_cost_table(
                 ).eval()
                 for choice in range(space.num_choices)
             ]
-            rows.append(tuple(_count_on(block, features) for block in blocks))
+            rows.append(
+                tuple(
+                    count_cost(block, partial(block, features))
+                    for block in blocks
+                )
+            )
             features = blocks[-1](features)
     return CostTable(stem_cost, tuple(rows))
-
-
-def _count_on(block: nn.Module, features: Tensor) -> Cost:
-    return count_cost(block, lambda: block(features))
 
 
 @torch.no_grad()
@@ -153,43 +140,25 @@ def count_parts(
     Returns:
         Costs by the names of the parts: ``backbone``, ``neck``, and
         ``bbox_head``, or ``rpn_head`` and ``roi_head``, or ``head``.
-
-    Raises:
-        InputError: If the model has none of these heads.
     """
     model.eval()
-    x = torch.empty(1, 3, *input_size, device='meta')
-    return {
-        name: count_cost(part, run) for name, part, run in _parts(model, x)
-    }
-
-
-def _parts(
-    model: nn.Module, x: Tensor
-) -> Iterator[tuple[str, nn.Module, Callable[[], object]]]:
-    """Yield name and module of each part, and a function that runs it."""
-    outputs = [x]
-
-    def run(part: nn.Module) -> None:
-        outputs.append(part(outputs[-1]))
-
+    features = torch.empty(1, 3, *input_size, device='meta')
+    costs = {}
     for name in ('backbone', 'neck'):
         part = getattr(model, name, None)
         if part is not None:
-            yield name, part, lambda part=part: run(part)
-    features = outputs[-1]
+            costs[name] = count_cost(part, partial(part, features))
+            features = part(features)
     roi_head = getattr(model, 'roi_head', None)
     if roi_head is not None:
         rpn = model.rpn_head
-        yield 'rpn_head', rpn, lambda: rpn(features)
-        regions = model.test_cfg.rpn.max_per_img
-        yield 'roi_head', roi_head, lambda: _run_box_heads(roi_head, regions)
-        return
+        costs['rpn_head'] = count_cost(rpn, partial(rpn, features))
+        run = partial(_run_box_heads, roi_head, model.test_cfg.rpn.max_per_img)
+        return costs | {'roi_head': count_cost(roi_head, run)}
     for name in ('bbox_head', 'head'):
         head = getattr(model, name, None)
         if head is not None:
-            yield name, head, lambda head=head: head(features)
-            return
+            return costs | {name: count_cost(head, partial(head, features))}
     raise InputError(
         f'cannot count {type(model).__name__}: expected a model with '
         'roi_head, bbox_head or head'
@@ -199,8 +168,6 @@ def _parts(
 def _run_box_heads(roi_head: nn.Module, regions: int) -> None:
     """Run the box head, or each head of a cascade, on empty regions."""
     heads = roi_head.bbox_head
-    if not isinstance(heads, nn.ModuleList):
-        heads = [heads]
-    for head in heads:
+    for head in heads if isinstance(heads, nn.ModuleList) else [heads]:
         size = (regions, head.in_channels, *head.roi_feat_size)
         head(torch.empty(size, device='meta'))

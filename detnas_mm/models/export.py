@@ -1,6 +1,6 @@
 """Export of backbones to torch.export and ONNX files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,25 +16,14 @@ from detnas_mm.models.checkpoint import (
 )
 from detnas_mm.utils.errors import InputError
 
-BATCH = torch.export.Dim('batch')
+_BATCH = torch.export.Dim('batch')
 _INSTALL = 'pip install onnx onnxscript onnxruntime'
-Run = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def build_trained_backbone(config: Config, checkpoint: str) -> DetNASNet:
-    """Build the backbone of a detector or classifier with its weights.
-
-    Args:
-        config: The config of the whole model.
-        checkpoint: The checkpoint of the whole model.
-
-    Raises:
-        InputError: If the backbone is not a ``DetNASNet``, there is no such
-            checkpoint, or it does not fit.
-    """
+    """Build the ``DetNASNet`` of a detector or classifier with its weights."""
     init_default_scope(config.get('default_scope', 'mmdet'))
-    settings = dict(config.model.backbone, init_cfg=None)
-    backbone = MODELS.build(settings)
+    backbone = MODELS.build(dict(config.model.backbone, init_cfg=None))
     if not isinstance(backbone, DetNASNet):
         raise InputError(
             'the backbone must be a DetNASNet, got '
@@ -59,23 +48,18 @@ def export_backbone(backbone: DetNASNet, file: Path, image: Tensor) -> None:
         file: The file; ``.pt2`` for ``torch.export``, ``.onnx`` for ONNX.
         image: Images ``(N, 3, H, W)`` of the wanted size, with N of at least
             2: the exporter would treat 1 as a constant.
-
-    Raises:
-        InputError: If the file has another ending.
     """
-    if file.suffix not in EXPORTERS:
-        raise InputError(
-            f'the file must end in {" or ".join(EXPORTERS)}, got {file}'
-        )
-    EXPORTERS[file.suffix](backbone.eval(), file, image)
-
-
-def _export_torch(backbone: DetNASNet, file: Path, image: Tensor) -> None:
-    with torch.no_grad():
-        program = torch.export.export(
-            backbone, (image,), dynamic_shapes=({0: BATCH},)
-        )
-    torch.export.save(program, file)
+    backbone.eval()
+    if file.suffix == '.pt2':
+        with torch.no_grad():
+            program = torch.export.export(
+                backbone, (image,), dynamic_shapes=({0: _BATCH},)
+            )
+        torch.export.save(program, file)
+    elif file.suffix == '.onnx':
+        _export_onnx(backbone, file, image)
+    else:
+        raise InputError(f'the file must end in .pt2 or .onnx, got {file}')
 
 
 def _export_onnx(backbone: DetNASNet, file: Path, image: Tensor) -> None:
@@ -87,18 +71,12 @@ def _export_onnx(backbone: DetNASNet, file: Path, image: Tensor) -> None:
         backbone,
         (image,),
         dynamo=True,
-        dynamic_shapes=({0: BATCH},),
+        dynamic_shapes=({0: _BATCH},),
         input_names=['images'],
         output_names=[f'stage{index + 1}' for index in backbone.out_indices],
         verbose=False,
     )
     program.save(str(file))
-
-
-EXPORTERS: Mapping[str, Callable[[DetNASNet, Path, Tensor], None]] = {
-    '.pt2': _export_torch,
-    '.onnx': _export_onnx,
-}
 
 
 @torch.no_grad()
@@ -107,10 +85,7 @@ def largest_difference(
 ) -> float:
     """Return the largest difference between the outputs of both backbones.
 
-    Args:
-        backbone: The source, in eval mode.
-        file: The file that :func:`export_backbone` wrote.
-        images: Images of the size it was exported for.
+    The images must have the size that the file was exported for.
     """
     outputs = load_exported(file)(images)
     return max(
@@ -119,7 +94,7 @@ def largest_difference(
     )
 
 
-def load_exported(file: Path) -> Run:
+def load_exported(file: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
     """Return a function that runs an exported backbone on the CPU."""
     if file.suffix == '.pt2':
         return torch.export.load(file).module()

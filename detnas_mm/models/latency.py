@@ -61,11 +61,8 @@ def device_name(device: torch.device) -> str:
 def usable_device(name: str) -> str:
     """Return the name of a device if torch can use it here.
 
-    Made to be the ``type`` of a command-line option.
-
-    Raises:
-        RuntimeError: If torch does not know or find the device. argparse
-            would drop the message of a ``ValueError``.
+    It is the ``type`` of a command-line option, and raises ``RuntimeError``
+    because argparse drops the message of a ``ValueError``.
     """
     try:
         device = torch.device(name)
@@ -135,8 +132,9 @@ def measure_latency_table(
         software=f'torch {torch.__version__}',
         rounds=rounds,
     )
-    predicted = list(map(table.latency, paths))
-    return replace(table, check=prediction_error(predicted, measured.paths))
+    predicted = np.array(list(map(table.latency, paths)))
+    check = _prediction_error(predicted, np.array(measured.paths))
+    return replace(table, check=check)
 
 
 def _autocast(
@@ -153,22 +151,14 @@ def _autocast(
     return torch.autocast(device.type, dtype)
 
 
-def prediction_error(
-    predicted: Sequence[float], measured: Sequence[float]
+def _prediction_error(
+    predicted: np.ndarray, measured: np.ndarray
 ) -> dict[str, float]:
-    """Compare predicted latencies with measured ones.
-
-    Returns:
-        ``paths``, their number; ``mape``, the mean absolute error relative to
-        the measured latency; ``bias``, the mean signed one; and the rank
-        correlations ``kendall`` and ``spearman``.
-    """
-    predicted, measured = np.array(predicted), np.array(measured)
     errors = (predicted - measured) / measured
     return {
         'paths': len(measured),
-        'mape': float(np.abs(errors).mean()),
-        'bias': float(errors.mean()),
+        'mape': float(np.abs(errors).mean()),  # relative to the measured
+        'bias': float(errors.mean()),  # with sign
         'kendall': float(stats.kendalltau(predicted, measured).statistic),
         'spearman': float(stats.spearmanr(predicted, measured).statistic),
     }
@@ -199,14 +189,6 @@ def measure_latencies(
     each choice once, after varying predecessors; then each given path as a
     whole. Differences between rounds, such as the load of the machine,
     therefore affect all measurements alike.
-
-    Args:
-        supernet: The supernet, on the device.
-        images: ``(N, 3, H, W)``, on the device.
-        rounds: Number of measurements; their medians are returned.
-        rng: Draws the paths that time the choices.
-        paths: Paths to measure as a whole.
-        warm_up: Number of rounds before the measurements.
     """
     supernet.eval()
     space = supernet.search_space
@@ -215,17 +197,19 @@ def measure_latencies(
     stems, wholes = [], []
     for index in _round_indices(warm_up, rounds):
         orders = [rng.permutation(space.num_choices) for _ in space.blocks]
-        timed = [
-            (path, _time_layers(supernet, images, path))
-            for path in zip(*orders, strict=True)
-        ]
-        whole = [_time_path(supernet, images, path) for path in paths]
-        if index < 0:
-            continue
-        for path, (stem, *times) in timed:
-            stems.append(stem)
-            blocks[index, all_blocks, path] = times
-        wholes.append(whole)
+        for path in zip(*orders, strict=True):
+            with supernet.activate(path):
+                layers = [supernet.stem, *supernet.active_blocks()]
+                stem, *times = _time_layers(layers, images)
+            if index >= 0:
+                stems.append(stem)
+                blocks[index, all_blocks, path] = times
+        whole = []
+        for path in paths:
+            with supernet.activate(path):
+                whole += _time_layers([supernet], images)
+        if index >= 0:
+            wholes.append(whole)
     return MeasuredLatencies(
         statistics.median(stems),
         tuple(map(tuple, np.median(blocks, axis=0).tolist())),
@@ -244,15 +228,9 @@ def measure_parts(
 ) -> tuple[list[float], dict[str, float]]:
     """Measure a model, and parts of it that run one after the other.
 
+    ``run()`` runs the model, and with it each part once, in the given order.
     The whole model and its parts are timed in alternating runs, so that the
     marks between the parts do not slow down the whole.
-
-    Args:
-        run: Function that runs the model once.
-        parts: Modules that each run once, in this order.
-        device: The device they run on.
-        rounds: Number of measurements.
-        warm_up: Number of rounds before the measurements.
 
     Returns:
         The ms of each whole run, and the median ms of each part; the time
@@ -279,7 +257,7 @@ def measure_parts(
 
 
 def _round_indices(warm_up: int, rounds: int) -> range:
-    """Return the indices of the rounds; warm-up rounds are negative."""
+    # Warm-up rounds have negative indices and do not count.
     if rounds < 1:
         raise InputError(f'`rounds` must be at least 1, got {rounds}')
     return range(-warm_up, rounds)
@@ -294,37 +272,22 @@ def _marked(
     def mark(*_: object) -> None:
         timer.mark()
 
-    with contextlib.ExitStack() as handles:
-        for module in modules:
-            before = module.register_forward_pre_hook(mark)
-            after = module.register_forward_hook(mark)
-            handles.callback(before.remove)
-            handles.callback(after.remove)
+    handles = []
+    for module in modules:
+        handles.append(module.register_forward_pre_hook(mark))
+        handles.append(module.register_forward_hook(mark))
+    try:
         yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
-def _time_layers(
-    supernet: DetNASSupernet, images: Tensor, path: ArchPath
-) -> list[float]:
-    """Run a path, and return the ms of the stem and of each block."""
-    with supernet.activate(path):
-        layers = [supernet.stem, *supernet.active_blocks()]
-    timer = DeviceTimer(images.device)
+def _time_layers(layers: Iterable[nn.Module], x: Tensor) -> list[float]:
+    """Run layers one after the other, and return the ms of each."""
+    timer = DeviceTimer(x.device)
     timer.mark()
     for layer in layers:
-        images = layer(images)
+        x = layer(x)
         timer.mark()
     return timer.intervals()
-
-
-def _time_path(
-    supernet: DetNASSupernet, images: Tensor, path: ArchPath
-) -> float:
-    """Run a path, and return the ms of the whole backbone."""
-    timer = DeviceTimer(images.device)
-    with supernet.activate(path):
-        timer.mark()
-        supernet(images)
-        timer.mark()
-    (interval,) = timer.intervals()
-    return interval

@@ -71,22 +71,15 @@ for _package in ('numpy.core', 'numpy._core'):
 
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Callable:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
+        if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(
                 f'it refers to {module}.{name}, which could run code'
-            ) from None
+            )
+        return _ALLOWED[module, name]
 
 
 def load_numpy_pickle(path: str | os.PathLike) -> object:
-    """Read a pickle of numbers, strings, containers and numpy arrays.
-
-    Files of Python 2 are read, too.
-
-    Raises:
-        UnpicklingError: If the file is not such a pickle.
-    """
+    """Read a pickle, also of Python 2; raise UnpicklingError if it fails."""
     with open(path, 'rb') as file:
         try:
             return _ArrayUnpickler(file, encoding='latin1').load()

@@ -63,36 +63,30 @@ class SearchAlgorithm(ABC):
 
     @abstractmethod
     def propose(self, pending: Pending = ()) -> list[Proposal]:
-        """Returns the next generation: each path with its origin.
+        """Return the next generation: each path with its origin.
 
         Calling it again before :meth:`tell` returns the same paths.
 
         Args:
             pending: Generations that were proposed and are not told yet, if
                 the next one starts before they end.
-
-        Raises:
-            NoLegalPathError: If there are not enough legal paths left.
         """
 
     @abstractmethod
     def tell(
         self, paths: Sequence[ArchPath], fitnesses: Sequence[Fitness]
     ) -> None:
-        """Takes the results of a whole generation.
+        """Take the results of a whole generation.
 
         Args:
             paths: The paths, in any order.
             fitnesses: The fitness of each path, higher is better, or ``None``
                 if its evaluation failed. Multi-objective algorithms take
                 several scores for each path; the first is the fitness.
-
-        Raises:
-            InputError: If a score is not finite.
         """
 
     def ask(self, pending: Pending = ()) -> list[ArchPath]:
-        """Returns the paths of the next generation."""
+        """Return the paths of the next generation."""
         return [proposal.path for proposal in self.propose(pending)]
 
 
@@ -104,18 +98,15 @@ class PopulationSearch(SearchAlgorithm):
         population: Number of paths of a generation.
         is_legal: Returns whether a path meets the constraint.
         seed: Seed of every random choice.
-
-    Raises:
-        InputError: If a setting is out of range.
     """
 
     def __init__(
         self,
         space: SearchSpace,
         *,
-        population: int,
-        is_legal: IsLegal,
-        seed: int,
+        population: int = 50,
+        is_legal: IsLegal = lambda path: True,
+        seed: int = 0,
     ) -> None:
         if population < 1:
             raise InputError(
@@ -160,7 +151,7 @@ class PopulationSearch(SearchAlgorithm):
         return next(iter(self._fittest(1)), None)
 
     def _fittest(self, count: int) -> list[ScoredPath]:
-        """Returns the fittest paths of all generations, best first."""
+        """Return the fittest paths of all generations, best first."""
         scored = [
             ScoredPath(path, scores[0])
             for path, scores in self._results.items()
@@ -175,21 +166,10 @@ class PopulationSearch(SearchAlgorithm):
         make_child: MakeChild | None = None,
         pending: Pending = (),
     ) -> list[Proposal]:
-        """Draws legal paths, none of them told or pending.
-
-        Args:
-            origins: The origin of each path. If the parents have no new child
-                left, a random path takes its place.
-            make_child: Makes a child of the parents.
-            pending: Generations that were proposed and are not told yet.
-        """
-        rng = np.random.default_rng(
-            (self.seed, self._generation + len(pending))
-        )
-        known = {
-            *self._results,
-            *(path for paths in pending for path in paths),
-        }
+        """Draw new legal paths; a random one if there is no new child."""
+        generation = self._generation + len(pending)
+        rng = np.random.default_rng((self.seed, generation))
+        known = set(self._results).union(*pending)
         proposals = []
         for origin in origins:
             path = None
@@ -222,13 +202,12 @@ class PopulationSearch(SearchAlgorithm):
             for path in self.space.random_paths(rng, DRAW_BATCH):
                 if path not in known and self.is_legal(path):
                     return path
-        remaining = []
-        if self.space.size <= MAX_ENUMERATED_PATHS:
-            remaining = [
-                path
-                for path in self.space.all_paths()
-                if path not in known and self.is_legal(path)
-            ]
+        is_small = self.space.size <= MAX_ENUMERATED_PATHS
+        remaining = [
+            path
+            for path in (self.space.all_paths() if is_small else ())
+            if path not in known and self.is_legal(path)
+        ]
         if not remaining:
             raise NoLegalPathError(
                 f'no new legal path was found after {len(known)} paths of a '

@@ -43,9 +43,6 @@ class Evolution(PopulationSearch):
         num_random: Random paths in each generation after the first.
         is_legal: Returns whether a path meets the constraint.
         seed: Seed of every random choice.
-
-    Raises:
-        InputError: If a setting is out of range.
     """
 
     def __init__(
@@ -104,24 +101,8 @@ class Evolution(PopulationSearch):
 class RandomSearch(PopulationSearch):
     """Random baseline of the paper: every generation is random.
 
-    Args:
-        space: The search space.
-        population: Number of paths of a generation.
-        is_legal: Returns whether a path meets the constraint.
-        seed: Seed of every random choice.
+    It takes the arguments of :class:`PopulationSearch`.
     """
-
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        population: int = 50,
-        is_legal: IsLegal = lambda path: True,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            space, population=population, is_legal=is_legal, seed=seed
-        )
 
     def propose(self, pending: Pending = ()) -> list[Proposal]:
         origins = [Origin.RANDOM] * self.population
@@ -134,7 +115,7 @@ def _split_children(
     num_crossover: int | None,
     num_random: int,
 ) -> tuple[int, int]:
-    """Returns the numbers of children by mutation and by crossover."""
+    """Return the numbers of children by mutation and by crossover."""
     if num_mutation is None:
         rest = population - num_random - (num_crossover or 0)
         num_mutation = rest if num_crossover is not None else (rest + 1) // 2

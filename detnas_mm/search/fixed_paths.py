@@ -19,10 +19,6 @@ class FixedPaths(SearchAlgorithm):
         space: The search space.
         paths: The paths, as digits or as sequences of choices. The constraint
             of a search does not apply to them.
-
-    Raises:
-        InputError: If the list is empty, repeats a path, or has a path of
-            another space.
     """
 
     def __init__(
@@ -46,4 +42,4 @@ class FixedPaths(SearchAlgorithm):
     def tell(
         self, paths: Sequence[ArchPath], fitnesses: Sequence[Fitness]
     ) -> None:
-        """Ignores the results: the list does not depend on them."""
+        """Ignore the results: the list does not depend on them."""

@@ -39,9 +39,6 @@ class NSGA2(PopulationSearch):
         costs: Returns the costs of a path, all to be minimized.
         is_legal: Returns whether a path meets the constraint.
         seed: Seed of every random choice.
-
-    Raises:
-        InputError: If a setting is out of range.
     """
 
     def __init__(
@@ -80,7 +77,7 @@ class NSGA2(PopulationSearch):
         return mutate(child, self.space, self.mutation_prob, rng)
 
     def _select_parents(self) -> list[ArchPath]:
-        """Returns the parents of the next generation, best first."""
+        """Return the parents of the next generation, best first."""
         scored = {
             path: scores
             for path, scores in self._results.items()
@@ -106,7 +103,7 @@ class NSGA2(PopulationSearch):
 
 
 def crowding_distances(values: np.ndarray) -> np.ndarray:
-    """Returns the distance of each point of a front to its neighbors.
+    """Return the distance of each point of a front to its neighbors.
 
     Args:
         values: Shape ``(N, M)``, M objectives of N points.
@@ -130,10 +127,5 @@ def crowding_distances(values: np.ndarray) -> np.ndarray:
 def tournament(
     ranked: Sequence[ArchPath], rng: np.random.Generator
 ) -> ArchPath:
-    """Draws two paths and returns the better one.
-
-    Args:
-        ranked: Paths, best first.
-        rng: The random generator.
-    """
+    """Draw two paths, which are ranked best first; return the better."""
     return ranked[int(rng.integers(len(ranked), size=2).min())]

@@ -11,7 +11,7 @@ from detnas_mm.utils.errors import InputError
 def mutate(
     path: ArchPath, space: SearchSpace, prob: float, rng: np.random.Generator
 ) -> ArchPath:
-    """Redraws each choice with probability ``prob``.
+    """Redraw each choice with probability ``prob``.
 
     The new choice may equal the old one, as in the authors' code.
     """
@@ -26,7 +26,7 @@ def mutate(
 def crossover(
     first: ArchPath, second: ArchPath, rng: np.random.Generator
 ) -> ArchPath:
-    """Takes each choice from either parent with equal probability."""
+    """Take each choice from either parent with equal probability."""
     from_first = rng.random(len(first)) < 0.5
     return tuple(
         a if take_first else b
@@ -35,16 +35,12 @@ def crossover(
 
 
 def pick(paths: Sequence[ArchPath], rng: np.random.Generator) -> ArchPath:
-    """Draws one path of a sequence."""
+    """Draw one path of a sequence."""
     return paths[int(rng.integers(len(paths)))]
 
 
 def require_mutation_prob(mutation_prob: float) -> None:
-    """Checks that a mutation probability is in range.
-
-    Raises:
-        InputError: If it is not.
-    """
+    """Check that a mutation probability is in range."""
     if not 0 < mutation_prob <= 1:
         raise InputError(
             '`mutation_prob` must be more than 0 and at most 1, got '

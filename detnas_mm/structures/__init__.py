@@ -9,10 +9,10 @@ from .candidate import (
 )
 from .cost_table import Cost, CostTable
 from .pareto import pareto_front, pareto_ranks
-from .published import PUBLISHED_PATHS
 from .record import RECORD, SearchRecord
 from .record_header import SearchHeader
 from .search_space import (
+    PUBLISHED_PATHS,
     SEARCH_SPACES,
     SHUFFLE_CHOICES,
     ArchPath,

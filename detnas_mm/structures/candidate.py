@@ -87,25 +87,20 @@ class Candidate:
             )
 
     def to_dict(self) -> dict:
-        """Returns the fields as plain data that JSON can hold."""
+        """Return the fields as plain data that JSON can hold."""
         fields = asdict(self)
-        # What not every search has.
+        # Not every search has these.
         if self.latency is None:
             del fields['latency']
         if not self.seconds_by_part:
             del fields['seconds_by_part']
-        return fields | {
-            'origin': self.origin.value,
-            'status': self.status.value,
-        }
+        return fields | dict(
+            origin=self.origin.value, status=self.status.value
+        )
 
     @classmethod
     def from_dict(cls, fields: Mapping) -> 'Candidate':
-        """Builds a candidate; fields of other versions are ignored.
-
-        Raises:
-            InputError: If a field is missing or out of range.
-        """
+        """Build a candidate; fields of other versions are ignored."""
         known = cls.__dataclass_fields__
         try:
             return cls(**{key: fields[key] for key in fields if key in known})
@@ -116,6 +111,6 @@ class Candidate:
 
 
 def best_candidate(candidates: Iterable[Candidate]) -> Candidate | None:
-    """Returns the fittest candidate, the earliest among equals."""
+    """Return the fittest candidate, the earliest among equals."""
     complete = [c for c in candidates if c.status is Status.COMPLETE]
     return max(complete, key=lambda c: (c.fitness, -c.index), default=None)

@@ -45,13 +45,9 @@ class SupernetSettings:
         config: object,
         imports: Sequence[str] = (),
     ) -> 'SupernetSettings':
-        """Reads the settings from the config of a search.
+        """Read the settings from the config of a search.
 
-        Args:
-            space: The search space.
-            shuffle: Channel shuffle.
-            config: The config, or the part of it that a record keeps.
-            imports: Modules that register custom choice blocks.
+        ``config`` may be the part of the config that a record keeps.
         """
         if not isinstance(config, Mapping):
             return cls(space=space, shuffle=shuffle, imports=imports)
@@ -81,13 +77,13 @@ class SupernetSettings:
 
 
 def imported_modules(config: Mapping) -> list[str]:
-    """Returns the modules in ``custom_imports`` of a config."""
+    """Return the modules in ``custom_imports`` of a config."""
     imports = _mapping(config.get('custom_imports')).get('imports') or ()
     return [imports] if isinstance(imports, str) else list(imports)
 
 
 def imports_text(modules: Sequence[str]) -> str:
-    """Returns ``custom_imports = ...``, or nothing if there are no modules."""
+    """Return ``custom_imports = ...``, or nothing if there are no modules."""
     if not modules:
         return ''
     settings = dict(imports=list(modules), allow_failed_imports=False)
@@ -95,20 +91,17 @@ def imports_text(modules: Sequence[str]) -> str:
 
 
 def inputs_text(inputs: Mapping) -> str:
-    """Returns ``dict(...)`` with settings of a data preprocessor."""
+    """Return ``dict(...)`` with settings of a data preprocessor."""
     return _text(inputs)
 
 
 def backbone_text(supernet: SupernetSettings, path: ArchPath) -> str:
-    """Returns ``dict(...)`` of the backbone of a path.
-
-    Its ``_delete_`` replaces the backbone of a base config.
-    """
+    """Return ``dict(...)`` of the backbone of a path."""
     return _text(_backbone(supernet, path))
 
 
 def model_text(supernet: SupernetSettings, path: ArchPath) -> str:
-    """Returns the lines for the config of a detector with this backbone."""
+    """Return the lines for the config of a detector with this backbone."""
     model = {}
     comment = '# `_delete_` replaces the backbone of the base config.\n'
     if supernet.inputs is not None:
@@ -132,8 +125,9 @@ def _backbone(supernet: SupernetSettings, path: ArchPath) -> dict:
     if supernet.norm_cfg is not None:
         # The keys of a record are sorted; the type is read first.
         names = sorted(supernet.norm_cfg, key=lambda name: name != 'type')
-        norm_cfg = {name: supernet.norm_cfg[name] for name in names}
-        backbone['norm_cfg'] = norm_cfg
+        backbone['norm_cfg'] = {
+            name: supernet.norm_cfg[name] for name in names
+        }
     return backbone
 
 

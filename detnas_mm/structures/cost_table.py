@@ -29,15 +29,13 @@ class CostTable:
     blocks: tuple[tuple[Cost, ...], ...]
 
     def macs(self, path: ArchPath) -> int:
-        """Returns the MACs of a path: one look-up per block."""
-        return self.stem.macs + sum(
-            row[choice].macs
-            for row, choice in zip(self.blocks, path, strict=True)
-        )
+        """Return the MACs of a path: one look-up per block."""
+        chosen = zip(self.blocks, path, strict=True)
+        return self.stem.macs + sum(row[choice].macs for row, choice in chosen)
 
     def params(self, path: ArchPath) -> int:
-        """Returns the number of parameters of a path."""
+        """Return the number of parameters of a path."""
+        rows = zip(self.blocks, path, strict=True)
         return self.stem.params + sum(
-            row[choice].params
-            for row, choice in zip(self.blocks, path, strict=True)
+            row[choice].params for row, choice in rows
         )

@@ -9,7 +9,7 @@ from detnas_mm.structures.candidate import Candidate, Status
 
 
 def pareto_ranks(values: np.ndarray) -> np.ndarray:
-    """Sorts points into fronts (non-dominated sorting).
+    """Sort points into fronts (non-dominated sorting).
 
     A point dominates another if it is at least as good in every objective
     and better in one. No point dominates a point of front 0; only points of
@@ -40,12 +40,12 @@ def pareto_front(
     minimize: Sequence[str] = ('macs',),
     maximize: Sequence[str] = (),
 ) -> list[Candidate]:
-    """Returns the candidates that no other candidate dominates.
+    """Return the candidates that no other candidate dominates.
 
     Of candidates with equal objectives, only the earliest is returned.
 
     Args:
-        candidates: Candidates; failed candidates are left out.
+        candidates: Candidates; failed ones are left out.
         minimize: Costs, as names of fields of a candidate.
         maximize: Scores in addition to the fitness, as keys of its metrics.
 

@@ -34,7 +34,7 @@ class SearchRecord:
         path: The file, ``search_record.jsonl`` in the work dir of a search.
 
     Attributes:
-        header: What the search is defined by.
+        header: Definition of the search.
         candidates: The candidates, sorted by ``index``.
         finished: The candidates in the order of finishing.
     """
@@ -44,16 +44,12 @@ class SearchRecord:
         self.header: SearchHeader | None = None
         self.candidates: list[Candidate] = []
         self.finished: list[Candidate] = []
+        self._indices: set[int] = set()
         self._file: int | None = None
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> 'SearchRecord':
-        """Reads a record, also while a search is writing it.
-
-        Raises:
-            InputError: If there is no such file, or a line but the last is
-                corrupt.
-        """
+        """Read a record, also while a search is writing it."""
         record = cls(path)
         if not record.path.is_file():
             raise InputError(f'no record of a search at {record.path}')
@@ -68,20 +64,14 @@ class SearchRecord:
         *,
         overwrite: bool = False,
     ) -> 'SearchRecord':
-        """Opens a record for appending; creates it where there is none.
+        """Open a record for appending, and create it if there is none.
 
         Args:
             path: The file.
-            header: What the search is defined by.
+            header: Definition of the search.
             overwrite: Whether to start a new record; the old file is kept as
                 a copy with the suffix ``.bak``. A record without candidates
                 is replaced in any case.
-
-        Raises:
-            InputError: If the file is the record of another search or
-                corrupt, if another process appends to it, or if it cannot be
-                locked.
-            OSError: If it cannot be written.
         """
         record = cls(path)
         record._lock()
@@ -94,23 +84,14 @@ class SearchRecord:
                 os.truncate(record._file, 0)
                 record._write_header_if_new(header)
                 size = record._load()
-            record.require_same(header)
+            record._require_same(header)
             os.truncate(record._file, size)
         except BaseException:
             record.close()
             raise
         return record
 
-    def require_same(self, header: SearchHeader) -> None:
-        """Checks that this is the record of a search.
-
-        Args:
-            header: What the search is defined by.
-
-        Raises:
-            InputError: If it is the record of another search, or was written
-                by another version.
-        """
+    def _require_same(self, header: SearchHeader) -> None:
         if self.header.version != header.version:
             raise InputError(
                 f'{self.path} was written by another version of detnas_mm '
@@ -126,12 +107,9 @@ class SearchRecord:
             )
 
     def append(self, candidate: Candidate) -> None:
-        """Writes a candidate, and returns once it is on disk.
+        """Write a candidate, and return once it is on disk.
 
-        Raises:
-            ValueError: If there is a candidate of this index.
-            OSError: If it cannot be written, for example because the disk is
-                full; what was recorded before is kept.
+        If this fails, as on a full disk, the earlier lines are kept.
         """
         if self._file is None:
             raise ValueError(f'{self.path} is not open for appending')
@@ -140,20 +118,17 @@ class SearchRecord:
         self._add(candidate)
 
     def drop_last(self, count: int) -> None:
-        """Removes the candidates that finished last.
-
-        Args:
-            count: How many; they will be evaluated again.
-        """
+        """Remove the ``count`` candidates that finished last."""
         kept = len(self.finished) - count
         lines = self.path.read_bytes().splitlines(keepends=True)
         os.truncate(self._file, sum(map(len, lines[: kept + 1])))
         dropped, self.finished = self.finished[kept:], self.finished[:kept]
         for candidate in dropped:
             self.candidates.remove(candidate)
+            self._indices.remove(candidate.index)
 
     def close(self) -> None:
-        """Closes the file and releases the lock."""
+        """Close the file and release the lock."""
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
@@ -165,7 +140,7 @@ class SearchRecord:
         self.close()
 
     def _lock(self) -> None:
-        # POSIX only: what reads records works elsewhere, too.
+        # POSIX only; reading a record needs no lock.
         import fcntl
 
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
@@ -190,14 +165,14 @@ class SearchRecord:
 
     def _move_to_copy(self) -> None:
         content = self.path.read_bytes()
-        # A record without candidates must not replace a copy that has some.
+        # An empty record must not replace a copy that has candidates.
         if len(_whole_lines(content)[0]) > 1:
             copy = self.path.with_suffix(f'{self.path.suffix}.bak')
             write_atomically(copy, content)
         os.truncate(self._file, 0)
 
     def _write_header_if_new(self, header: SearchHeader) -> None:
-        """Writes the header into a file that has no whole line yet."""
+        """Write the header into a file that has no whole line yet."""
         if b'\n' in self.path.read_bytes():
             return
         try:
@@ -209,11 +184,17 @@ class SearchRecord:
             raise
 
     def _load(self) -> int:
-        """Reads all whole lines and returns how many bytes they have."""
+        """Read all whole lines and return their size in bytes."""
         lines, size = _whole_lines(self.path.read_bytes())
         for number, line in enumerate(lines):
             try:
-                self._read_line(number, json.loads(line))
+                values = json.loads(line)
+                if not isinstance(values, Mapping):
+                    raise ValueError(f'expected a JSON object, got {values!r}')
+                if number == 0:
+                    self.header = SearchHeader.from_dict(values)
+                else:
+                    self._add(Candidate.from_dict(values))
             except (ValueError, TypeError) as error:
                 raise InputError(
                     f'line {number + 1} of {self.path} is corrupt ({error}); '
@@ -226,27 +207,15 @@ class SearchRecord:
             )
         return size
 
-    def _read_line(self, number: int, values: Mapping) -> None:
-        if not isinstance(values, Mapping):
-            raise ValueError(f'expected a JSON object, got {values!r}')
-        if number == 0:
-            self.header = SearchHeader.from_dict(values)
-            return
-        candidate = Candidate.from_dict(values)
-        self._require_new(candidate)
-        self._add(candidate)
-
     def _require_new(self, candidate: Candidate) -> None:
-        place = bisect.bisect_left(
-            self.candidates, candidate.index, key=lambda known: known.index
-        )
-        rest = self.candidates[place : place + 1]
-        if any(known.index == candidate.index for known in rest):
+        if candidate.index in self._indices:
             raise ValueError(
                 f'there are two candidates of index {candidate.index}'
             )
 
     def _add(self, candidate: Candidate) -> None:
+        self._require_new(candidate)
+        self._indices.add(candidate.index)
         self.finished.append(candidate)
         bisect.insort(self.candidates, candidate, key=lambda c: c.index)
 
@@ -257,12 +226,7 @@ def _close(record: SearchRecord | None) -> None:
 
 
 def _append_line(handle: int, path: Path, values: Mapping) -> None:
-    """Puts a line on disk, or leaves the file as it was.
-
-    Raises:
-        ValueError: If a number is not finite, which JSON cannot express.
-        OSError: If the line cannot be written.
-    """
+    """Flush a line to disk, or leave the file as it was."""
     line = json.dumps(values, allow_nan=False).encode() + b'\n'
     size = os.fstat(handle).st_size
     try:
@@ -270,24 +234,19 @@ def _append_line(handle: int, path: Path, values: Mapping) -> None:
             line = line[os.write(handle, line) :]
         os.fsync(handle)
     except BaseException as error:
-        # On a disk that has become read-only a torn line stays. Readers
-        # ignore it.
+        # A torn line stays on a disk that became read-only; readers ignore it.
         with contextlib.suppress(OSError):
             os.truncate(handle, size)
         if isinstance(error, OSError):
             raise OSError(
                 error.errno,
-                f'cannot write {path}: {os.strerror(error.errno)}; what was '
-                'recorded before is kept, fix the cause and resume with '
-                '--resume',
+                f'cannot write {path}: {os.strerror(error.errno)}; all earlier'
+                ' lines are kept, fix the cause and resume with --resume',
             ) from error
         raise
 
 
 def _whole_lines(content: bytes) -> tuple[list[bytes], int]:
-    """Returns all whole lines, and how many bytes they have.
-
-    What follows the last newline was cut off by a crash.
-    """
+    """Return all whole lines, without one torn by a crash, and their size."""
     *lines, torn = content.split(b'\n')
     return lines, len(content) - len(torn)

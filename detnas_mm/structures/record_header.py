@@ -10,8 +10,8 @@ from detnas_mm.utils.files import text_digest
 
 # Version of the format. Since 3 candidates are in the order of finishing.
 VERSION = 3
-# The digests tell whether checkpoint and config are the same, and the search
-# space names its blocks; where a file lies does not matter.
+# The digests stand for config and checkpoint; where a file lies does not
+# matter, and the search space names its custom blocks.
 _ONLY_FOR_READERS = ('config', 'checkpoint', 'imports', 'planned')
 # How many differences between two searches a message names.
 _MAX_SHOWN = 3
@@ -20,7 +20,7 @@ _MAX_LENGTH = 70
 
 @dataclass(frozen=True, kw_only=True)
 class SearchHeader:
-    """What a search is defined by.
+    """Definition of a search.
 
     Two searches with equal headers give equal records, apart from the times
     and the order of the lines.
@@ -61,11 +61,7 @@ class SearchHeader:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> 'SearchHeader':
-        """Builds a header; fields of a newer version are ignored.
-
-        Raises:
-            TypeError: If a field is missing.
-        """
+        """Build a header; fields of a newer version are ignored."""
         known = {field.name for field in fields(cls)}
         header = {key: values[key] for key in values if key in known}
         if 'objectives' not in header:
@@ -102,7 +98,7 @@ class SearchHeader:
         return text_digest(json.dumps(defining, sort_keys=True))
 
     def difference(self, other: 'SearchHeader') -> str | None:
-        """Returns the first settings that differ from another search."""
+        """Name the first settings that differ from another search."""
         changes = [
             change
             for name in self._defining()
@@ -128,12 +124,9 @@ class SearchHeader:
 
 
 def diff(before: Any, after: Any, key: str) -> Iterator[str]:
-    """Yields ``key: value there, value now`` for each value that differs.
+    """Yield ``key: value there, value now`` for each value that differs.
 
-    Args:
-        before: A tree of dicts and lists.
-        after: Another tree.
-        key: Where both are, such as ``'config.val_dataloader'``.
+    ``key`` is the place of both, such as ``'config.val_dataloader'``.
     """
     first, second = _children(before), _children(after)
     if first is None or second is None:

@@ -4,7 +4,7 @@ import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -47,9 +47,6 @@ class SearchSpace:
         stage_blocks: Number of blocks of each stage, all searched.
         choices: Names of the choice blocks; digit ``i`` of a path means
             ``choices[i]``.
-
-    Raises:
-        InputError: If a field is out of range.
     """
 
     stem_channels: int
@@ -107,8 +104,7 @@ class SearchSpace:
         in_channels = self.stem_channels
         stages = zip(self.stage_channels, self.stage_blocks, strict=True)
         for stage, (out_channels, num_blocks) in enumerate(stages):
-            for index in range(num_blocks):
-                stride = 2 if index == 0 else 1
+            for stride in (2, *[1] * (num_blocks - 1)):
                 positions.append(
                     BlockPosition(stage, in_channels, out_channels, stride)
                 )
@@ -116,38 +112,29 @@ class SearchSpace:
         return tuple(positions)
 
     def block_name(self, index: int) -> str:
-        """Returns a name such as ``'4.2'``: the second block of stage 4.
-
-        Args:
-            index: Index of the block in a path.
-        """
+        """Return a name such as ``'4.2'``: the second block of stage 4."""
         stage = self.blocks[index].stage
         before = sum(self.stage_blocks[:stage])
         return f'{stage + 1}.{index - before + 1}'
 
     def random_path(self, rng: np.random.Generator) -> ArchPath:
-        """Draws a path, all choices of a block with equal probability."""
-        draws = rng.integers(self.num_choices, size=self.num_blocks)
-        return tuple(draws.tolist())
+        """Draw a path, all choices of a block with equal probability."""
+        return self.random_paths(rng, 1)[0]
 
     def random_paths(
         self, rng: np.random.Generator, count: int
     ) -> list[ArchPath]:
-        """Draws ``count`` paths at once; they may repeat."""
+        """Draw ``count`` paths at once; they may repeat."""
         draws = rng.integers(self.num_choices, size=(count, self.num_blocks))
         return [tuple(row) for row in draws.tolist()]
 
     def all_paths(self) -> Iterator[ArchPath]:
-        """Yields every path of the space, in lexicographic order."""
+        """Yield every path of the space, in lexicographic order."""
         shape = (self.num_choices,) * self.num_blocks
         return (tuple(map(int, path)) for path in np.ndindex(shape))
 
     def validate(self, path: Sequence[int]) -> ArchPath:
-        """Checks a path and returns it as a tuple of int.
-
-        Raises:
-            InputError: If its length or a choice does not fit this space.
-        """
+        """Check that a path fits this space; return it as a tuple of int."""
         path = tuple(int(choice) for choice in path)
         if len(path) != self.num_blocks:
             raise InputError(
@@ -167,11 +154,7 @@ class SearchSpace:
         return path
 
     def parse(self, text: str) -> ArchPath:
-        """Reads a path from its digits; spaces between them are ignored.
-
-        Raises:
-            InputError: If the text is not a path of this space.
-        """
+        """Read a path from its digits; spaces between them are ignored."""
         if not isinstance(text, str):
             raise InputError(
                 '`text` must be the digits of a path such as '
@@ -187,20 +170,19 @@ class SearchSpace:
         return self.validate([DIGITS.index(digit) for digit in digits])
 
     def format(self, path: Sequence[int]) -> str:
-        """Writes a path as digits, one for each block."""
+        """Write a path as digits, one for each block."""
         return _digits(self.validate(path))
 
     def format_stages(self, path: Sequence[int]) -> str:
-        """Writes a path as digits with a space between stages."""
-        digits = self.format(path)
-        ends = np.cumsum(self.stage_blocks).tolist()
-        starts = [0, *ends[:-1]]
+        """Write a path as digits with a space between stages."""
+        digits = iter(self.format(path))
         return ' '.join(
-            digits[start:end] for start, end in zip(starts, ends, strict=True)
+            ''.join(islice(digits, num_blocks))
+            for num_blocks in self.stage_blocks
         )
 
     def to_dict(self) -> dict:
-        """Returns the fields as plain data, for records and configs."""
+        """Return the fields as plain data, for records and configs."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
@@ -223,17 +205,23 @@ SEARCH_SPACES: Mapping[str, SearchSpace] = {
     'tiny': SearchSpace(16, (32, 64, 128, 256), (2, 2, 4, 2)),
 }
 
+# Backbones that the authors published: (search space, digits of the path).
+PUBLISHED_PATHS: Mapping[str, tuple[str, str]] = {
+    'detnas_fpn_300m': ('small', '2120 2112 33130031 3132'),
+    'detnas_retinanet_300m': ('small', '2311 3213 31113320 3333'),
+    'detnasnet_1.3g': (
+        'large',
+        '00312102 03123320 2113202221310333 13333333',
+    ),
+    'detnasnet_3.8g': (
+        'large_3.8g',
+        '00312102 03123320 2113202221310333 13333333',
+    ),
+}
+
 
 def get_search_space(space: str | Mapping | SearchSpace) -> SearchSpace:
-    """Resolves a search space given by name or by its fields.
-
-    Args:
-        space: A name of ``SEARCH_SPACES``, a mapping with the fields of
-            :class:`SearchSpace`, or a :class:`SearchSpace`.
-
-    Raises:
-        InputError: If the name or a field is unknown.
-    """
+    """Resolve a search space given by name or by its fields."""
     if isinstance(space, SearchSpace):
         return space
     if isinstance(space, Mapping):
@@ -254,8 +242,6 @@ def get_search_space(space: str | Mapping | SearchSpace) -> SearchSpace:
 
 
 def space_name(space: SearchSpace) -> str | None:
-    """Returns the name of a space in ``SEARCH_SPACES``, or None."""
-    for name, known in SEARCH_SPACES.items():
-        if known == space:
-            return name
-    return None
+    """Return the name of a space in ``SEARCH_SPACES``, or None."""
+    names = (name for name, known in SEARCH_SPACES.items() if known == space)
+    return next(names, None)

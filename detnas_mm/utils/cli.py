@@ -31,7 +31,6 @@ class OptionsAction(DictAction):
         values: Sequence[str],
         option_string: str | None = None,
     ) -> None:
-        """Store the pairs that follow the option."""
         for pair in values:
             if '=' not in pair:
                 parser.error(f'{option_string} takes key=value, got {pair!r}')
@@ -55,10 +54,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         'train_dataloader.batch_size=8; lists as key="[a,b]" or key=a,b',
     )
     parser.add_argument(
-        '--launcher',
-        choices=LAUNCHERS,
-        default='none',
-        help='job launcher',
+        '--launcher', choices=LAUNCHERS, default='none', help='job launcher'
     )
     # Older launchers pass the rank as an argument.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
@@ -69,9 +65,6 @@ def load_config(args: argparse.Namespace) -> Config:
 
     The work dir is taken from the command line, else from the config, else
     it is ``work_dirs/<name of the config>``.
-
-    Raises:
-        InputError: If the config file does not exist.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
@@ -101,11 +94,7 @@ def is_search(loop: Mapping | None) -> bool:
 
 
 def refuse_search_config(config: Config) -> None:
-    """Check that a config does not describe a search.
-
-    Raises:
-        InputError: If it does.
-    """
+    """Check that a config does not describe a search."""
     for name in ('val_cfg', 'test_cfg'):
         if is_search(config.get(name)):
             raise InputError(

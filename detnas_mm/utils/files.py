@@ -73,15 +73,7 @@ def flush_folder(folder: str | os.PathLike) -> None:
 def require_writable(
     folder: str | os.PathLike, option: str = '--work-dir'
 ) -> None:
-    """Create a folder if it does not exist, and try to write into it.
-
-    Args:
-        folder: The folder.
-        option: The option of the command line that sets the folder.
-
-    Raises:
-        InputError: If the folder cannot be written.
-    """
+    """Create the folder that ``option`` sets, and check it is writable."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

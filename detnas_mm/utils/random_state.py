@@ -14,14 +14,13 @@ def fixed_random_state(seed: Sequence[int]) -> Iterator[None]:
 
     The block draws the same random numbers each time. Code after the block
     draws the numbers that it would draw without the block.
-
-    Args:
-        seed: Integers that together form the seed.
     """
     words = np.random.SeedSequence(list(seed)).generate_state(2)
     python_state = random.getstate()
     numpy_state = np.random.get_state()
-    devices = _cuda_devices()
+    # A worker process of a data loader must not touch CUDA.
+    is_on_cuda = torch.cuda.is_initialized()
+    devices = [torch.cuda.current_device()] if is_on_cuda else []
     with torch.random.fork_rng(devices=devices):
         random.seed(int(words[0]))
         np.random.seed(words[0])
@@ -35,10 +34,3 @@ def fixed_random_state(seed: Sequence[int]) -> Iterator[None]:
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
-
-
-def _cuda_devices() -> list[int]:
-    # A worker process of a data loader must not touch CUDA.
-    if not torch.cuda.is_initialized():
-        return []
-    return [torch.cuda.current_device()]

@@ -15,8 +15,8 @@ from detnas_mm.structures import ArchPath, SearchSpace
 from detnas_mm.visualization.theme import INK, MUTED, Size, style
 
 _BLACK = '#111417'
-# Distance of the rows; the tallest block has a height of 1.
-_ROW = 1.55
+# Distance of the rows and of the stages; the tallest block has a height of 1.
+_ROW, _GAP = 1.55, 0.3
 # Points of one unit of height, which is an inch.
 _POINTS = 72
 # Font sizes of the labels in blocks; the smaller one is for long names.
@@ -66,7 +66,7 @@ _CUSTOM = (
 
 
 def choice_styles(choices: Sequence[str]) -> list[ChoiceStyle]:
-    """Returns the style of each choice; custom choices take turns."""
+    """Return the style of each choice; custom choices take turns."""
     custom = cycle(_CUSTOM)
     return [
         _PAPER[name] if name in _PAPER else replace(next(custom), label=name)
@@ -90,15 +90,7 @@ class Segment:
 
 
 def layout(space: SearchSpace, per_row: int) -> list[list[Segment]]:
-    """Arranges the blocks in rows and avoids to split stages.
-
-    Args:
-        space: The search space.
-        per_row: Maximum number of blocks in a row.
-
-    Returns:
-        The segments of each row.
-    """
+    """Arrange the blocks in rows; avoid splitting stages."""
     rows: list[list[Segment]] = [[]]
     free = per_row
     start = 0
@@ -119,10 +111,10 @@ def layout(space: SearchSpace, per_row: int) -> list[list[Segment]]:
 def draw_architecture(
     space: SearchSpace, path: ArchPath, size: Size
 ) -> Figure:
-    """Draws the network of a path block by block."""
+    """Draw the network of a path block by block."""
     rows = layout(space, size.blocks)
     styles = choice_styles(space.choices)
-    columns = max(_width(row) for row in rows) + 1
+    columns = max(row_width(row, _GAP) for row in rows) + 1
     scale = size.width / max(columns, 0.6 * size.blocks)
     with style():
         height = _ROW * (len(rows) - 1) + 1.6
@@ -145,8 +137,9 @@ def _draw_title(
     axes.text(x, y, text, ha='center', va='bottom', color=INK, **font)
 
 
-def _width(row: Sequence[Segment]) -> float:
-    return sum(len(segment.blocks) + 0.3 for segment in row)
+def row_width(row: Sequence[Segment], gap: float) -> float:
+    """Return the width of a row in blocks, with a gap after each segment."""
+    return sum(len(segment.blocks) + gap for segment in row)
 
 
 def _draw_row(
@@ -157,7 +150,7 @@ def _draw_row(
     styles: Sequence[ChoiceStyle],
 ) -> None:
     axes.plot(
-        (-0.6 if y == 0 else -0.1, _width(row) - 0.3),
+        (-0.6 if y == 0 else -0.1, row_width(row, _GAP) - _GAP),
         (y, y),
         color=MUTED,
         linewidth=1,
@@ -182,7 +175,7 @@ def _draw_row(
         )
         for offset, block in enumerate(segment.blocks):
             _draw_block(axes, x + offset + 0.08, y, styles[path[block]], 0.84)
-        x += count + 0.3
+        x += count + _GAP
 
 
 def _draw_block(
@@ -227,28 +220,20 @@ def _draw_block(
 
 
 def fitted_label(label: str, length: float) -> tuple[str, float]:
-    """Makes a label fit by a smaller font, then by omitting its middle.
+    """Make a label fit by a smaller font, then by omitting its middle.
 
     Similar names, such as one block with two kernel sizes, differ at the ends.
-
-    Args:
-        label: The label.
-        length: Maximum length in inches.
-
-    Returns:
-        The label and its font size.
+    The maximum length is in inches. The font size is returned as well.
     """
     font = _FONT * length / max(_inches(label, _FONT), length)
     if font >= _SMALL_FONT:
         return label, font
-    cuts = [_without_middle(label, kept) for kept in range(len(label))]
+    cuts = [
+        f'{label[: kept - kept // 2]}…{label[len(label) - kept // 2 :]}'
+        for kept in range(len(label))
+    ]
     fitting = bisect(cuts, length, key=lambda cut: _inches(cut, _SMALL_FONT))
     return cuts[max(fitting - 1, 0)], _SMALL_FONT
-
-
-def _without_middle(label: str, kept: int) -> str:
-    tail = kept // 2
-    return f'{label[: kept - tail]}…{label[len(label) - tail :]}'
 
 
 def _inches(text: str, font: float) -> float:

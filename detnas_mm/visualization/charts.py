@@ -19,6 +19,7 @@ from detnas_mm.visualization.architecture import (
     Segment,
     choice_styles,
     layout,
+    row_width,
 )
 from detnas_mm.visualization.data import Progress, Reference, Search, Timing
 from detnas_mm.visualization.theme import (
@@ -37,6 +38,8 @@ from detnas_mm.visualization.theme import (
 # From dark to bright; the start is bright enough for a dark page.
 _GENERATIONS = ListedColormap(colormaps['cividis'](np.linspace(0.3, 1, 256)))
 _PART_COLORS = (*SERIES, MUTED)
+# A line across the chart, such as a bound.
+_LEVEL = dict(color=INK, linestyle=DASHES[1], linewidth=1.2)
 # Width of all generations of a block, and space between stages, in blocks.
 _SLOT, _GAP = 0.86, 0.5
 
@@ -45,14 +48,7 @@ _SLOT, _GAP = 0.86, 0.5
 def _chart(
     size: Size, height: float, labels: tuple[str, str], columns: int = 1
 ) -> Iterator[tuple[Figure, Axes]]:
-    """Opens a chart, and places a legend above it in the end.
-
-    Args:
-        size: Width to draw for.
-        height: Height in inches.
-        labels: Labels of the two axes.
-        columns: Number of columns of the legend.
-    """
+    """Open a chart with labels of the axes; place a legend above it."""
     with style():
         figure = Figure(figsize=(size.width, height), layout='constrained')
         axes = figure.add_subplot()
@@ -70,7 +66,7 @@ def _chart(
 
 
 def _look(number: int) -> dict:
-    """Returns color, marker and dashes of a series."""
+    """Return color, marker and dashes of a series."""
     return {
         'color': SERIES[number % len(SERIES)],
         'marker': MARKERS[number % len(MARKERS)],
@@ -80,7 +76,7 @@ def _look(number: int) -> dict:
 
 
 def draw_progress(data: Progress, score_label: str, size: Size) -> Figure:
-    """Draws best and mean of the top over the generations."""
+    """Draw best and mean of the top over the generations."""
     curves = {
         'best so far': data.best,
         f'mean of the top {data.top} so far': data.top_mean,
@@ -96,7 +92,7 @@ def draw_progress(data: Progress, score_label: str, size: Size) -> Figure:
 def draw_comparison(
     curves: Sequence[tuple[str, Progress]], score_label: str, size: Size
 ) -> Figure:
-    """Draws name and progress of several searches, as the paper's Figure 2."""
+    """Draw name and progress of several searches, as the paper's Figure 2."""
     labels = ('candidates evaluated', score_label)
     with _chart(size, 4.0, labels) as (figure, axes):
         for number, (name, data) in enumerate(curves):
@@ -114,7 +110,7 @@ def draw_comparison(
 def draw_cost_scores(
     search: Search, front: Sequence[Candidate], size: Size
 ) -> Figure:
-    """Draws score against MACs, with ``front`` as a line."""
+    """Draw score against MACs, with ``front`` as a line."""
     complete = search.complete
     labels = (
         f'multiply-adds of the backbone at {search.input_size}',
@@ -146,10 +142,8 @@ def draw_cost_scores(
         for bound in search.macs_bounds:
             axes.axvline(
                 bound,
-                color=INK,
-                linestyle=DASHES[1],
-                linewidth=1.2,
                 label=f'bound of the search, {magnitude(bound)}',
+                **_LEVEL,
             )
         axes.xaxis.set_major_formatter(FuncFormatter(_macs_tick))
         axes.xaxis.set_major_locator(MaxNLocator(6 if size.blocks > 8 else 4))
@@ -160,7 +154,7 @@ def draw_cost_scores(
 
 
 def _macs_tick(macs: float, _: int) -> str:
-    """Writes MACs as in the tables, without trailing zeros."""
+    """Write MACs as in the tables, without trailing zeros."""
     text = magnitude(macs)
     number, letter = text.rstrip('kMG'), text[-1]
     return f'{float(number):g}{letter}' if letter in 'kMG' else text
@@ -169,28 +163,28 @@ def _macs_tick(macs: float, _: int) -> str:
 def _draw_reference(
     axes: Axes, reference: Reference, score: float | None, number: int
 ) -> None:
-    """Draws a star, or a line at its MACs if there is no score."""
-    color = SERIES[2 + number % 2]
+    """Draw a star, or a line at its MACs if there is no score."""
+    color, dashes = SERIES[2 + number % 2], DASHES[2 + number % 2]
     if score is None:
         label = f'{reference.name} (its MACs)'
-        dashes = DASHES[2 + number % 2]
         axes.axvline(
             reference.macs, color=color, linestyle=dashes, label=label
         )
     else:
-        star = dict(marker='*', markersize=13, markeredgecolor=INK)
         axes.plot(
             reference.macs,
             score,
             color=color,
             linestyle='',
+            marker='*',
+            markersize=13,
+            markeredgecolor=INK,
             label=reference.name,
-            **star,
         )
 
 
 def draw_timing(data: Timing, size: Size) -> Figure:
-    """Draws the duration of each candidate's evaluation."""
+    """Draw the duration of each candidate's evaluation."""
     longest = max(data.seconds, default=0)
     unit, unit_name = time_unit(longest)
     labels = ('candidate', f'evaluation ({unit_name})')
@@ -210,20 +204,15 @@ def draw_timing(data: Timing, size: Size) -> Figure:
             )
         axes.axhline(
             data.median / unit,
-            color=INK,
-            linestyle=DASHES[1],
-            linewidth=1.2,
             label=f'median {duration(data.median)}',
+            **_LEVEL,
         )
         axes.set_ylim(0, 1.08 * longest / unit or 1)
     return figure
 
 
 def _draw_parts(axes: Axes, data: Timing, unit: int) -> None:
-    """Stacks the parts of each candidate.
-
-    While a search runs, candidates may be missing in between: they stay empty.
-    """
+    """Stack the parts of each candidate; missing candidates stay empty."""
     places = np.array(data.index) - min(data.index)
     bottom = np.zeros(max(places) + 1)
     edges = np.arange(len(bottom) + 1) + min(data.index) - 0.5
@@ -244,14 +233,9 @@ def _draw_parts(axes: Axes, data: Timing, unit: int) -> None:
 def draw_choice_shares(
     shares: np.ndarray, space: SearchSpace, size: Size
 ) -> Figure:
-    """Draws how often each choice was taken in each block.
+    """Draw ``shares`` of shape ``(generations, blocks, choices)``.
 
     Each block has a slot with the generations from left to right.
-
-    Args:
-        shares: Shape ``(generations, blocks, choices)``.
-        space: The search space.
-        size: Width to draw for.
     """
     rows = layout(space, size.blocks)
     styles = choice_styles(space.choices)
@@ -264,7 +248,7 @@ def draw_choice_shares(
         grid = figure.subplots(len(rows), squeeze=False)[:, 0]
         for axes, row in zip(grid, rows, strict=True):
             _draw_shares_row(axes, shares, row, styles)
-            axes.set_xlim(-0.2, max(map(_width, rows)))
+            axes.set_xlim(-0.2, max(row_width(row, _GAP) for row in rows))
         figure.legend(
             handles=[_bars([], 1, look) for look in styles],
             loc='outside upper left',
@@ -275,10 +259,6 @@ def draw_choice_shares(
     return figure
 
 
-def _width(row: Sequence[Segment]) -> float:
-    return sum(len(segment.blocks) + _GAP for segment in row)
-
-
 def _draw_shares_row(
     axes: Axes,
     shares: np.ndarray,
@@ -287,7 +267,7 @@ def _draw_shares_row(
 ) -> None:
     width = _SLOT / max(len(shares), 1)
     places = {
-        block: _width(row[:position]) + number
+        block: row_width(row[:position], _GAP) + number
         for position, segment in enumerate(row)
         for number, block in enumerate(segment.blocks)
     }
@@ -310,10 +290,8 @@ def _draw_shares_row(
 def _bars(
     bars: Sequence[tuple[float, float, float]], width: float, look: ChoiceStyle
 ) -> PathPatch:
-    """Makes one shape of bars, given as left, bottom and height.
-
-    With a shape for each bar, the file would be many times larger.
-    """
+    """Make one shape of bars, given as left, bottom and height."""
+    # With a shape for each bar, the file would be many times larger.
     corners = np.array([(0, 0), (width, 0), (width, 1), (0, 1), (0, 0)])
     outlines = [
         corners * (1, height) + (left, bottom) for left, bottom, height in bars

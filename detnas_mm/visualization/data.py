@@ -143,12 +143,7 @@ class Search:
 def make_search(
     name: str, record: SearchRecord, references: Sequence[Reference] = ()
 ) -> Search:
-    """Reads what a report needs from a record.
-
-    Raises:
-        InputError: If the search space, a path or an objective of the record
-            is corrupt.
-    """
+    """Read what a report needs from a record, and check it."""
     space = get_search_space(record.header.search_space)
     candidates = tuple(record.candidates)
     for candidate in candidates:
@@ -188,7 +183,7 @@ class Progress:
 
 
 def progress(candidates: Sequence[Candidate], top: int = TOP) -> Progress:
-    """Follows the ``top`` fittest candidates over the generations."""
+    """Follow the ``top`` fittest candidates over the generations."""
     rows = []
     for generation in sorted({c.generation for c in candidates}):
         evaluated = [c for c in candidates if c.generation <= generation]
@@ -205,11 +200,10 @@ def progress(candidates: Sequence[Candidate], top: int = TOP) -> Progress:
 def choice_shares(
     candidates: Sequence[Candidate], space: SearchSpace
 ) -> np.ndarray:
-    """Returns how often each choice was taken, failed candidates included.
+    """Return how often each choice was taken, failed candidates included.
 
-    Returns:
-        Shape ``(generations, blocks, choices)``; the shares of a block in a
-        generation add up to 1.
+    The shape is ``(generations, blocks, choices)``. The shares of a block in
+    a generation add up to 1.
     """
     generations = sorted({c.generation for c in candidates})
     shares = np.zeros((len(generations), space.num_blocks, space.num_choices))
@@ -246,7 +240,7 @@ class Timing:
 
 
 def timing(candidates: Sequence[Candidate]) -> Timing:
-    """Collects the durations of evaluations and of their parts."""
+    """Collect the durations of evaluations and of their parts."""
     seconds = tuple(c.seconds for c in candidates)
     measured = [c.seconds_by_part for c in candidates]
     by_part = {
@@ -268,6 +262,6 @@ def timing(candidates: Sequence[Candidate]) -> Timing:
 
 
 def fittest(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """Returns the fittest candidates, the earlier one first if equal."""
+    """Return the fittest candidates, the earlier one first if equal."""
     complete = [c for c in candidates if c.status is Status.COMPLETE]
     return sorted(complete, key=lambda c: (-c.fitness, c.index))[:count]

@@ -49,7 +49,6 @@ _COMPARED = {
     'checkpoint_digest': 'checkpoint',
     'config_digest': 'config (data, model or evaluation)',
 }
-Draw = Callable[[Size], Figure]
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Picture:
 
     name: str
     description: str
-    draw: Draw
+    draw: Callable[[Size], Figure]
 
     @cached_property
     def wide(self) -> Figure:
@@ -77,25 +76,16 @@ class Picture:
         return svg(self.wide)
 
     def inline(self, size: Size) -> Markup:
-        """Returns the figure as an element of the page."""
+        """Return the figure as an element of the page."""
         file = self.wide_svg if size is WIDE else svg(self.draw(size))
         prefix = f'{self.name}-{size.name}'
         return Markup(inline_svg(file, prefix, str(escape(self.description))))
 
 
 def write_report(searches: Sequence[Search], file: Path) -> list[Path]:
-    """Writes the page and a folder with its figures beside it.
-
-    Args:
-        searches: The searches; the references belong to the first one.
-        file: The page. The folder has the same name without suffix.
-
-    Returns:
-        The page, then an SVG and a PNG file of each figure.
-
-    Raises:
-        InputError: If the page has no HTML suffix, its folder does not exist,
-            or the searches have different metrics.
+    """Write the page and a folder with its figures beside it.
+    The folder has the name of the page without suffix. The references belong
+    to the first search. All files are returned, the page first.
     """
     if file.suffix not in ('.html', '.htm'):
         raise InputError(f'the page must end in .html, got {file}')
@@ -123,41 +113,34 @@ def write_report(searches: Sequence[Search], file: Path) -> list[Path]:
 
 
 def _pictures(search: Search, prefix: str) -> dict[str, Picture]:
-    """Returns the figures of one search; file names begin with ``prefix``."""
+    """Return the figures of one search; file names begin with ``prefix``."""
     if search.best is None:
         return {}
-    candidates, best = search.candidates, search.best
-    path = search.space.parse(best.path)
-    by_part = (
-        ', by part, with the share of each part in the total time'
-        if any(c.seconds_by_part for c in candidates)
-        else ''
-    )
-    draws: dict[str, tuple[str, Draw]] = {
+    candidates, space = search.candidates, search.space
+    label = search.score_label
+    path = space.parse(search.best.path)
+    curves = progress(candidates, search.top)
+    shares = choice_shares(candidates, space)
+    by_part = ', by part, with the share of each part in the total time'
+    if not any(c.seconds_by_part for c in candidates):
+        by_part = ''
+    draws = {
         'architecture': (
-            f'The fittest network, {search.space.format_stages(path)}, block '
-            'by block.',
-            partial(draw_architecture, search.space, path),
+            f'The fittest network, {space.format_stages(path)}, block by '
+            'block.',
+            partial(draw_architecture, space, path),
         ),
         'progress': (
-            f'{search.score_label} over the generations.',
-            partial(
-                draw_progress,
-                progress(candidates, search.top),
-                search.score_label,
-            ),
+            f'{label} over the generations.',
+            partial(draw_progress, curves, label),
         ),
         'cost': (
-            f'{search.score_label} against multiply-adds of the backbone.',
+            f'{label} against multiply-adds of the backbone.',
             partial(draw_cost_scores, search, pareto_front(candidates)),
         ),
         'choices': (
             'Share of each choice in each block, over the generations.',
-            partial(
-                draw_choice_shares,
-                choice_shares(candidates, search.space),
-                search.space,
-            ),
+            partial(draw_choice_shares, shares, space),
         ),
         'time': (
             f'Time that the evaluation of each candidate took{by_part}.',
@@ -171,7 +154,7 @@ def _pictures(search: Search, prefix: str) -> dict[str, Picture]:
 
 
 def _reference_pictures(search: Search) -> dict[str, Picture]:
-    """Returns the drawing of each backbone to compare with."""
+    """Return the drawing of each backbone to compare with."""
     space = search.space
     return {
         f'reference{number}': Picture(
@@ -184,7 +167,7 @@ def _reference_pictures(search: Search) -> dict[str, Picture]:
 
 
 def _comparison(searches: Sequence[Search]) -> dict[str, Picture]:
-    """Returns the chart of several searches."""
+    """Return the chart of several searches."""
     metrics = {search.header.metric for search in searches}
     if len(metrics) > 1:
         raise InputError(
@@ -208,11 +191,7 @@ def _comparison(searches: Sequence[Search]) -> dict[str, Picture]:
 
 
 def differing_settings(searches: Sequence[Search]) -> str:
-    """Names what differs between searches, except algorithm and seed.
-
-    Returns:
-        The names as part of a sentence, or nothing if all are equal.
-    """
+    """Name what differs between searches, as part of a sentence."""
     names = []
     for field, name in _COMPARED.items():
         values = [getattr(search.header, field) for search in searches]
@@ -227,7 +206,7 @@ def _render_page(
     comparison: Mapping[str, Picture],
     folder: str,
 ) -> str:
-    """Returns the page as HTML, with all text of the records escaped."""
+    """Return the page as HTML, with all text of the records escaped."""
     environment = Environment(
         loader=PackageLoader('detnas_mm.visualization'),
         autoescape=True,
@@ -255,12 +234,12 @@ def _render_page(
 
 
 def _unbroken(text: str) -> str:
-    """Keeps a number and its unit in one line."""
+    """Keep a number and its unit in one line."""
     return text.replace(' ', '\N{NO-BREAK SPACE}')
 
 
 def settings_text(settings: Mapping) -> str:
-    """Returns the settings that are set, as text for a reader."""
+    """Return the settings that are set, as text for a reader."""
     parts = []
     for name, value in settings.items():
         # Neck and heads count only if the whole detector is bounded.
@@ -274,7 +253,7 @@ def settings_text(settings: Mapping) -> str:
 
 
 def use_lines(search: Search, candidate: Candidate) -> str:
-    """Returns the lines to paste into the config of a detector."""
+    """Return the lines to paste into the config of a detector."""
     supernet = SupernetSettings.from_config(
         search.space,
         search.header.shuffle,

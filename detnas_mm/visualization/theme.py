@@ -83,12 +83,12 @@ NARROW = Size('narrow', 4.4, 8)
 
 
 def style() -> matplotlib.RcParams:
-    """Returns a ``with`` block that sets the style of all figures."""
+    """Return a ``with`` block that sets the style of all figures."""
     return matplotlib.rc_context(_SETTINGS)
 
 
 def svg(figure: Figure) -> str:
-    """Returns a figure as an SVG file."""
+    """Return a figure as an SVG file."""
     buffer = io.StringIO()
     with style():
         FigureCanvasSVG(figure).print_svg(
@@ -99,7 +99,7 @@ def svg(figure: Figure) -> str:
 
 
 def png(figure: Figure, dpi: int = 150) -> bytes:
-    """Returns a figure as a PNG file."""
+    """Return a figure as a PNG file."""
     buffer = io.BytesIO()
     figure.set_dpi(dpi)
     with style():
@@ -108,7 +108,7 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
 
 
 def inline_svg(file: str, prefix: str, description: str) -> str:
-    """Turns an SVG file into an element of a page.
+    """Turn an SVG file into an element of a page.
 
     Args:
         file: Result of :func:`svg`.
@@ -128,7 +128,7 @@ def inline_svg(file: str, prefix: str, description: str) -> str:
 
 
 def magnitude(number: float) -> str:
-    """Writes a large number with its magnitude, such as ``288M``.
+    """Write a large number with its magnitude, such as ``288M``.
 
     It has three digits, and four from 1000 of a magnitude on.
     """
@@ -141,11 +141,7 @@ def magnitude(number: float) -> str:
 
 
 def time_unit(longest: float) -> tuple[int, str]:
-    """Returns the unit for an axis of durations: its seconds and its name.
-
-    Args:
-        longest: The longest duration in seconds.
-    """
+    """Return the unit for an axis of durations: its seconds and its name."""
     for size, name in ((3600, 'h'), (60, 'min')):
         if longest >= 2 * size:
             return size, name
@@ -153,7 +149,7 @@ def time_unit(longest: float) -> tuple[int, str]:
 
 
 def duration(seconds: float) -> str:
-    """Writes a duration with its units, such as ``3 min 20 s``."""
+    """Write a duration with its units, such as ``3 min 20 s``."""
     if seconds < 60:
         return f'{seconds:.1f} s'
     minutes, rest = divmod(round(seconds), 60)

@@ -107,3 +107,12 @@ TRAINING = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
 RECALIBRATION = ['custom_hooks.1.num_images=8']
 # Without this a barely trained detector predicts nothing.
 ALL_BOXES = ['model.test_cfg.score_thr=0.0']
+# A search of 2 generations of 3 paths, as ``digits_runs.load_config`` has.
+SMALL_SEARCH = [
+    *RECALIBRATION,
+    *ALL_BOXES,
+    'val_cfg.generations=2',
+    'val_cfg.algorithm.population=3',
+    'val_cfg.algorithm.parents=2',
+    'val_cfg.constraint.max_macs=41e6',
+]

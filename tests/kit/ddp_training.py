@@ -116,7 +116,7 @@ def in_channels_last(runner, batch):
         plain=plain,
         channels_last=changed,
         wrapped_again=type(runner.model).__name__,
-        warnings=[str(one.message) for one in caught],
+        warnings=[str(warning.message) for warning in caught],
     )
 
 

@@ -1,129 +1,73 @@
 """Tiny detectors of mmdet around a toy supernet, and images for them."""
 
+from pathlib import Path
+
+import mmdet
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 
 from .models import randomized
 from .spaces import DETECTOR_SPACE
 
+_STOCK = Path(mmdet.__file__).parent / '.mim/configs/_base_/models'
 _BN = dict(type='BN', requires_grad=True)
-_CODER = dict(
-    type='DeltaXYWHBBoxCoder',
-    target_means=[0.0] * 4,
-    target_stds=[1.0] * 4,
-)
-_LOSSES = dict(loss_bbox=dict(type='L1Loss', loss_weight=1.0))
+_SHARED = {
+    'data_preprocessor': dict(
+        _delete_=True, type='DetDataPreprocessor', pad_size_divisor=32
+    ),
+    'backbone': dict(
+        _delete_=True,
+        type='detnas_mm.DetNASSupernet',
+        search_space=DETECTOR_SPACE.to_dict(),
+    ),
+    'neck.in_channels': list(DETECTOR_SPACE.stage_channels),
+    'neck.out_channels': 8,
+    'neck.norm_cfg': _BN,
+}
 
 
-def _assigner(high, low):
-    return dict(
-        type='MaxIoUAssigner', pos_iou_thr=high, neg_iou_thr=low, min_pos_iou=0
-    )
-
-
-def _sampler(num):
-    return dict(
-        type='RandomSampler',
-        num=num,
-        pos_fraction=0.5,
-        neg_pos_ub=-1,
-        add_gt_as_proposals=num < 64,
-    )
-
-
-def _shared(kind, num_outs, **neck):
-    return dict(
-        type=kind,
-        data_preprocessor=dict(
-            type='DetDataPreprocessor', pad_size_divisor=32
-        ),
-        backbone=dict(
-            type='detnas_mm.DetNASSupernet',
-            search_space=DETECTOR_SPACE.to_dict(),
-        ),
-        neck=dict(
-            type='FPN',
-            in_channels=list(DETECTOR_SPACE.stage_channels),
-            out_channels=8,
-            num_outs=num_outs,
-            norm_cfg=_BN,
-            **neck,
-        ),
-    )
+def _tiny(name, **changes):
+    """Reads a stock model and changes it; dicts are merged."""
+    config = Config.fromfile(_STOCK / f'{name}_r50_fpn.py')
+    for settings in (_SHARED, changes):
+        config.merge_from_dict({f'model.{k}': v for k, v in settings.items()})
+    return config.model.to_dict()
 
 
 def retinanet_cfg():
     """RetinaNet with BN in the convolutions that its levels share."""
-    return _shared(
-        'RetinaNet', 5, start_level=1, add_extra_convs='on_input'
-    ) | dict(
+    return _tiny(
+        'retinanet',
         bbox_head=dict(
-            type='RetinaHead',
             num_classes=3,
             in_channels=8,
             feat_channels=8,
             stacked_convs=1,
             norm_cfg=_BN,
-            anchor_generator=dict(
-                type='AnchorGenerator',
-                octave_base_scale=4,
-                scales_per_octave=1,
-                ratios=[1.0],
-                strides=[8, 16, 32, 64, 128],
-            ),
-            bbox_coder=_CODER,
-            loss_cls=dict(type='FocalLoss', use_sigmoid=True),
-            **_LOSSES,
+            anchor_generator=dict(scales_per_octave=1, ratios=[1.0]),
         ),
-        train_cfg=dict(
-            assigner=_assigner(0.5, 0.4), allowed_border=-1, pos_weight=-1
-        ),
-        test_cfg=dict(
-            nms_pre=100,
-            min_bbox_size=0,
-            score_thr=0.0,
-            nms=dict(type='nms', iou_threshold=0.5),
-            max_per_img=10,
-        ),
+        test_cfg=dict(nms_pre=100, score_thr=0.0, max_per_img=10),
     )
 
 
 def faster_rcnn_cfg():
     """Faster R-CNN with BN in the convolutions of its box head."""
-    cross_entropy = dict(type='CrossEntropyLoss', use_sigmoid=True)
-    proposals = dict(
-        nms_pre=50,
-        max_per_img=20,
-        nms=dict(type='nms', iou_threshold=0.7),
-        min_bbox_size=0,
-    )
-    return _shared('FasterRCNN', 5) | dict(
+    proposals = dict(nms_pre=50, max_per_img=20)
+    return _tiny(
+        'faster-rcnn',
         rpn_head=dict(
-            type='RPNHead',
             in_channels=8,
             feat_channels=8,
-            anchor_generator=dict(
-                type='AnchorGenerator',
-                scales=[4],
-                ratios=[1.0],
-                strides=[4, 8, 16, 32, 64],
-            ),
-            bbox_coder=_CODER,
-            loss_cls=cross_entropy,
-            **_LOSSES,
+            anchor_generator=dict(scales=[4], ratios=[1.0]),
+            bbox_coder=dict(target_stds=[1.0] * 4),
         ),
         roi_head=dict(
-            type='StandardRoIHead',
             bbox_roi_extractor=dict(
-                type='SingleRoIExtractor',
-                roi_layer=dict(
-                    type='RoIAlign', output_size=3, sampling_ratio=2
-                ),
+                roi_layer=dict(output_size=3, sampling_ratio=2),
                 out_channels=8,
-                featmap_strides=[4, 8, 16, 32],
             ),
             bbox_head=dict(
                 type='ConvFCBBoxHead',
@@ -135,33 +79,15 @@ def faster_rcnn_cfg():
                 roi_feat_size=3,
                 num_classes=3,
                 norm_cfg=_BN,
-                bbox_coder=_CODER,
-                loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-                **_LOSSES,
+                bbox_coder=dict(target_stds=[1.0] * 4),
             ),
         ),
         train_cfg=dict(
-            rpn=dict(
-                assigner=_assigner(0.7, 0.3),
-                sampler=_sampler(64),
-                allowed_border=-1,
-                pos_weight=-1,
-            ),
+            rpn=dict(sampler=dict(num=64)),
             rpn_proposal=proposals,
-            rcnn=dict(
-                assigner=_assigner(0.5, 0.5),
-                sampler=_sampler(16),
-                pos_weight=-1,
-            ),
+            rcnn=dict(sampler=dict(num=16)),
         ),
-        test_cfg=dict(
-            rpn=proposals,
-            rcnn=dict(
-                score_thr=0.0,
-                nms=dict(type='nms', iou_threshold=0.5),
-                max_per_img=10,
-            ),
-        ),
+        test_cfg=dict(rpn=proposals, rcnn=dict(score_thr=0.0, max_per_img=10)),
     )
 
 

@@ -10,12 +10,7 @@ import torch
 from torch import nn
 
 KERNELS = (3, 5, 7, 3)
-AUTHORS_OPS = (
-    'shufflenet_3x3',
-    'shufflenet_5x5',
-    'shufflenet_7x7',
-    'xception_3x3',
-)
+AUTHORS_OPS = [f'shufflenet_{k}x{k}' for k in (3, 5, 7)] + ['xception_3x3']
 MMRAZOR_OPS = ('shuffle_3x3', 'shuffle_5x5', 'shuffle_7x7', 'shuffle_xception')
 
 
@@ -244,13 +239,10 @@ class BenchmarkFPN(nn.Module):
             if level >= self.first:
                 inner = convs(taken, width, norm=norm)[:-1]
                 outer = convs(width, width, norm=norm, kernel=3)[:-1]
-                # A convolution by itself is not in a sequence.
-                self.add_module(
-                    f'fpn_inner{level}', inner if norm else inner[0]
-                )
-                self.add_module(
-                    f'fpn_layer{level}', outer if norm else outer[0]
-                )
+                for part, layers in (('inner', inner), ('layer', outer)):
+                    # A single convolution is not in a sequence.
+                    layer = layers if norm else layers[0]
+                    self.add_module(f'fpn_{part}{level}', layer)
         self.retina = retina
         if retina:
             self.top_blocks = nn.Module()

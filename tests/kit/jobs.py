@@ -14,11 +14,7 @@ from detnas_mm.executors.launched import Launched, connect, serve
 
 
 def server_context(*preload):
-    """Starts the server from which processes are forked, if need be.
-
-    Args:
-        preload: Modules that it imports beside those of the kit.
-    """
+    """Starts the server from which processes are forked, if needed."""
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['kit.warm_up', 'kit.jobs', *preload])
     # The server of Python 3.11 ignores sys.path, and would import nothing.
@@ -30,12 +26,7 @@ def server_context(*preload):
 def start_rank(rank, world_size, port, build, **settings):
     """Starts a process that serves.
 
-    Args:
-        rank: Its rank.
-        world_size: Number of processes.
-        port: Where they meet.
-        build: Returns what evaluates a path there.
-        settings: Those of ``serve``, and ``errors``: a folder for its error.
+    The settings are those of ``serve``, and ``errors``: a folder for errors.
     """
     process = server_context().Process(
         target=_serve,
@@ -67,12 +58,8 @@ def free_port():
 def launched(world_size, evaluate, build, *, served=None, **settings):
     """The executor of rank 0, in this process; the other ranks must end.
 
-    Args:
-        world_size: Number of processes.
-        evaluate: Evaluates paths on rank 0.
-        build: Returns what evaluates a path on another rank.
-        served: Settings of ``serve`` on the other ranks.
-        settings: Settings of rank 0.
+    Rank 0 uses ``evaluate`` and ``settings``. The other ranks use ``build``
+    and ``served``, the settings of ``serve``.
     """
     port = free_port()
     processes = [

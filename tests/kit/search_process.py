@@ -33,12 +33,8 @@ ERRORS = 'errors.log'
 def start(target, *args, preload=(), **kwargs):
     """Starts a function of the kit in a process.
 
-    Args:
-        target: The function.
-        args: Its arguments.
-        preload: Further modules that the server of processes imports, if it
-            has not started yet.
-        kwargs: Further arguments of the function.
+    ``preload`` names further modules that the server of processes imports, if
+    it has not started yet.
     """
     context = server_context(*preload)
     process = context.Process(target=target, args=args, kwargs=kwargs)
@@ -53,7 +49,7 @@ def search(work_dir, *, death=None, delay=0.0, **settings):
         work_dir: Its work dir.
         death: Where the process kills itself: a name of ``DEATHS``, and how
             often that place is passed before.
-        delay: Seconds that each batch of a validation takes longer.
+        delay: Seconds added to each batch of a validation.
         settings: Settings of the search.
     """
     work_dir = Path(work_dir)

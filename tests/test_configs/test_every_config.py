@@ -12,7 +12,6 @@ from kit.configs import (
     VOC,
     for_each,
     is_supernet,
-    names_of,
     read_config,
 )
 from mmdet.models.backbones import ResNet
@@ -71,13 +70,6 @@ def norms(module):
     }
 
 
-def test_there_are_configs_of_every_stage():
-    for folder in ('detnas', 'digits'):
-        names = names_of(folder)
-        for part in ('supernet', 'search', 'faster-rcnn', 'retinanet'):
-            assert any(part in name for name in names), (folder, part)
-
-
 @for_each(ALL)
 def test_model_fits_the_name(name):
     model, backbone = build(name), build(name).backbone
@@ -96,15 +88,10 @@ def test_model_fits_the_name(name):
 
 
 @for_each(ALL)
-def test_config_downloads_nothing(name):
-    text = str(read_config(name).to_dict())
-    assert 'http' not in text
-    assert '://' not in text
-
-
-@for_each(ALL)
-def test_supernets_and_no_other_nets_have_the_hooks(name):
+def test_settings_of_all_configs(name):
+    """Only supernets have the hooks, and nothing is downloaded."""
     config = read_config(name)
+    assert '://' not in str(config.to_dict())
     hooks = [hook['type'] for hook in config.get('custom_hooks', ())]
     expected = ['SinglePathSamplingHook', 'BNRecalibrationHook']
     expected = [f'detnas_mm.{hook}' for hook in expected]
@@ -113,7 +100,11 @@ def test_supernets_and_no_other_nets_have_the_hooks(name):
 
 
 @for_each(DETECTORS)
-def test_sync_bn_where_the_authors_have_it(name):
+def test_detectors_are_those_of_the_authors(name):
+    """SyncBN in the same places, and the number of classes."""
+    model = read_config(name).model
+    head = model.get('roi_head', model).bbox_head
+    assert head.num_classes == (20 if name in VOC else 80)
     model = build(name)
     assert norms(model.backbone) == {nn.SyncBatchNorm}
     assert all(param.requires_grad for param in model.parameters())
@@ -126,13 +117,6 @@ def test_sync_bn_where_the_authors_have_it(name):
         assert not norms(model.rpn_head)
     else:
         assert not norms(model.bbox_head)
-
-
-@for_each(DETECTORS)
-def test_number_of_classes(name):
-    model = read_config(name).model
-    head = model.get('roi_head', model).bbox_head
-    assert head.num_classes == (20 if name in VOC else 80)
 
 
 @for_each([name for name in ALL if '/faster' in name])

@@ -1,7 +1,5 @@
 """The numbers of the paper, each with the section that has it."""
 
-from inspect import signature
-
 import pytest
 from kit.configs import (
     DETECTORS,
@@ -12,9 +10,7 @@ from kit.configs import (
     read_config,
 )
 
-from detnas_mm import SEARCH_SPACES, Evolution
 from detnas_mm.cost import backbone_macs
-from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.models import resolve_architecture
 
 
@@ -99,22 +95,6 @@ def test_search(name):
     # BN statistics from 500 training images (Section 3.2, Step 3).
     (hook,) = (h for h in config.custom_hooks if 'num_images' in h)
     assert hook.num_images == 500
-
-
-def test_defaults_of_a_search():
-    """Section 4, architecture search: 20 generations of 50 paths."""
-    settings = SearchSettings(metric='coco/bbox_mAP')
-    assert settings.generations == 20
-    assert settings.algorithm == dict(type='Evolution')
-    algorithm = signature(Evolution).parameters
-    assert algorithm['population'].default == 50
-    assert algorithm['parents'].default == 10
-    assert algorithm['mutation_prob'].default == 0.1
-    # Half mutation, half crossover.
-    search = Evolution(SEARCH_SPACES['small'], seed=0)
-    search.tell(search.ask(), range(50))
-    origins = [proposal.origin for proposal in search.propose()]
-    assert origins.count('mutation') == origins.count('crossover') == 25
 
 
 def test_large_space():

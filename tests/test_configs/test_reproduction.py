@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 
 import modelindex
-import pytest
 import torchvision
 import yaml
-from kit.configs import NAMES, RESNETS, for_each, names_of, read_config
+from kit.configs import NAMES, RESNETS, for_each, read_config
 from kit.digits_runs import ROOT
 from kit.stand_in_runs import RUNS, SLOW_RUNS
 from mmengine.config import Config
@@ -52,21 +51,32 @@ def essence(name):
     return tuple(repr((key, config.get(key))) for key in sorted(keys))
 
 
+def test_what_makes_runs_differ():
+    """A longer schedule or another path does not, the data do."""
+    net = 'detnas/retinanet_detnas-small_fpn_1x_coco'
+    assert essence(net) == essence(net.replace('1x', '2x'))
+    assert essence(net) != essence(net.replace('coco', 'voc0712'))
+    assert essence(net) != essence(net.replace('small', 'large'))
+    supernet = net.replace('detnas-small', 'detnas-supernet-small')
+    scratch = net.replace(
+        'detnas-small_fpn_1x', 'detnas-scratch-supernet-small_fpn_2x'
+    )
+    # Without pre-trained weights.
+    assert essence(supernet) != essence(scratch)
+
+
 @functools.cache
 def run_of(name):
-    """Returns the config whose run stands for a config."""
-    (run,) = (r for r in (*RUNS, *SLOW_RUNS) if essence(r) == essence(name))
-    return run
-
-
-@for_each(NAMES)
-def test_one_run_stands_for_each_config(name):
-    equal = [r for r in (*RUNS, *SLOW_RUNS) if essence(r) == essence(name)]
-    assert len(equal) == 1
+    """Returns the one config whose run stands for a config."""
+    runs = [r for r in (*RUNS, *SLOW_RUNS) if essence(r) == essence(name)]
+    assert len(runs) == 1, runs
+    return runs[0]
 
 
 def test_one_of_each_kind_is_run_by_default():
-    """Detector, class of backbone, data and stage."""
+    """Kinds are detector, class of backbone, data and stage."""
+    for name in NAMES:
+        run_of(name)
 
     def kind(name):
         model = read_config(name).model
@@ -74,34 +84,6 @@ def test_one_of_each_kind_is_run_by_default():
         return model.type, model.backbone.type, data, '-search-' in name
 
     assert {kind(name) for name in RUNS} == {kind(name) for name in NAMES}
-
-
-@for_each(
-    [
-        ('1x', '2x', True),
-        ('detnas-fpn-300m', 'detnas-small', True),
-        ('detnasnet-1.3g', 'detnas-large', True),
-        ('detnasnet-1.3g', 'detnasnet-3.8g', False),
-        ('detnas-large', 'detnas-small', False),
-        ('faster-rcnn', 'retinanet', False),
-        ('1x_coco', '1x_voc0712', False),
-        ('detnas-small', 'detnas-supernet-small', False),
-        ('supernet-small', 'search-small', False),
-        ('supernet-small_fpn_1x', 'scratch-supernet-small_fpn_2x', False),
-        ('search-small_fpn_1x', 'scratch-search-small_fpn_2x', True),
-    ]
-)
-def test_what_makes_runs_differ(case):
-    part, replacement, equal = case
-    pairs = [
-        (name, name.replace(part, replacement))
-        for name in names_of('detnas')
-        if '_fpn_' in name and part in name
-    ]
-    pairs = [pair for pair in pairs if pair[1] in NAMES]
-    assert pairs
-    for first, second in pairs:
-        assert (essence(first) == essence(second)) == equal, (first, second)
 
 
 def rows():
@@ -115,33 +97,20 @@ def rows():
     return [cells for cells in tables if len(cells) == 6 and '`' in cells[1]]
 
 
-def shell_functions():
-    """Returns the functions that the page defines for its commands."""
-    (block,) = re.findall(r'```bash\n(\w+\(\).*?)```', PAGE.read_text(), re.S)
-    return block
-
-
-def commands(cells):
-    return re.findall('`([^`]+)`', cells[1])
-
-
-def test_every_config_is_on_the_page():
-    text = PAGE.read_text()
-    missing = [name for name in NAMES if f' {name}' not in text]
-    assert not missing
-
-
 def run_shell(folder, *lines, **settings):
     """Runs the page's functions in a shell that prints its commands.
 
     Only the command that draws random nets is run.
     """
     drawing = 'tools/misc/random_nets.py'
+    (functions,) = re.findall(
+        r'```bash\n(\w+\(\).*?)```', PAGE.read_text(), re.S
+    )
     script = [
         'bash() { echo "$@"; }',
         f'python() {{ if [ "$1" = {drawing} ]; then shift;',
         f'{sys.executable} {ROOT}/{drawing} "$@"; else echo "$@"; fi; }}',
-        shell_functions(),
+        functions,
         *lines,
     ]
     return subprocess.run(
@@ -154,9 +123,8 @@ def run_shell(folder, *lines, **settings):
 
 
 def test_commands_of_the_page_name_files_that_exist(tmp_path):
-    done = run_shell(
-        tmp_path, *(c for cells in rows() for c in commands(cells))
-    )
+    commands = [re.findall('`([^`]+)`', cells[1]) for cells in rows()]
+    done = run_shell(tmp_path, *(line for row in commands for line in row))
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) > 100
@@ -170,15 +138,10 @@ def test_commands_of_the_page_name_files_that_exist(tmp_path):
             assert Path(checkpoint).stem == f'iter_{iterations}', line
 
 
-def random_net_blocks():
-    text = PAGE.read_text()
-    blocks = re.findall(r'```bash\n(.*?)```', text, re.S)
-    return [block for block in blocks if 'random_nets' in block]
-
-
 def test_random_nets_are_trained_tested_and_ranked(tmp_path):
     """Table 5 and Figure 3, with the configs that the page has drawn."""
-    done = run_shell(tmp_path, *random_net_blocks())
+    blocks = re.findall(r'```bash\n(.*?)```', PAGE.read_text(), re.S)
+    done = run_shell(tmp_path, *(b for b in blocks if 'random_nets' in b))
     assert done.returncode == 0, done.stderr
     *runs, search, ranking = done.stdout.splitlines()
     for tool in ('train', 'test'):
@@ -189,9 +152,9 @@ def test_random_nets_are_trained_tested_and_ranked(tmp_path):
         # ImageNet and four detectors.
         assert len(ran) == len(files) == 20 * 5
     for line in runs[:10]:
-        file = re.search(r'configs/random/\S+\.py', line)[0]
-        config = Config.fromfile(tmp_path / file)
         if 'dist_test' in line:
+            file = re.search(r'configs/random/\S+\.py', line)[0]
+            config = Config.fromfile(tmp_path / file)
             made = f'{Path(file).stem}/iter_{config.train_cfg.max_iters}.pth'
             assert f'work_dirs/{made}' in line
     paths = search.partition('--paths ')[2].split()
@@ -203,20 +166,17 @@ def test_random_nets_are_trained_tested_and_ranked(tmp_path):
         assert f"path='{path}'" in config
 
 
-@pytest.mark.parametrize(
-    'change', [dict(DETNAS_INPUT='rgb'), dict(DETNAS_COCO='2014')]
-)
-def test_work_dirs_of_another_setting_are_refused(tmp_path, change):
+def test_work_dirs_of_another_setting_are_refused(tmp_path):
     default = dict(DETNAS_INPUT='bgr255', DETNAS_COCO='2017')
-    changed = default | change
-    train, search, test = 'train a 1', 'search a b 1', 'evaluate a 1'
-    assert run_shell(tmp_path, train, search, test, **default).stdout
-    for command in (train, search, test):
-        refused = run_shell(tmp_path, command, **changed)
-        assert (refused.returncode, refused.stdout) == (1, '')
-        assert 'work_dirs is of bgr255 2017, not of ' in refused.stderr
+    commands = ('train a 1', 'search a b 1', 'evaluate a 1')
+    assert run_shell(tmp_path, *commands, **default).stdout
+    for change in (dict(DETNAS_INPUT='rgb'), dict(DETNAS_COCO='2014')):
+        for command in commands:
+            refused = run_shell(tmp_path, command, **(default | change))
+            assert (refused.returncode, refused.stdout) == (1, '')
+            assert 'work_dirs is of bgr255 2017, not of ' in refused.stderr
     (tmp_path / 'work_dirs').rename(tmp_path / 'renamed')
-    assert run_shell(tmp_path, train, **changed).stdout
+    assert run_shell(tmp_path, commands[0], **(default | change)).stdout
 
 
 def test_weights_of_resnets_are_saved_where_configs_read_them(monkeypatch):
@@ -234,8 +194,13 @@ def test_weights_of_resnets_are_saved_where_configs_read_them(monkeypatch):
     assert saved == read
 
 
-def test_page_says_which_runs_stand_for_a_row():
+def test_rows_of_the_page():
+    """All configs are there, with the runs that stand for them."""
+    text = PAGE.read_text()
+    assert not [name for name in NAMES if f' {name}' not in text]
     for cells in rows():
+        # Until a result is measured, with its data and command.
+        assert cells[3] == 'not measured'
         named = re.findall(r'(?:detnas|baselines)/[\w.-]+', cells[1])
         runs = {run_of(name) for name in named if name in NAMES}
         text = re.sub(r'[\[\]]', '', cells[5])
@@ -245,19 +210,13 @@ def test_page_says_which_runs_stand_for_a_row():
             assert cell in text.split('<br>'), (cells[0], run)
 
 
-def test_page_claims_no_result_of_ours():
-    """Until one is measured, with what and how."""
-    assert {cells[3] for cells in rows()} == {'not measured'}
-
-
-def metafiles():
-    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-    for file in index['Import']:
-        yield yaml.safe_load((ROOT / file).read_text())
-
-
-def models_of_metafiles():
-    return [model for file in metafiles() for model in file['Models']]
+METAFILES = [
+    yaml.safe_load((ROOT / file).read_text())
+    for file in yaml.safe_load((ROOT / 'model-index.yml').read_text())[
+        'Import'
+    ]
+]
+MODELS = [model for file in METAFILES for model in file['Models']]
 
 
 def test_metafiles_are_those_of_openmmlab():
@@ -265,7 +224,7 @@ def test_metafiles_are_those_of_openmmlab():
     index = modelindex.load(str(ROOT / 'model-index.yml'))
     index.check(silent=True)
     assert not index.check_errors
-    for file in metafiles():
+    for file in METAFILES:
         names = {collection['Name'] for collection in file['Collections']}
         for collection in file['Collections']:
             assert (ROOT / collection['README']).is_file()
@@ -275,7 +234,7 @@ def test_metafiles_are_those_of_openmmlab():
             assert Path(model['Config']).stem == model['Name']
 
 
-@for_each(models_of_metafiles())
+@for_each(MODELS)
 def test_model_of_a_metafile(model):
     """Costs and schedule are exact, and results name who measured them."""
     metadata = model['Metadata']
@@ -317,7 +276,7 @@ def test_costs_on_the_pages_are_those_of_the_metafiles(page):
     written = set(re.findall(r'\d{1,3}(?:,\d{3}){2,}', text))
     counted = {
         f'{model["Metadata"][key]:,}'
-        for model in models_of_metafiles()
+        for model in MODELS
         for key in ('Backbone FLOPs', 'Backbone Parameters')
         if key in model['Metadata']
     }

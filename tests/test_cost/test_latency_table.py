@@ -34,26 +34,23 @@ def test_table_is_read_as_it_was_written(tmp_path):
     assert fields['input_size'] == [800, 1344]
 
 
-@pytest.mark.parametrize(
-    'change', [dict(stem=0.6), dict(device='other'), dict(batch_size=2)]
-)
-def test_digest_is_of_all_that_matters(change):
-    assert replace(TABLE, **change).digest != TABLE.digest
+def test_digest_is_of_all_that_matters():
+    changes = dict(stem=0.6, device='other', batch_size=2)
+    for name, value in changes.items():
+        assert replace(TABLE, **{name: value}).digest != TABLE.digest
 
 
-@pytest.mark.parametrize('content', ['', '[1]', '{"stem": 1}'])
-def test_another_file_is_refused(tmp_path, content):
+def test_another_file_is_refused(tmp_path):
     file = tmp_path / 'table.json'
-    file.write_text(content)
-    with pytest.raises(InputError, match='is not a latency table.*measure'):
-        LatencyTable.load(file)
     with pytest.raises(InputError, match='no latency table at.*measure'):
-        LatencyTable.load(tmp_path / 'none.json')
+        LatencyTable.load(file)
+    for content in ('', '[1]', '{"stem": 1}'):
+        file.write_text(content)
+        with pytest.raises(InputError, match='is not a latency table.*meas'):
+            LatencyTable.load(file)
 
 
-@pytest.mark.parametrize(
-    'blocks', [[[1, 2, 3, 4]], [[1, 2, 3], [1, 2, 3]], [[1, 2, 3, 0]] * 2]
-)
-def test_impossible_table_is_refused(blocks):
-    with pytest.raises(InputError, match='`blocks`|positive'):
-        latency_table(TWO_BLOCKS, blocks)
+def test_impossible_table_is_refused():
+    for blocks in ([[1, 2, 3, 4]], [[1, 2, 3]] * 2, [[1, 2, 3, 0]] * 2):
+        with pytest.raises(InputError, match='`blocks`|positive'):
+            latency_table(TWO_BLOCKS, blocks)

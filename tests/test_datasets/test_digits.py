@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,6 @@ import pytest
 from pycocotools.coco import COCO
 from sklearn.datasets import load_digits
 
-from detnas_mm.datasets.digits import build as digits
 from detnas_mm.datasets.digits import scenes as digit_scenes
 from detnas_mm.datasets.digits.build import DigitsSettings, build_digits
 from detnas_mm.datasets.digits.sources import load_sources
@@ -80,230 +79,180 @@ def read_annotations(data_set, split):
     return json.loads(annotation_file(data_set, split).read_text())
 
 
-class TestSources:
-    def test_splits_are_disjoint_and_stratified(self):
-        sources = load_sources(seed=0)
-        ids = np.concatenate([s.digit_ids for s in sources.values()])
-        assert sorted(ids) == list(range(1797))
-        for split, share in (('train', 0.6), ('search', 0.2), ('test', 0.2)):
-            per_class = np.bincount(sources[split].labels, minlength=10)
-            assert np.allclose(per_class, share * 179.7, rtol=0.06)
-        for index in range(2):
-            widths = [s.photos[index].shape[1] for s in sources.values()]
-            assert sum(widths) == 640
+def test_boxes_are_tight(scenes):
+    """Strokes reach every side of a box and hardly leave it."""
+    for image, empty, placed in scenes:
+        painted = (np.abs(image - empty) > 8).any(axis=2)
+        outside = painted.copy()
+        for x, y, w, h in (digit.box for digit in placed):
+            inside = painted[y : y + h, x : x + w]
+            assert 0 <= x < x + w <= 128
+            assert 0 <= y < y + h <= 128
+            for edges in (inside, inside.T):
+                assert edges[:2].any()
+                assert edges[-2:].any()
+            outside[max(y - 2, 0) : y + h + 2, max(x - 2, 0) : x + w + 2] = (
+                False
+            )
+        assert not outside.any()
 
 
-class TestScene:
-    def test_boxes_are_tight(self, scenes):
-        """Strokes reach every side of a box and hardly leave it."""
-        for image, empty, placed in scenes:
-            painted = (np.abs(image - empty) > 8).any(axis=2)
-            outside = painted.copy()
-            for x, y, w, h in (digit.box for digit in placed):
-                inside = painted[y : y + h, x : x + w]
-                for edge in (
-                    inside[:2],
-                    inside[-2:],
-                    inside[:, :2],
-                    inside[:, -2:],
-                ):
-                    assert edge.any()
-                outside[
-                    max(y - 2, 0) : y + h + 2, max(x - 2, 0) : x + w + 2
-                ] = False
-            assert not outside.any()
-
-    def test_boxes_are_inside_and_hardly_overlap(self, scenes):
-        for image, _, placed in scenes:
-            cover = np.zeros(image.shape[:2], dtype=int)
-            for x, y, w, h in (digit.box for digit in placed):
-                assert 0 <= x < x + w <= 128
-                assert 0 <= y < y + h <= 128
-                assert w >= 3
-                assert h >= 8
-                cover[y : y + h, x : x + w] += 1
-            assert (cover > 1).sum() <= 0.2 * (cover > 0).sum()
-
-    def test_digits_too_large_for_the_image_are_refused(self):
-        source = load_sources(seed=0)['test']
-        rng = np.random.default_rng(0)
-        with pytest.raises(ValueError, match='`heights` must fit'):
-            digit_scenes.draw_scene(source, np.array([0]), 16, (90, 91), rng)
+def test_splits_share_no_digit_and_no_image(data_set):
+    """Counted here from the files, without the builder's own check."""
+    ids, images = {}, {}
+    for split in SPLITS:
+        items = read_annotations(data_set, split)['annotations']
+        ids[split] = [item['digit_id'] for item in items]
+        images[split] = list(digests(data_set / split).values())
+    for folder, split in (('train', 'train'), ('val', 'search')):
+        folder = data_set / 'classification' / folder
+        ids[split] += [int(f.stem[-4:]) for f in folder.glob('*/*.jpg')]
+        images[split] += digests(folder).values()
+    digit_splits = [i for split in SPLITS for i in set(ids[split])]
+    assert len(digit_splits) == len(set(digit_splits))
+    every_image = sum(images.values(), [])
+    assert len(every_image) == len(set(every_image)) == 24 + 50
 
 
-class TestLayouts:
-    def test_splits_share_no_digit_and_no_image(self, data_set):
-        """Counted here from the files, without the builder's own check."""
-        ids, images = {}, {}
-        for split in SPLITS:
-            items = read_annotations(data_set, split)['annotations']
-            ids[split] = [item['digit_id'] for item in items]
-            images[split] = list(digests(data_set / split).values())
-        for folder, split in (('train', 'train'), ('val', 'search')):
-            folder = data_set / 'classification' / folder
-            ids[split] += [int(f.stem[-4:]) for f in folder.glob('*/*.jpg')]
-            images[split] += digests(folder).values()
-        digit_splits = [i for split in SPLITS for i in set(ids[split])]
-        assert len(digit_splits) == len(set(digit_splits))
-        every_image = sum(images.values(), [])
-        assert len(every_image) == len(set(every_image)) == 24 + 50
-
-    def test_coco_api_reads_the_annotations(self, data_set, capsys):
-        target = load_digits().target
-        for split in SPLITS:
-            coco = COCO(str(annotation_file(data_set, split)))
-            capsys.readouterr()
-            names = [c['name'] for c in coco.loadCats(coco.getCatIds())]
-            assert names == list('0123456789')
-            files = {image['file_name'] for image in coco.imgs.values()}
-            assert files == {f.name for f in (data_set / split).iterdir()}
-            for image in coco.loadImgs(coco.getImgIds()):
-                pixels = cv2.imread(str(data_set / split / image['file_name']))
-                assert pixels.shape == (image['height'], image['width'], 3)
-                boxes = coco.loadAnns(coco.getAnnIds(imgIds=image['id']))
-                assert 1 <= len(boxes) <= 5
-                for box in boxes:
-                    assert box['category_id'] == target[box['digit_id']] + 1
-
-    def test_classes_are_balanced(self, data_set, tmp_path):
-        for folder, crops in (('train', 3), ('val', 2)):
-            files = (data_set / 'classification' / folder).glob('*/*.jpg')
-            count = Counter(file.parent.name for file in files)
-            assert count == dict.fromkeys('0123456789', crops)
-        build_digits(tmp_path / 'many', replace(SMALL, train_images=150))
-        items = read_annotations(tmp_path / 'many', 'train')['annotations']
-        count = Counter(item['category_id'] for item in items)
-        assert len(count) == 10
-        assert max(count.values()) < 2.5 * min(count.values())
+def test_coco_api_reads_the_annotations(data_set, capsys):
+    target = load_digits().target
+    for split in SPLITS:
+        coco = COCO(str(annotation_file(data_set, split)))
+        capsys.readouterr()
+        names = [c['name'] for c in coco.loadCats(coco.getCatIds())]
+        assert names == list('0123456789')
+        files = {image['file_name'] for image in coco.imgs.values()}
+        assert files == {f.name for f in (data_set / split).iterdir()}
+        for image in coco.loadImgs(coco.getImgIds()):
+            pixels = cv2.imread(str(data_set / split / image['file_name']))
+            assert pixels.shape == (image['height'], image['width'], 3)
+            boxes = coco.loadAnns(coco.getAnnIds(imgIds=image['id']))
+            assert 1 <= len(boxes) <= 5
+            for box in boxes:
+                assert box['category_id'] == target[box['digit_id']] + 1
 
 
-class TestBuild:
-    def test_pixels_are_those_of_earlier_versions(self):
-        """Numbers from commit 0c6815e; files depend on the JPEG encoder."""
-        source = load_sources(seed=0)['train']
-        rng = np.random.default_rng((0, 2, 1))
-        image, placed = digit_scenes.draw_scene(
-            source, np.arange(5), 128, (24, 56), rng
-        )
-        assert [digit.box for digit in placed] == [
-            (37, 54, 26, 47), (87, 50, 15, 30), (42, 10, 26, 37),
-            (74, 8, 22, 29), (8, 1, 30, 49),
-        ]  # fmt: skip
-        assert image.mean() == pytest.approx(47.4238, abs=1e-3)
-
-    def test_seed_changes_every_image(self, data_set, tmp_path):
-        build_digits(tmp_path / 'other', replace(SMALL, seed=1))
-        first, second = digests(data_set), digests(tmp_path / 'other')
-        assert not set(first.values()) & set(second.values())
-
-    def test_more_images_leave_the_others_alone(self, data_set, tmp_path):
-        build_digits(tmp_path / 'more', replace(SMALL, train_images=14))
-        first, second = digests(data_set), digests(tmp_path / 'more')
-        changed = {name for name in first if first[name] != second[name]}
-        assert changed == {'annotations/instances_train.json', 'meta.json'}
-
-    def test_second_call_does_nothing(self, data_set):
-        before = (data_set / 'meta.json').stat().st_mtime_ns
-        report = build_digits(data_set, SMALL)
-        assert not report.built
-        assert list(report.counts['images'].values()) == [12, 6, 6]
-        assert (data_set / 'meta.json').stat().st_mtime_ns == before
-
-    def test_other_settings_are_refused_or_replace(self, own_copy):
-        other = replace(SMALL, search_images=4)
-        with pytest.raises(ValueError, match='search_images=6 and not 4'):
-            build_digits(own_copy, other)
-        assert build_digits(own_copy, other, overwrite=True).built
-        assert len(list((own_copy / 'search').iterdir())) == 4
-        assert [p.name for p in own_copy.parent.iterdir()] == ['digits']
-
-    def test_damage_is_noticed_and_rebuilt_byte_by_byte(self, own_copy):
-        before = digests(own_copy)
-        (own_copy / 'train' / '000003.jpg').unlink()
-        with pytest.raises(ValueError, match='is damaged'):
-            build_digits(own_copy, SMALL)
-        assert build_digits(own_copy, SMALL, overwrite=True).built
-        assert digests(own_copy) == before
-
-    def test_shared_digits_and_images_are_noticed(self, own_copy):
-        image = own_copy / 'test' / '000002.jpg'
-        original = image.read_bytes()
-        shutil.copy(own_copy / 'train' / '000001.jpg', image)
-        with pytest.raises(ValueError, match='train and test share 1 images'):
-            build_digits(own_copy, SMALL)
-        image.write_bytes(original)
-        content = read_annotations(own_copy, 'test')
-        train = read_annotations(own_copy, 'train')['annotations'][0]
-        content['annotations'][0]['digit_id'] = train['digit_id']
-        annotation_file(own_copy, 'test').write_text(json.dumps(content))
-        with pytest.raises(ValueError, match='train and test share 1 digits'):
-            build_digits(own_copy, SMALL)
-
-    def test_other_files_are_never_replaced(self, tmp_path):
-        (tmp_path / 'thesis.tex').write_text('years of work')
-        with pytest.raises(ValueError, match='holds other files'):
-            build_digits(tmp_path, SMALL, overwrite=True)
-        assert (tmp_path / 'thesis.tex').exists()
-
-    def test_interrupted_build_leaves_nothing(self, tmp_path, monkeypatch):
-        def interrupt(*args):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(digits, 'write_classification', interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            build_digits(tmp_path / 'digits', SMALL)
-        assert not list(tmp_path.iterdir())
-
-    def test_killed_build_does_not_look_complete(self, tmp_path):
-        """The process ends inside the build, without any clean-up."""
-        code = (
-            'import os, sys\n'
-            'from detnas_mm.datasets.digits import build as digits\n'
-            'digits.write_classification = lambda *a: os._exit(9)\n'
-            'digits.build_digits(sys.argv[1], digits.DigitsSettings(\n'
-            '    train_images=2, search_images=2, test_images=2))\n'
-        )
-        out = tmp_path / 'digits'
-        ended = subprocess.run(
-            [sys.executable, '-c', code, str(out)],
-            env={'PYTHONPATH': str(ROOT)},
-            check=False,
-        )
-        assert ended.returncode == 9
-        assert not out.exists()
-        assert not list(tmp_path.rglob('meta.json'))
-        assert build_digits(out, SMALL).built
-
-    @pytest.mark.parametrize('name', ['train_images', 'val_crops'])
-    def test_settings_out_of_range(self, name):
-        with pytest.raises(ValueError, match=f'`{name}` must be at least 1'):
-            DigitsSettings(**{name: 0})
+def test_classes_are_balanced(data_set, tmp_path):
+    crops = (data_set / 'classification' / 'train').glob('*/*.jpg')
+    count = Counter(file.parent.name for file in crops)
+    assert count == dict.fromkeys('0123456789', 3)
+    build_digits(tmp_path / 'many', replace(SMALL, train_images=150))
+    items = read_annotations(tmp_path / 'many', 'train')['annotations']
+    count = Counter(item['category_id'] for item in items)
+    assert len(count) == 10
+    assert max(count.values()) < 2.5 * min(count.values())
 
 
-def run_tool(*args):
+def test_pixels_are_those_of_earlier_versions():
+    """Numbers from commit 0c6815e; files depend on the JPEG encoder."""
+    source = load_sources(seed=0)['train']
+    rng = np.random.default_rng((0, 2, 1))
+    image, placed = digit_scenes.draw_scene(
+        source, np.arange(5), 128, (24, 56), rng
+    )
+    assert [digit.box for digit in placed] == [
+        (37, 54, 26, 47), (87, 50, 15, 30), (42, 10, 26, 37),
+        (74, 8, 22, 29), (8, 1, 30, 49),
+    ]  # fmt: skip
+    assert image.mean() == pytest.approx(47.4238, abs=1e-3)
+
+
+def test_more_images_leave_the_others_alone(data_set, tmp_path):
+    build_digits(tmp_path / 'more', replace(SMALL, train_images=14))
+    first, second = digests(data_set), digests(tmp_path / 'more')
+    changed = {name for name in first if first[name] != second[name]}
+    assert changed == {'annotations/instances_train.json', 'meta.json'}
+
+
+def test_other_settings_are_refused_or_replace(own_copy):
+    other = replace(SMALL, search_images=4)
+    with pytest.raises(ValueError, match='search_images=6 and not 4'):
+        build_digits(own_copy, other)
+    assert build_digits(own_copy, other, overwrite=True).built
+    assert len(list((own_copy / 'search').iterdir())) == 4
+    assert [p.name for p in own_copy.parent.iterdir()] == ['digits']
+
+
+def test_damage_is_noticed_and_rebuilt_byte_by_byte(own_copy):
+    before = digests(own_copy)
+    (own_copy / 'train' / '000003.jpg').unlink()
+    with pytest.raises(ValueError, match='is damaged'):
+        build_digits(own_copy, SMALL)
+    assert build_digits(own_copy, SMALL, overwrite=True).built
+    assert digests(own_copy) == before
+
+
+def test_shared_digits_and_images_are_noticed(own_copy):
+    image = own_copy / 'test' / '000002.jpg'
+    original = image.read_bytes()
+    shutil.copy(own_copy / 'train' / '000001.jpg', image)
+    with pytest.raises(ValueError, match='train and test share 1 images'):
+        build_digits(own_copy, SMALL)
+    image.write_bytes(original)
+    content = read_annotations(own_copy, 'test')
+    train = read_annotations(own_copy, 'train')['annotations'][0]
+    content['annotations'][0]['digit_id'] = train['digit_id']
+    annotation_file(own_copy, 'test').write_text(json.dumps(content))
+    with pytest.raises(ValueError, match='train and test share 1 digits'):
+        build_digits(own_copy, SMALL)
+
+
+def test_other_files_are_never_replaced(tmp_path):
+    (tmp_path / 'thesis.tex').write_text('years of work')
+    with pytest.raises(ValueError, match='holds other files'):
+        build_digits(tmp_path, SMALL, overwrite=True)
+    assert (tmp_path / 'thesis.tex').exists()
+
+
+def test_killed_build_does_not_look_complete(tmp_path):
+    """The process ends inside the build, without any clean-up."""
+    code = (
+        'import os, sys\n'
+        'from detnas_mm.datasets.digits import build as digits\n'
+        'digits.write_classification = lambda *a: os._exit(9)\n'
+        'digits.build_digits(sys.argv[1], digits.DigitsSettings(\n'
+        '    train_images=2, search_images=2, test_images=2))\n'
+    )
+    out = tmp_path / 'digits'
+    ended = subprocess.run(
+        [sys.executable, '-c', code, str(out)],
+        env={'PYTHONPATH': str(ROOT)},
+        check=False,
+    )
+    assert ended.returncode == 9
+    assert not out.exists()
+    assert not list(tmp_path.rglob('meta.json'))
+    assert build_digits(out, SMALL).built
+
+
+def test_command_builds_and_a_second_build_does_nothing(tmp_path):
     tool = ROOT / 'tools' / 'dataset_converters' / 'digits.py'
-    return subprocess.run(
-        [sys.executable, str(tool), *args],
+    settings = DigitsSettings(
+        train_images=3,
+        search_images=2,
+        test_images=2,
+        train_crops=2,
+        val_crops=1,
+    )
+    options = [
+        word
+        for name, value in asdict(settings).items()
+        for word in (f'--{name.replace("_", "-")}', str(value))
+    ]
+    out = tmp_path / 'digits'
+    built = subprocess.run(
+        [sys.executable, str(tool), '--out', str(out), *options],
         capture_output=True,
         text=True,
         env={'PYTHONPATH': str(ROOT)},
         check=False,
     )
-
-
-def test_command_builds_then_refuses(tmp_path):
-    few = (
-        '--out', str(tmp_path / 'digits'), '--train-images', '3',
-        '--search-images', '2', '--test-images', '2',
-        '--train-crops', '2', '--val-crops', '1',
-    )  # fmt: skip
-    built = run_tool(*few)
     assert built.returncode == 0, built.stderr
     assert 'images: 3 train, 2 search, 2 test' in built.stdout
     assert 'crops: 20 train, 10 val' in built.stdout
     assert 'share no digit and no image' in built.stdout
-    refused = run_tool(*few, '--seed', '5')
-    assert refused.returncode == 2
-    assert refused.stderr.count('\n') == 1
-    assert 'seed=0 and not 5' in refused.stderr
-    assert '--overwrite' in refused.stderr
+    before = (out / 'meta.json').stat().st_mtime_ns
+    report = build_digits(out, settings)
+    assert not report.built
+    assert list(report.counts['images'].values()) == [3, 2, 2]
+    assert (out / 'meta.json').stat().st_mtime_ns == before

@@ -21,6 +21,7 @@ from detnas_mm.engine.checks import (
 )
 from detnas_mm.engine.search.header import scoring_text
 from detnas_mm.engine.search.settings import SearchSettings
+from detnas_mm.evaluation import use_exact_metrics
 from detnas_mm.models import DetNASNet
 from detnas_mm.utils.errors import InputError
 
@@ -228,13 +229,15 @@ def test_channels_that_the_backbone_does_not_have(config):
 )
 def test_metrics_of_coco_are_known_before(metric, evaluator, is_known):
     """Metrics that cannot be known before pass."""
-    built = METRICS.build(dict(type='CocoMetric') | evaluator)
+    built = Evaluator([METRICS.build(dict(type='CocoMetric') | evaluator)])
+    # As in a search.
+    use_exact_metrics(built)
     settings = SearchSettings(metric=metric)
     if is_known:
-        require_known_metrics(Evaluator([built]), settings)
+        require_known_metrics(built, settings)
         return
     with pytest.raises(InputError, match='choose one of coco/bbox_mAP, '):
-        require_known_metrics(Evaluator([built]), settings)
+        require_known_metrics(built, settings)
 
 
 def read_val(config):

@@ -14,21 +14,20 @@ def initialized():
     return net.train()
 
 
-@pytest.mark.parametrize('path', ['1111111111', '2222222222', '0121021012'])
-def test_kernel_choices_are_one_function(path):
+def test_kernel_choices_are_one_function():
     """In the interior and at the borders: zeros surround the kernel."""
     net = initialized()
     x = torch.randn(2, 3, 64, 64)
     with net.activate('0' * 10):
         expected = net(x)
-    with net.activate(path):
-        outputs = net(x)
-    for output, other in zip(outputs, expected, strict=True):
-        torch.testing.assert_close(output, other, rtol=1e-3, atol=1e-4)
+    for path in ('1111111111', '2222222222', '0121021012'):
+        with net.activate(path):
+            outputs = net(x)
+        torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-4)
 
 
-def correlation(one, other):
-    pair = torch.stack((one.flatten(), other.flatten()))
+def correlation(first, second):
+    pair = torch.stack((first.flatten(), second.flatten()))
     return torch.corrcoef(pair)[0, 1].item()
 
 
@@ -43,15 +42,8 @@ def test_xception_starts_alike():
     assert alike > 0.4 + abs(correlation(other.main(x), expected))
 
 
-def test_choices_have_weights_of_their_own():
-    net = initialized()
-    with torch.no_grad():
-        net.blocks[0][1].main[0].weight.zero_()
-    assert net.blocks[0][0].main[0].weight.abs().min() > 0
-
-
 def test_is_for_supernets_only():
-    with pytest.raises(ValueError, match='AlignedInit is for a DetNAS'):
-        AlignedInit()(DetNASNet('0' * 10, 'tiny'))
-    with pytest.raises(ValueError, match='Conv2d'):
-        AlignedInit()(nn.Conv2d(1, 1, 1))
+    for module in (DetNASNet('0' * 10, 'tiny'), nn.Conv2d(1, 1, 1)):
+        name = type(module).__name__
+        with pytest.raises(ValueError, match=f'is for a DetNAS.*{name}'):
+            AlignedInit()(module)

@@ -1,5 +1,6 @@
 """BN statistics of a path, against statistics computed by hand."""
 
+import math
 import random
 
 import numpy as np
@@ -9,16 +10,22 @@ from kit.detectors import DETECTORS, build_detector, detection_batch
 from kit.models import ToyClassifier, changed_keys, copies, supernet, toy_batch
 from kit.spaces import FOUR_BLOCKS
 from mmdet.models.data_preprocessors import BatchSyncRandomResize
+from mmdet.models.dense_heads import RetinaHead
 from mmengine.logging import MessageHub
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from detnas_mm.models import (
+    BNRecalibration,
     preserved_bn_statistics,
     recalibrate_bn,
     restore_bn_statistics,
     save_bn_statistics,
+)
+from detnas_mm.models.bn_recalibration import (
+    bn_independent_of_loss,
+    check_finite,
 )
 from detnas_mm.utils.errors import InputError
 
@@ -29,6 +36,10 @@ PATH = '0312'
 
 def classifier(path=PATH, **settings):
     return ToyClassifier(supernet(FOUR_BLOCKS, path, seed=1, **settings))
+
+
+def norms(model):
+    return [m for m in model.modules() if isinstance(m, _BatchNorm)]
 
 
 def statistics(model):
@@ -105,44 +116,28 @@ def test_statistics_are_those_computed_by_hand():
 def test_previous_statistics_do_not_matter(value):
     """Not even if one bad batch has made them NaN."""
     fresh, spoilt = classifier(), classifier()
-    for layer in spoilt.modules():
-        if isinstance(layer, _BatchNorm):
-            layer.running_mean.fill_(value)
-            layer.running_var.fill_(abs(value))
+    for layer in norms(spoilt):
+        layer.running_mean.fill_(value)
+        layer.running_var.fill_(abs(value))
     recalibrate_bn(fresh, BATCHES)
     recalibrate_bn(spoilt, BATCHES)
     assert not changed_keys(taken_statistics(fresh), taken_statistics(spoilt))
 
 
-def test_order_of_evaluations_does_not_matter():
-    def recalibrated(model, path):
-        with model.backbone.activate(path):
-            recalibrate_bn(model, BATCHES)
-            return taken_statistics(model, path)
-
-    model = classifier()
-    first = recalibrated(model, '0000')
-    second = recalibrated(model, '0123')
-    assert not changed_keys(recalibrated(model, '0000'), first)
-    other = classifier()
-    assert not changed_keys(recalibrated(other, '0123'), second)
-    assert not changed_keys(recalibrated(other, '0000'), first)
-
-
-@pytest.mark.parametrize('momentum', [0.1, None])
 @pytest.mark.parametrize('fails', [False, True])
-def test_nothing_but_the_statistics_changes(momentum, fails):
+def test_nothing_but_the_statistics_changes(fails):
     model = classifier()
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    for norm in norms:
-        norm.momentum = momentum
+    layers = norms(model)
+    momenta = {layer: (0.1, None)[i % 2] for i, layer in enumerate(layers)}
+    for layer, momentum in momenta.items():
+        layer.momentum = momentum
     state = torch.get_rng_state()
     if fails:
         with pytest.raises(TypeError):
             recalibrate_bn(model, [BATCHES[0], dict(inputs=None)])
     else:
         recalibrate_bn(model, BATCHES)
-    assert {norm.momentum for norm in norms} == {momentum}
+    assert {layer: layer.momentum for layer in layers} == momenta
     assert not any(m._forward_hooks for m in model.modules())
     assert not any(m._forward_pre_hooks for m in model.modules())
     assert torch.equal(torch.get_rng_state(), state)
@@ -241,6 +236,11 @@ def recalibrated(detector, seed=5):
     return statistics(detector)
 
 
+def seed_all(seed=3):
+    for set_seed in (random.seed, np.random.seed, torch.manual_seed):
+        set_seed(seed)
+
+
 def draw():
     return random.random(), np.random.rand(), torch.rand(1).item()
 
@@ -251,11 +251,9 @@ def test_detectors_are_recalibrated_reproducibly(kind):
     detector = build_detector(kind, '012301')
     before = copies(detector.state_dict())
     first = recalibrated(detector)
-    for seed_all in (random.seed, np.random.seed, torch.manual_seed):
-        seed_all(3)
+    seed_all()
     expected = draw(), draw()
-    for seed_all in (random.seed, np.random.seed, torch.manual_seed):
-        seed_all(3)
+    seed_all()
     assert draw() == expected[0]
     assert not changed_keys(first, recalibrated(detector))
     # The random state is the same as before.
@@ -317,3 +315,70 @@ def test_batch_with_one_value_per_channel_names_the_settings():
     batches = [toy_batch(1, seed=0, size=(2, 2))]
     with pytest.raises(InputError, match='batch of 1 images .*`num_images`'):
         recalibrate_bn(model, batches)
+
+
+# --- forward passes without losses -----------------------------------------
+
+
+def test_only_one_stage_detectors_need_no_losses():
+    assert not bn_independent_of_loss(build_detector('faster_rcnn'))
+    assert not bn_independent_of_loss(classifier())
+    detector = build_detector('retinanet')
+    for part in (detector, detector.bbox_head):
+        assert bn_independent_of_loss(detector)
+        known = type(part)
+        own = type('Own', (known,), dict(__module__='mmdet.models'))
+        part.__class__ = own
+        assert bn_independent_of_loss(detector)
+        # An overridden method may do anything.
+        own.loss = print
+        assert not bn_independent_of_loss(detector)
+        part.__class__ = known
+
+
+def buffers_after(mode=None):
+    detector = build_detector('retinanet', (0, 3, 1, 2, 1, 0))
+    recalibration = BNRecalibration(detector)
+    recalibration._mode = mode or recalibration._mode
+    recalibration.add(IMAGES)
+    recalibration.write()
+    return list(detector.buffers())
+
+
+def test_statistics_are_the_same_without_losses(monkeypatch):
+    with_losses = buffers_after('loss')
+    # No loss is computed.
+    monkeypatch.setattr(RetinaHead, 'loss_by_feat', None)
+    assert all(map(torch.equal, buffers_after(), with_losses))
+    with pytest.raises(TypeError):
+        buffers_after('loss')
+
+
+FINE = torch.tensor([3.0, -4.0])
+
+
+def test_finite_outputs_pass():
+    for outputs in (
+        {},
+        None,
+        [],
+        torch.zeros(0),
+        dict(loss=FINE, loss_list=[FINE, FINE], acc=torch.tensor(math.nan)),
+        ([FINE, FINE], [FINE.half()]),
+        # The sum of so many large numbers is not finite.
+        [torch.full((9,), 6e4, dtype=torch.half)],
+    ):
+        check_finite(outputs)
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize('dtype', [torch.float, torch.bfloat16])
+def test_one_value_that_is_not_finite_is_refused(value, dtype):
+    wrong = torch.zeros(2, 3, 4, dtype=dtype)
+    wrong[1, 2, 3] = value
+    message = f'loss_bbox is {value} on the image'
+    with pytest.raises(FloatingPointError, match=message):
+        check_finite(dict(loss_cls=FINE, loss_bbox=[FINE, wrong]))
+    message = f'of the heads is {value} on'
+    with pytest.raises(FloatingPointError, match=message):
+        check_finite(([FINE], [FINE, wrong]))

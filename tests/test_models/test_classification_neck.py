@@ -25,8 +25,7 @@ def test_shapes_and_cost_of_the_authors_head():
 def test_order_is_convolution_norm_relu_dropout_pool():
     neck = DetNASClsNeck(4, 8, dropout=0.5)
     x = torch.rand(3, 4, 5, 5)
-    conv, norm = neck.layers[0], neck.layers[1]
-    neck.eval()
+    conv, norm = neck.eval().layers[:2]
     expected = norm(conv(x)).relu().mean(dim=(2, 3))
     torch.testing.assert_close(neck([x])[0], expected)
     neck.train()
@@ -40,9 +39,8 @@ def test_order_is_convolution_norm_relu_dropout_pool():
 def test_initial_weights():
     neck = DetNASClsNeck(640)
     neck.init_weights()
-    conv, norm = neck.layers[0], neck.layers[1]
-    deviation = conv.weight.std().item() * 640
-    assert deviation == pytest.approx(1, abs=0.01)
+    conv, norm = neck.layers[:2]
+    assert conv.weight.std().item() * 640 == pytest.approx(1, abs=0.01)
     assert not conv.bias.any()
     assert (norm.weight == 1).all()
     assert (norm.bias == 1e-4).all()

@@ -49,19 +49,20 @@ def test_choice_blocks_may_have_blocks_of_their_own():
 
 def test_path_of_another_space_is_refused():
     state = supernet(FOUR_BLOCKS).state_dict()
-    with pytest.raises(InputError, match='block 2, but .* only 2 digits'):
-        extract_path(state, (0, 0), '')
-    with pytest.raises(InputError, match=r'block\(s\) \[4, 5\] of the path'):
-        extract_path(state, (0, 0, 0, 0, 0, 0), '')
-    with pytest.raises(InputError, match=r'block\(s\) \[3\]'):
-        extract_path(state, (0, 0, 0, 7), '')
+    for path, message in (
+        ((0, 0), 'block 2, but .* only 2 digits'),
+        ((0, 0, 0, 0, 0, 0), r'block\(s\) \[4, 5\] of the path'),
+        ((0, 0, 0, 7), r'block\(s\) \[3\]'),
+    ):
+        with pytest.raises(InputError, match=message):
+            extract_path(state, path, '')
 
 
 def test_wrong_prefix_is_explained():
     state = supernet(TWO_BLOCKS).state_dict()
-    with pytest.raises(InputError, match="under 'backbone.'") as error:
+    expected = "under 'backbone.'.*backbone.blocks.0.2.main.0.weight"
+    with pytest.raises(InputError, match=expected):
         extract_path(state, (2, 0))
-    assert 'backbone.blocks.0.2.main.0.weight' in str(error.value)
     # The weights of a searched network are not those of a supernet.
     state = searched(TWO_BLOCKS, '20').state_dict()
     with pytest.raises(InputError, match='no weights of the supernet'):

@@ -16,14 +16,11 @@ def test_proposes_the_listed_paths_in_their_order():
     assert algorithm.ask() == [(2, 1), (0, 3), (0, 0)]
 
 
-@pytest.mark.parametrize(
-    ('paths', 'message'),
-    [
+def test_wrong_lists_are_refused():
+    for paths, message in (
         ([], 'different paths'),
         (['21', (2, 1)], 'different paths'),
         (['00', '217'], "'217'"),
-    ],
-)
-def test_wrong_lists_are_refused(paths, message):
-    with pytest.raises(ValueError, match=message):
-        FixedPaths(TWO_BLOCKS, paths=paths)
+    ):
+        with pytest.raises(ValueError, match=message):
+            FixedPaths(TWO_BLOCKS, paths=paths)

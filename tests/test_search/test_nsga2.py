@@ -40,7 +40,7 @@ def hypervolume(points, corner):
     return area
 
 
-@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('seed', range(2))
 def test_front_dominates_more_than_that_of_random_paths(seed):
     def fitness(path):
         # Larger digits score higher and cost more: a real trade-off.
@@ -77,16 +77,6 @@ def test_the_better_of_two_wins_a_tournament():
     assert wins == pytest.approx([5000, 3000, 1000], rel=0.1)
 
 
-def test_children_consist_of_the_choices_of_parents():
-    """Almost without mutation: every choice comes from a parent."""
-    search = NSGA2(TINY, costs=cost, population=4, mutation_prob=1e-9)
-    paths = [(0,) * 10, (3,) * 10, (0,) * 5 + (3,) * 5, (3,) * 5 + (0,) * 5]
-    search.tell(paths, [1.0, 4.0, 2.0, 3.0])
-    for proposal in search.propose():
-        assert proposal.origin is Origin.CROSSOVER
-        assert set(proposal.path) <= {0, 3}
-
-
 def test_further_scores_are_objectives_like_costs():
     """The same search, with cheapness as a cost or as a score."""
     settings = dict(population=8, seed=1)
@@ -115,6 +105,7 @@ def test_parents_are_the_first_fronts():
     search = NSGA2(FOUR_BLOCKS, costs=cost, population=2, mutation_prob=1e-9)
     search.tell([(0, 0, 0, 0), (3, 3, 3, 3)], [1.0, 2.0])
     search.tell([(1, 1, 1, 1), (0, 0, 0, 1)], [0.5, None])
-    children = search.ask()
-    assert {choice for path in children for choice in path} == {0, 3}
+    proposals = search.propose()
+    assert {item.origin for item in proposals} == {Origin.CROSSOVER}
+    assert {choice for item in proposals for choice in item.path} == {0, 3}
     assert search.best.path == (3, 3, 3, 3)

@@ -9,17 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kit.records import CANDIDATE, FAILED, candidate
 
-from detnas_mm.structures import Candidate, Origin, Status, best_candidate
+from detnas_mm.structures import Candidate, Origin, best_candidate
 from detnas_mm.utils.errors import InputError
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 
+def read_back(before):
+    return Candidate.from_dict(
+        json.loads(json.dumps(before.to_dict(), allow_nan=False))
+    )
+
+
 @given(NUMBERS, st.dictionaries(st.text(), NUMBERS), NUMBERS)
 def test_round_trip_is_exact_to_the_last_bit(fitness, metrics, seconds):
     before = candidate(3, fitness=fitness, metrics=metrics, seconds=seconds)
-    text = json.dumps(before.to_dict(), allow_nan=False)
-    after = Candidate.from_dict(json.loads(text))
+    after = read_back(before)
     assert after == before
     # 0.0 == -0.0, so equality alone does not show every bit.
     assert after.fitness.hex() == before.fitness.hex()
@@ -28,58 +33,33 @@ def test_round_trip_is_exact_to_the_last_bit(fitness, metrics, seconds):
     }
 
 
-@pytest.mark.parametrize('origin', Origin)
-def test_round_trip_of_failed_ones_and_origins(origin):
-    before = dataclasses.replace(FAILED, origin=origin)
-    after = Candidate.from_dict(json.loads(json.dumps(before.to_dict())))
-    assert after == before
-    assert after.origin is origin
-    assert after.status is Status.FAILED
-
-
 def test_fields_of_a_line():
     """Readers of a record rely on these names."""
     assert list(CANDIDATE.to_dict()) == [
-        'index',
-        'generation',
-        'origin',
-        'path',
-        'macs',
-        'params',
-        'fitness',
-        'metrics',
-        'seconds',
-        'status',
-        'error',
-    ]
+        'index', 'generation', 'origin', 'path', 'macs', 'params', 'fitness',
+        'metrics', 'seconds', 'status', 'error',
+    ]  # fmt: skip
     more = candidate(0, latency=1.5, seconds_by_part={'reading': 0.5})
     assert list(more.to_dict())[-4:] == [
         'status', 'error', 'latency', 'seconds_by_part',
     ]  # fmt: skip
-    assert Candidate.from_dict(more.to_dict()) == more
+    assert read_back(more) == more
+    assert read_back(FAILED) == FAILED
     assert CANDIDATE.to_dict()['origin'] == 'random'
     assert CANDIDATE.to_dict()['status'] == 'complete'
 
 
-@pytest.mark.parametrize(
-    'changes',
-    [
-        dict(fitness=None),
-        dict(status='failed'),
-        dict(fitness=math.nan),
-        dict(fitness=math.inf),
-        dict(status='running'),
-        dict(origin='guess'),
-    ],
-)
-def test_contradictions_are_refused(changes):
-    with pytest.raises(ValueError, match='fitness|not a valid'):
-        candidate(0, **changes)
-
-
-def test_the_refused_fitness_and_its_path_are_named():
-    with pytest.raises(ValueError, match='nan for path 0123'):
-        candidate(0, fitness=math.nan)
+def test_contradictions_are_refused():
+    for changes, message in (
+        (dict(fitness=None), 'fitness'),
+        (dict(status='failed'), 'fitness'),
+        (dict(fitness=math.nan), 'nan for path 0123'),
+        (dict(fitness=math.inf), 'inf for path 0123'),
+        (dict(status='running'), 'not a valid'),
+        (dict(origin='guess'), 'not a valid'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            candidate(0, **changes)
 
 
 def test_fields_of_other_versions_are_ignored_and_missing_ones_refused():

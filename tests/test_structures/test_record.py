@@ -19,42 +19,41 @@ FIRST = [candidate(0), dataclasses.replace(FAILED, index=1), candidate(2)]
 @pytest.fixture
 def path(tmp_path):
     """A record of three candidates."""
-    path = tmp_path / 'search_record.jsonl'
+    return write(tmp_path / 'search_record.jsonl', FIRST)
+
+
+def write(path, candidates):
     with SearchRecord.open(path, HEADER) as record:
-        for one in FIRST:
-            record.append(one)
+        for item in candidates:
+            record.append(item)
     return path
+
+
+def open_record(path):
+    return SearchRecord.open(path, HEADER)
 
 
 def test_what_was_appended_is_read(path):
     record = SearchRecord.read(path)
     assert record.header == HEADER
     assert record.candidates == FIRST
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0] == dataclasses.asdict(HEADER)
+    assert [line['index'] for line in lines[1:]] == [0, 1, 2]
+    with pytest.raises(ValueError, match='not open'):
+        record.append(candidate(3))
 
 
-def test_a_line_for_each_candidate_after_the_header(path):
-    lines = path.read_text().splitlines()
-    assert json.loads(lines[0]) == dataclasses.asdict(HEADER)
-    assert [json.loads(line)['index'] for line in lines[1:]] == [0, 1, 2]
-
-
-def test_opened_again_it_goes_on(path):
+def test_a_record_is_continued(path):
     before = path.read_bytes()
-    with SearchRecord.open(path, HEADER) as record:
+    # Another place of the checkpoint does not matter.
+    moved = header(checkpoint='elsewhere.pth')
+    with SearchRecord.open(path, moved) as record:
+        assert record.header == HEADER
         assert record.candidates == FIRST
         record.append(candidate(3))
     assert path.read_bytes().startswith(before)
     assert SearchRecord.read(path).candidates == [*FIRST, candidate(3)]
-
-
-def test_a_candidate_is_on_disk_when_append_returns(tmp_path):
-    path = tmp_path / 'record'
-    with SearchRecord.open(path, HEADER) as record:
-        for index in range(3):
-            record.append(candidate(index))
-            # Another reader, while the file is still open.
-            assert len(SearchRecord.read(path).candidates) == index + 1
-            assert record.candidates == SearchRecord.read(path).candidates
 
 
 def test_append_returns_when_the_line_is_flushed(tmp_path, monkeypatch):
@@ -66,11 +65,13 @@ def test_append_returns_when_the_line_is_flushed(tmp_path, monkeypatch):
         real(handle)
         flushed.append(os.pread(handle, 10000, 0))
 
-    with SearchRecord.open(path, HEADER) as record:
+    with open_record(path) as record:
         monkeypatch.setattr(os, 'fsync', fsync)
         record.append(candidate(0))
         assert flushed == [path.read_bytes()]
         assert flushed[0].count(b'\n') == 2
+        # Another reader, while the file is still open.
+        assert SearchRecord.read(path).candidates == record.candidates
 
 
 def test_torn_last_line_is_dropped_wherever_it_was_cut(path, tmp_path):
@@ -82,7 +83,7 @@ def test_torn_last_line_is_dropped_wherever_it_was_cut(path, tmp_path):
         assert SearchRecord.read(torn).candidates == FIRST[:2]
         # Reading alone changes nothing.
         assert torn.read_bytes() == content[:size]
-        with SearchRecord.open(torn, HEADER) as record:
+        with open_record(torn) as record:
             assert record.candidates == FIRST[:2]
             assert torn.read_bytes() == whole
             record.append(FIRST[2])
@@ -96,30 +97,21 @@ def test_a_cut_header_is_not_taken_for_a_record(path, tmp_path):
         torn.write_bytes(line[:size])
         with pytest.raises(ValueError, match='no header'):
             SearchRecord.read(torn)
+    with pytest.raises(InputError, match='no record of a search at'):
+        SearchRecord.read(tmp_path / 'none')
 
 
-@pytest.mark.parametrize(
-    'damage',
-    [
-        b'',
-        b'{"index": 0',
-        b'\xff\xfe',
-        b'null',
-        b'[]',
-        b'3',
-        b'{}',
-    ],
-)
 @pytest.mark.parametrize('number', [1, 2, 3, 4])
-def test_damage_is_refused_with_its_line_number(path, damage, number):
-    lines = path.read_bytes().split(b'\n')
-    lines[number - 1] = damage
-    path.write_bytes(b'\n'.join(lines))
-    for read in (SearchRecord.read, lambda p: SearchRecord.open(p, HEADER)):
-        with pytest.raises(ValueError, match=f'line {number} of .*corrupt'):
-            read(path)
-    # A refused record is neither changed nor locked.
-    assert path.read_bytes() == b'\n'.join(lines)
+def test_damage_is_refused_with_its_line_number(path, number):
+    content = path.read_bytes().split(b'\n')
+    for damage in (b'', b'{"index": 0', b'\xff\xfe', b'null', b'3', b'{}'):
+        lines = [*content[: number - 1], damage, *content[number:]]
+        path.write_bytes(b'\n'.join(lines))
+        for read in (SearchRecord.read, open_record):
+            with pytest.raises(ValueError, match=f'line {number} .*corrupt'):
+                read(path)
+        # A refused record is neither changed nor locked.
+        assert path.read_bytes() == b'\n'.join(lines)
 
 
 class Malicious:
@@ -138,7 +130,7 @@ def test_code_in_a_record_is_not_run(tmp_path):
     content = pickle.dumps(Malicious(target), protocol=0)
     path = tmp_path / 'search_record.jsonl'
     path.write_bytes(content + b'\n')
-    for read in (SearchRecord.read, lambda p: SearchRecord.open(p, HEADER)):
+    for read in (SearchRecord.read, open_record):
         with pytest.raises(ValueError, match='corrupt'):
             read(path)
     assert not target.exists()
@@ -149,7 +141,7 @@ def test_code_in_a_record_is_not_run(tmp_path):
 def test_lines_are_in_the_order_of_finishing_and_read_by_index(tmp_path):
     path = tmp_path / 'record'
     order = [2, 0, 3, 1]
-    with SearchRecord.open(path, HEADER) as record:
+    with open_record(path) as record:
         for index in order:
             record.append(candidate(index))
     for found in (record, SearchRecord.read(path)):
@@ -160,7 +152,7 @@ def test_lines_are_in_the_order_of_finishing_and_read_by_index(tmp_path):
 def test_an_index_that_occurs_twice_is_refused(path):
     before = path.read_bytes()
     with (
-        SearchRecord.open(path, HEADER) as record,
+        open_record(path) as record,
         pytest.raises(ValueError, match='two candidates of index 2'),
     ):
         record.append(candidate(2))
@@ -171,18 +163,11 @@ def test_an_index_that_occurs_twice_is_refused(path):
 
 
 def test_numbers_that_json_does_not_know_are_refused(path):
-    before = path.read_bytes()
-    with SearchRecord.open(path, HEADER) as record:
+    with open_record(path) as record:
         with pytest.raises(ValueError, match='not JSON compliant'):
             record.append(candidate(3, metrics={'loss': math.nan}))
         record.append(candidate(3))
-    assert path.read_bytes().startswith(before)
-    assert SearchRecord.read(path).candidates[3] == candidate(3)
-
-
-def test_a_record_that_was_read_cannot_be_appended_to(path):
-    with pytest.raises(ValueError, match='not open'):
-        SearchRecord.read(path).append(candidate(3))
+    assert SearchRecord.read(path).candidates == [*FIRST, candidate(3)]
 
 
 CHANGES = dict(
@@ -219,7 +204,7 @@ def test_record_of_another_search_is_refused(path, field):
     assert values == f'{there!r} there, {now!r} now'
     assert path.read_bytes() == before
     # And the lock is free again.
-    SearchRecord.open(path, HEADER).close()
+    open_record(path).close()
 
 
 @pytest.mark.parametrize('version', [2, 4])
@@ -231,24 +216,14 @@ def test_record_of_another_version_is_read_but_not_continued(path, version):
     before = path.read_bytes()
     assert SearchRecord.read(path).candidates == FIRST
     with pytest.raises(ValueError, match='another version of detnas_mm'):
-        SearchRecord.open(path, HEADER)
+        open_record(path)
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize('field', [*CHANGES, *ONLY_FOR_READERS])
-def test_digest_changes_with_what_defines_a_search(field):
-    changed = header(**{field: CHANGES.get(field, 'elsewhere')})
-    assert (changed.digest != HEADER.digest) == (field in CHANGES)
-
-
-def test_overwritten_the_record_begins_anew(path):
-    other = header(seed=1)
-    with SearchRecord.open(path, other, overwrite=True) as record:
-        assert record.candidates == []
-        record.append(candidate(0))
-    again = SearchRecord.read(path)
-    assert again.header == other
-    assert again.candidates == [candidate(0)]
+def test_digest_changes_with_what_defines_a_search():
+    for field in (*CHANGES, *ONLY_FOR_READERS):
+        changed = header(**{field: CHANGES.get(field, 'elsewhere')})
+        assert (changed.digest != HEADER.digest) == (field in CHANGES), field
 
 
 def test_what_is_overwritten_stays_in_a_copy(path):
@@ -256,14 +231,15 @@ def test_what_is_overwritten_stays_in_a_copy(path):
     before = path.read_bytes()
     for seed in (1, 2):
         SearchRecord.open(path, header(seed=seed), overwrite=True).close()
-    assert SearchRecord.read(path).header == header(seed=2)
+    record = SearchRecord.read(path)
+    assert record.header == header(seed=2)
+    assert record.candidates == []
     assert path.with_name(f'{path.name}.bak').read_bytes() == before
 
 
-def test_a_record_without_candidates_is_begun_anew(tmp_path):
+def test_a_record_without_candidates_is_replaced(tmp_path):
     """Its search ended before it had scored any: a wrong metric, say."""
-    path = tmp_path / 'record.jsonl'
-    SearchRecord.open(path, HEADER).close()
+    path = write(tmp_path / 'record.jsonl', [])
     with SearchRecord.open(path, header(seed=1)) as record:
         record.append(candidate(0))
     assert SearchRecord.read(path).header == header(seed=1)
@@ -273,35 +249,26 @@ def test_a_record_without_candidates_is_begun_anew(tmp_path):
 def test_a_record_in_use_is_not_overwritten(path):
     before = path.read_bytes()
     with (
-        SearchRecord.open(path, HEADER),
+        open_record(path),
         pytest.raises(InputError, match='another search is writing'),
     ):
         SearchRecord.open(path, header(seed=1), overwrite=True)
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize('count', [0, 1, 3])
-def test_the_candidates_that_finished_last_can_be_dropped(tmp_path, count):
-    path = tmp_path / 'record'
+def test_the_candidates_that_finished_last_can_be_dropped(tmp_path):
     order = [FIRST[2], FIRST[0], FIRST[1]]
-    with SearchRecord.open(path, HEADER) as record:
-        for one in order:
-            record.append(one)
-        before = path.read_bytes()
-        record.drop_last(count)
-        assert record.finished == order[: 3 - count]
-        assert SearchRecord.read(path).finished == order[: 3 - count]
-        assert len(record.candidates) == 3 - count
-        for one in order[3 - count :]:
-            record.append(one)
-    assert path.read_bytes() == before
-
-
-def test_where_the_checkpoint_lies_does_not_matter(path):
-    moved = header(checkpoint='elsewhere.pth')
-    with SearchRecord.open(path, moved) as record:
-        # What the first line says stays.
-        assert record.header == HEADER
+    path = write(tmp_path / 'record', order)
+    before = path.read_bytes()
+    with open_record(path) as record:
+        for count in (0, 1, 3):
+            record.drop_last(count)
+            assert record.finished == order[: 3 - count]
+            assert SearchRecord.read(path).finished == order[: 3 - count]
+            assert len(record.candidates) == 3 - count
+            for item in order[3 - count :]:
+                record.append(item)
+            assert path.read_bytes() == before
 
 
 def difference(before, after):
@@ -311,54 +278,33 @@ def difference(before, after):
     )
 
 
-SCALE = dict(pipeline=[dict(type='Load'), dict(scale=[128, 128])])
-
-
-@pytest.mark.parametrize(
-    ('before', 'after', 'expected'),
-    [
+def test_changed_settings_of_the_config_are_named():
+    data = dict(pipeline=[dict(type='Load'), dict(scale=[128, 128])])
+    other = dict(pipeline=[dict(type='Load'), dict(scale=[640, 640])])
+    for before, after, expected in (
         (dict(lr=0.1), dict(lr=0.2), 'config.lr: 0.1 there, 0.2 now'),
         (
-            dict(val_dataloader=dict(dataset=SCALE), model=1),
-            dict(
-                val_dataloader=dict(
-                    dataset=dict(
-                        pipeline=[dict(type='Load'), dict(scale=[640, 640])]
-                    )
-                ),
-                model=1,
-            ),
+            dict(val_dataloader=dict(dataset=data), model=1),
+            dict(val_dataloader=dict(dataset=other), model=1),
             'config.val_dataloader.dataset.pipeline.1.scale: [128, 128] '
             'there, [640, 640] now',
         ),
         (
-            SCALE,
-            dict(pipeline=SCALE['pipeline'][:1]),
+            data,
+            dict(pipeline=data['pipeline'][:1]),
             "config.pipeline.1: {'scale': [128, 128]} there, nothing now",
         ),
         ({}, dict(fp16=None), 'config.fp16: nothing there, None now'),
         # Equal for Python.
         (dict(a=1), dict(a=1.0), "config_digest: 'c0ffee' there, 'f00d' now"),
-    ],
-)
-def test_changed_settings_of_the_config_are_named(before, after, expected):
-    assert difference(before, after) == expected
-
-
-def test_only_the_first_of_many_changed_settings_are_named():
-    before = {f'a{i}': 0 for i in range(10)}
-    after = {f'a{i}': 1 for i in range(10)}
-    assert difference(before, after) == (
-        'config.a0: 0 there, 1 now; config.a1: 0 there, 1 now; '
-        'config.a2: 0 there, 1 now; and 7 more'
-    )
-
-
-def test_long_values_are_cut():
-    line = difference(dict(text='x' * 500), dict(text='y' * 500))
-    assert len(line) < 200
-
-
-def test_missing_record_cannot_be_read(tmp_path):
-    with pytest.raises(InputError, match='no record of a search at'):
-        SearchRecord.read(tmp_path / 'none')
+        # Only the first three are named.
+        (
+            {f'a{i}': 0 for i in range(10)},
+            {f'a{i}': 1 for i in range(10)},
+            'config.a0: 0 there, 1 now; config.a1: 0 there, 1 now; '
+            'config.a2: 0 there, 1 now; and 7 more',
+        ),
+    ):
+        assert difference(before, after) == expected
+    # Long values are cut.
+    assert len(difference(dict(text='x' * 500), dict(text='y' * 500))) < 200

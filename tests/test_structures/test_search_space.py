@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import re
 
 import numpy as np
 import pytest
@@ -29,20 +28,14 @@ def test_spaces_of_the_paper():
     for name, fields in spaces.items():
         assert dataclasses.astuple(SEARCH_SPACES[name])[:3] == fields
         assert SEARCH_SPACES[name].choices == SHUFFLE_CHOICES
+    # The digits of published paths mean these blocks.
+    assert SHUFFLE_CHOICES == (
+        'shuffle_3x3', 'shuffle_5x5', 'shuffle_7x7', 'xception',
+    )  # fmt: skip
     # 4 choices for 20 blocks, about 1.0 x 10^12 (Table 1).
     assert SEARCH_SPACES['small'].num_blocks == 20
     assert SEARCH_SPACES['small'].size == 1_099_511_627_776
     assert SEARCH_SPACES['tiny'].num_blocks >= 8
-
-
-def test_order_of_the_choices():
-    """The digits of published paths mean these blocks."""
-    assert SHUFFLE_CHOICES == (
-        'shuffle_3x3',
-        'shuffle_5x5',
-        'shuffle_7x7',
-        'xception',
-    )
 
 
 def test_positions_of_blocks():
@@ -56,9 +49,7 @@ def test_positions_of_blocks():
     assert names == ['1.1', '1.2', '2.1', '2.2']
 
 
-def test_a_space_is_frozen_and_hashable():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        TWO_BLOCKS.stem_channels = 8
+def test_a_space_of_lists_is_the_same_and_hashable():
     as_lists = SearchSpace(4, [8], [2], list(SHUFFLE_CHOICES))
     assert as_lists == TWO_BLOCKS
     assert hash(as_lists) == hash(TWO_BLOCKS)
@@ -87,45 +78,26 @@ def test_more_than_ten_choices_are_letters():
     assert space.parse('9az') == (9, 10, 35)
 
 
-@pytest.mark.parametrize(
-    ('text', 'parts'),
-    [
-        ('012', ['4 digits', '2/2', 'got 3', "'012'"]),
-        ('01234', ['4 digits', 'got 5', "'01234'"]),
-        ('', ['4 digits', 'got 0']),
-        ('0142', ["'4'", 'block 2.1', "'0123'", "'0142'"]),
-        ('01a2', ["'a'", 'block 2.1', "'01a2'"]),
-        ('01-2', ["'-'", "'0123'", "'01-2'"]),
-        ('012²', ["'²'"]),
-        (2120, ['2120', "'0000'"]),
-        (None, ['None', "'0000'"]),
-    ],
-)
-def test_wrong_texts_are_refused(text, parts):
-    with pytest.raises(ValueError, match='digit') as error:
-        FOUR_BLOCKS.parse(text)
-    for part in parts:
-        assert part in str(error.value)
+def test_wrong_texts_are_refused():
+    for text, message in (
+        ('012', "4 digits.*2/2.*got 3.*'012'"),
+        ('01234', "4 digits.*got 5.*'01234'"),
+        ('', '4 digits.*got 0'),
+        ('0142', "'4'.*block 2.1.*'0123'.*'0142'"),
+        ('01a2', "'a'.*block 2.1.*'01a2'"),
+        ('01-2', "'-'.*'01-2'"),
+        ('012²', "'²'"),
+        (2120, "digit.*'0000'.*2120"),
+        (None, "digit.*'0000'.*None"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            FOUR_BLOCKS.parse(text)
 
 
-@pytest.mark.parametrize('path', [(0, 0, 0), (0, 0, 0, 4), (0, -1, 0, 0)])
-def test_only_paths_are_formatted(path):
-    with pytest.raises(ValueError, match='digit'):
-        FOUR_BLOCKS.format(path)
-
-
-def test_random_paths_depend_on_the_generator_alone():
-    space = SEARCH_SPACES['small']
-
-    def draw(seed):
-        rng = np.random.default_rng(seed)
-        return [space.random_path(rng) for _ in range(5)]
-
-    assert draw(3) == draw(3)
-    assert len({*draw(3), *draw(4)}) == 10
-    for path in draw(3):
-        assert space.validate(path) == path
-        assert all(type(choice) is int for choice in path)
+def test_only_paths_are_formatted():
+    for path in ((0, 0, 0), (0, 0, 0, 4), (0, -1, 0, 0)):
+        with pytest.raises(ValueError, match='digit'):
+            FOUR_BLOCKS.format(path)
 
 
 def test_random_paths_are_uniform():
@@ -146,10 +118,9 @@ def test_all_paths_are_listed_once(space):
     assert all(space.validate(path) == path for path in paths)
 
 
-@pytest.mark.parametrize(
-    ('fields', 'message'),
-    [
-        ((16, (32, 64), (2,)), '(32, 64)'),
+def test_impossible_spaces_are_refused():
+    for fields, message in (
+        ((16, (32, 64), (2,)), r'\(32, 64\)'),
         ((16, (), ()), 'at least 1'),
         ((0, (32,), (2,)), 'at least 1'),
         ((16, (32,), (0,)), 'at least 1'),
@@ -157,11 +128,9 @@ def test_all_paths_are_listed_once(space):
         ((16, (32,), (2,), ('block',) * 37), '1 to 36'),
         ((16, (33,), (2,)), 'got 33 after 16'),
         ((16, (32, 32), (2, 2)), 'got 32 after 32'),
-    ],
-)
-def test_impossible_spaces_are_refused(fields, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        SearchSpace(*fields)
+    ):
+        with pytest.raises(ValueError, match=message):
+            SearchSpace(*fields)
 
 
 @given(spaces())
@@ -177,15 +146,11 @@ def test_a_space_is_found_by_its_name():
     assert space_name(TWO_BLOCKS) is None
 
 
-@pytest.mark.parametrize(
-    ('unknown', 'part'),
-    [
+def test_unknown_spaces_are_refused():
+    for unknown, part in (
         ('smal', "'smal'"),
         ({'stem_channels': 4}, 'stage_channels'),
         ({**TWO_BLOCKS.to_dict(), 'width': 1}, "'width': 1"),
-    ],
-)
-def test_unknown_spaces_are_refused(unknown, part):
-    with pytest.raises(ValueError, match='`search_space`') as error:
-        get_search_space(unknown)
-    assert part in str(error.value)
+    ):
+        with pytest.raises(ValueError, match=f'`search_space`.*{part}'):
+            get_search_space(unknown)

@@ -1,7 +1,7 @@
 """All stages by their command lines, each from the files of the last.
 
-The search is killed and gone on with by two processes, and must yet give the
-record of one process that nobody stopped.
+The search is killed and resumed by two processes, and must give the record of
+one undisturbed process.
 """
 
 import json
@@ -12,6 +12,7 @@ import torch
 from kit.command_lines import (
     ALL_BOXES,
     RECALIBRATION,
+    SMALL_SEARCH,
     TRAINING,
     command,
     config_file,
@@ -40,7 +41,11 @@ def test_all_stages(digits, tmp_path):
     stage_1 = tmp_path / 'cls'
     train_classifier(digits, tmp_path, stage_1)
     stage_2 = tmp_path / 'det'
-    train_detector(digits, stage_2, stage_1 / 'epoch_1.pth')
+    train(
+        'retinanet_detnas-supernet-tiny_fpn_digits',
+        *(digits, stage_2, *RECALIBRATION),
+        f'model.backbone.init_cfg.checkpoint={stage_1 / "epoch_1.pth"}',
+    )
     stage_3 = tmp_path / 'search'
     search(digits, tmp_path, stage_3, stage_2 / 'epoch_1.pth')
     final = tmp_path / 'final'
@@ -53,9 +58,7 @@ def train_classifier(digits, cwd, work_dir):
     log = run(
         'train.py',
         config_file('detnas-supernet-tiny_digits-cls'),
-        '--work-dir',
-        work_dir,
-        '--cfg-options',
+        *('--work-dir', work_dir, '--cfg-options'),
         *options,
         *TRAINING,
         *RECALIBRATION,
@@ -64,18 +67,12 @@ def train_classifier(digits, cwd, work_dir):
     assert 'accuracy/top1' in log
 
 
-def train_detector(digits, work_dir, pretrained):
+def train(name, digits, work_dir, *options):
+    """Trains a detector."""
     run_here(
-        'train.py',
-        config_file('retinanet_detnas-supernet-tiny_fpn_digits'),
-        '--work-dir',
-        work_dir,
-        '--cfg-options',
-        f'model.backbone.init_cfg.checkpoint={pretrained}',
-        *loading_options(digits, 'train', 'val'),
-        *TRAINING,
-        *RECALIBRATION,
-        *ALL_BOXES,
+        *('train.py', config_file(name), '--work-dir', work_dir),
+        *('--cfg-options', *loading_options(digits, 'train', 'val')),
+        *(*TRAINING, *ALL_BOXES, *options),
     )
 
 
@@ -83,18 +80,10 @@ def search(digits, cwd, work_dir, checkpoint):
     args = [
         config_file('retinanet_detnas-search-tiny_fpn_digits'),
         checkpoint,
-        '--work-dir',
-        work_dir,
-        '--seed',
-        '3',
+        *('--work-dir', work_dir, '--seed', 3),
         '--cfg-options',
         *loading_options(digits, 'train', 'val'),
-        *RECALIBRATION,
-        *ALL_BOXES,
-        'val_cfg.generations=2',
-        'val_cfg.algorithm.population=3',
-        'val_cfg.algorithm.parents=2',
-        'val_cfg.constraint.max_macs=41e6',
+        *SMALL_SEARCH,
     ]
     record = work_dir / 'search_record.jsonl'
 
@@ -114,15 +103,11 @@ def search(digits, cwd, work_dir, checkpoint):
     assert 2 <= whole_lines.count(b'\n') - 1 < 6
     run(
         'search.py',
-        *args[:4],
-        '--resume',
-        '--launcher',
-        'pytorch',
-        *args[4:],
+        *(*args[:4], '--resume', '--launcher', 'pytorch', *args[4:]),
         cwd=cwd,
         launcher=torchrun(),
     )
-    # What was recorded is not evaluated again.
+    # Recorded candidates are not evaluated again.
     assert record.read_bytes().startswith(whole_lines)
     config = load_config(SEARCH, digits, cwd / 'undisturbed')
     config.load_from = str(checkpoint)
@@ -139,26 +124,16 @@ def train_searched(digits, cwd, work_dir, stage_1, stage_3):
     log = run_here(
         'model_converters/supernet_to_subnet.py',
         config_file('detnas-supernet-tiny_digits-cls'),
-        stage_1 / 'epoch_1.pth',
-        best,
-        weights,
-        '--cfg-options',
+        *(stage_1 / 'epoch_1.pth', best, weights, '--cfg-options'),
         *loading_options(digits, 'train', classification=True),
         *RECALIBRATION,
     )
     path = json.loads(best.read_text())['path']
     assert f'path {path}, BN statistics recomputed' in log
-    run_here(
-        'train.py',
-        config_file('retinanet_detnas-tiny_fpn_digits'),
-        '--work-dir',
-        work_dir,
-        '--cfg-options',
+    train(
+        *('retinanet_detnas-tiny_fpn_digits', digits, work_dir),
         f'model.backbone.path={best}',
         f'model.backbone.init_cfg.checkpoint={weights}',
-        *loading_options(digits, 'train', 'val'),
-        *TRAINING,
-        *ALL_BOXES,
     )
 
 
@@ -174,10 +149,7 @@ def report_result(digits, cwd, work_dir, stage_3):
         'test.py',
         config_file('retinanet_detnas-tiny_fpn_digits'),
         checkpoint,
-        '--work-dir',
-        cwd / 'test',
-        '--out',
-        cwd / 'predictions.pkl',
+        *('--work-dir', cwd / 'test', '--out', cwd / 'predictions.pkl'),
         '--cfg-options',
         f'model.backbone.path={best}',
         # The weights come from the checkpoint that is tested.
@@ -187,7 +159,7 @@ def report_result(digits, cwd, work_dir, stage_3):
     )
     assert 'coco/bbox_mAP' in log
     predictions = pickle.loads((cwd / 'predictions.pkl').read_bytes())
-    images = {one['img_path'].split('/')[-2] for one in predictions}
+    images = {item['img_path'].split('/')[-2] for item in predictions}
     assert images == {'test'}
     assert len(predictions) == 8
     assert file_digest(checkpoint) == before

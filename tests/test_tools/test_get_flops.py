@@ -82,29 +82,20 @@ def test_parts_of_faster_rcnn():
     )
 
 
-def test_parts_of_retinanet():
+def test_parts_of_other_models():
     """Counted independently: 14.7 and 144.7 billion MACs."""
     found = rows(RETINANET, '--path', 'detnas_retinanet_300m')
-    assert found['neck', '800x1344'][0] / 1e9 == pytest.approx(14.7, abs=0.05)
-    assert found['bbox_head', '800x1344'][0] / 1e9 == pytest.approx(
-        144.7, abs=0.05
-    )
-
-
-def test_parts_of_a_classifier():
-    config = CONFIGS / 'detnas/detnas-small_8xb128_in1k.py'
-    found = rows(config, '--path', 'detnas_fpn_300m')
+    neck, head = (found[p, '800x1344'][0] for p in ('neck', 'bbox_head'))
+    assert neck / 1e9 == pytest.approx(14.7, abs=0.05)
+    assert head / 1e9 == pytest.approx(144.7, abs=0.05)
+    path = ('--path', 'detnas_fpn_300m')
+    found = rows(RETINANET, *path, '--shape', 448, 448)
+    assert found['backbone', '448x448'][0] == 4 * 288_082_368
+    found = rows(CONFIGS / 'detnas/detnas-small_8xb128_in1k.py', *path)
     assert found['all', '224x224'][0] == PUBLISHED['detnas_fpn_300m'][2]
 
 
-def test_size_of_the_image_can_be_given():
-    found = rows(RETINANET, '--path', 'detnas_fpn_300m', '--shape', 448, 448)
-    assert found['backbone', '448x448'][0] == 4 * 288_082_368
-
-
-def test_supernet_needs_a_path(capsys):
+def test_supernet_needs_a_path(refusal):
     config = CONFIGS / 'digits/retinanet_detnas-search-tiny_fpn_digits.py'
-    with pytest.raises(SystemExit):
-        run_here(TOOL, config)
-    assert 'supernet; give one of its paths' in capsys.readouterr().err
+    assert 'supernet; give one of its paths' in refusal(TOOL, config)
     assert ('all', '128x128') in rows(config, '--path', '0' * 10)

@@ -22,7 +22,7 @@ from kit.models import searched, supernet
 from kit.spaces import DETECTOR_SPACE
 from torch import nn
 
-from detnas_mm.models import PUBLISHED_PATHS, DetNASNet, load_state_dict
+from detnas_mm.models import PUBLISHED_PATHS, DetNASNet
 from detnas_mm.structures import SEARCH_SPACES
 
 CONVERT = 'model_converters/convert_checkpoint.py'
@@ -67,7 +67,7 @@ def convert(tmp_path, build, *arguments):
     with torch.device('meta'):
         net = build()
     state = {
-        # Values do not matter here, and one of them needs no space.
+        # The values do not matter here, and one number needs no space.
         key: torch.zeros((), dtype=value.dtype).expand(value.shape)
         for key, value in net.state_dict().items()
     }
@@ -77,52 +77,56 @@ def convert(tmp_path, build, *arguments):
     return torch.load(out, weights_only=True), log
 
 
-def test_published_detector_fits_the_config(tmp_path):
-    """The authors' DetNAS-COCO-FPN-300M, at its full size."""
-    checkpoint, log = convert(
-        tmp_path,
+# The authors' networks at full size: how each is built, the config that it
+# fits with some options, and its path and shuffle.
+PUBLISHED = {
+    'faster_rcnn': (
         lambda: faster_rcnn(authors_net('detnas_fpn_300m')),
-        '--config',
-        CONFIGS / 'detnas/faster-rcnn_detnas-small_fpn_1x_coco.py',
-    )
-    meta = checkpoint['meta']
-    assert meta['path'] == '21202112331300313132'
-    assert meta['search_space'] == SMALL.to_dict()
-    assert meta['shuffle'] == 'interleaved'
-    assert meta['converted_from'] == 'authors'
-    assert "'search_space': 'small', 'path': '21202112331300313132'" in log
-    assert load_state_dict(tmp_path / 'ours.pth').keys() == set(
-        checkpoint['state_dict']
-    )
-
-
-def test_published_retinanet_fits_the_config(tmp_path):
-    """Its FPN has no BN and computes the sixth level from the fifth."""
-    config = CONFIGS / 'detnas/retinanet_detnas-small_fpn_1x_coco.py'
-    options = ['--config', config, '--cfg-options', 'model.neck.norm_cfg=None']
-    options += ['model.neck.add_extra_convs=on_output']
-    checkpoint, _ = convert(tmp_path, retinanet, *options)
-    assert checkpoint['meta']['path'] == '23113213311133203333'
-
-
-def test_supernet_fits_the_config_of_the_search(tmp_path):
-    checkpoint, log = convert(
-        tmp_path,
+        'faster-rcnn_detnas-small_fpn_1x_coco',
+        (),
+        ('21202112331300313132', 'interleaved'),
+    ),
+    # Its FPN has no BN and computes the sixth level from the fifth.
+    'retinanet': (
+        retinanet,
+        'retinanet_detnas-small_fpn_1x_coco',
+        (
+            *('--cfg-options', 'model.neck.norm_cfg=None'),
+            'model.neck.add_extra_convs=on_output',
+        ),
+        ('23113213311133203333', 'interleaved'),
+    ),
+    'supernet': (
         lambda: faster_rcnn(AuthorsBackbone(SMALL)),
-        '--config',
-        CONFIGS / 'detnas/faster-rcnn_detnas-search-small_fpn_1x_coco.py',
-    )
-    assert checkpoint['meta']['path'] is None
-    assert checkpoint['meta']['shuffle'] == 'grouped'
-    assert 'supernet, converted from authors' in log
+        'faster-rcnn_detnas-search-small_fpn_1x_coco',
+        (),
+        (None, 'grouped'),
+    ),
+    'classifier': (
+        imagenet_net,
+        'detnas-small_8xb128_in1k',
+        ('--shuffle', 'grouped', '--fold-stem-bias'),
+        ('21202112331300313132', 'grouped'),
+    ),
+}
 
 
-def test_imagenet_net_fits_the_config(tmp_path):
-    options = ['--shuffle', 'grouped', '--fold-stem-bias', '--config']
-    options.append(CONFIGS / 'detnas/detnas-small_8xb128_in1k.py')
-    checkpoint, _ = convert(tmp_path, imagenet_net, *options)
-    assert checkpoint['meta']['shuffle'] == 'grouped'
-    assert checkpoint['state_dict']['backbone.stem.0.bias'].abs().max() == 0
+@pytest.mark.parametrize('kind', PUBLISHED)
+def test_published_network_fits_the_config(tmp_path, kind):
+    build, name, options, expected = PUBLISHED[kind]
+    config = CONFIGS / f'detnas/{name}.py'
+    checkpoint, log = convert(tmp_path, build, '--config', config, *options)
+    meta = checkpoint['meta']
+    assert (meta['path'], meta['shuffle']) == expected
+    assert meta['search_space'] == SMALL.to_dict()
+    assert meta['converted_from'] == 'authors'
+    if meta['path']:
+        assert f"'search_space': 'small', 'path': '{meta['path']}'" in log
+    else:
+        assert 'supernet, converted from authors' in log
+    if '--fold-stem-bias' in options:
+        bias = checkpoint['state_dict']['backbone.stem.0.bias']
+        assert bias.abs().max() == 0
 
 
 def save(file, backbone, **meta):
@@ -155,7 +159,7 @@ def tiny(tmp_path):
 def test_published_checkpoint_is_stripped_and_named(tmp_path, tiny):
     out = run_here(PUBLISH, tiny, 'my_net', '--out-dir', tmp_path)
     (file,) = tmp_path.glob('my_net-*.pth')
-    # Which network it is, it does not contain.
+    # It does not say which network it holds.
     first, second = out.splitlines()
     assert first == f'# {file}'
     assert 'give --path' in second
@@ -168,7 +172,7 @@ def test_published_checkpoint_is_stripped_and_named(tmp_path, tiny):
     assert content.keys() == {'meta', 'state_dict'}
     assert torch.equal(content['state_dict']['head.weight'], torch.ones(3))
     assert b'secret' not in file.read_bytes()
-    # The same weights get the same name, others get another one.
+    # Equal weights get the same name, different weights another name.
     run_here(PUBLISH, tiny, 'my_net', '--out-dir', tmp_path)
     assert list(tmp_path.glob('my_net-*.pth')) == [file]
     changed = torch.load(tiny)
@@ -205,17 +209,14 @@ def test_entry_of_a_published_net(tmp_path):
     }
 
 
-@pytest.mark.parametrize('path', [PATH, None])
-def test_converted_checkpoint_knows_its_network(tmp_path, path):
+def test_converted_supernet_knows_its_space(tmp_path):
     space = DETECTOR_SPACE
-    net = searched(space, path) if path else supernet(space)
-    digits = ''.join(map(str, path)) if path else None
-    file = save(
-        tmp_path / 'ours.pth', net, search_space=space.to_dict(), path=digits
-    )
-    metadata = published_entry(file)['Metadata']
+    net, meta = supernet(space), dict(search_space=space.to_dict(), path=None)
+    metadata = published_entry(save(tmp_path / 'ours.pth', net, **meta))[
+        'Metadata'
+    ]
     assert metadata['Search Space']['stem_channels'] == space.stem_channels
-    assert metadata.get('Path') == ('01 2 31 0' if path else None)
+    assert 'Path' not in metadata
 
 
 def test_net_of_mmrazor_is_converted_and_its_blocks_counted(tmp_path):
@@ -235,28 +236,15 @@ def test_net_of_mmrazor_is_converted_and_its_blocks_counted(tmp_path):
     assert metadata['Backbone Parameters'] == params
 
 
-def refusal(capsys, tool, *arguments):
-    """Runs a tool that must refuse its input; returns its one line."""
-    with pytest.raises(SystemExit) as error:
-        run_here(tool, *arguments)
-    assert error.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    return line
-
-
-def test_weights_that_do_not_fit(tmp_path, tiny, capsys):
+def test_weights_that_do_not_fit(tmp_path, tiny, refusal):
     config = CONFIGS / 'detnas/detnas-small_8xb128_in1k.py'
-    with pytest.raises(SystemExit):
-        convert(
-            tmp_path,
-            lambda: authors_net('detnas_fpn_300m'),
-            '--config',
-            config,
-        )
-    error = capsys.readouterr().err
-    assert 'does not fit ImageClassifier: ' in error
-    assert 'missing: neck.layers.0.weight' in error
-    assert not (tmp_path / 'ours.pth').exists()
+    ours = tmp_path / 'ours.pth'
+    theirs = tmp_path / 'theirs.pkl'
+    torch.save(AuthorsBackbone(DETECTOR_SPACE, PATH).state_dict(), theirs)
+    line = refusal(CONVERT, theirs, ours, '--config', config)
+    assert 'does not fit ImageClassifier: ' in line
+    assert 'missing: neck.layers.0.weight' in line
+    assert not ours.exists()
     cases = {
         'does not fit ImageClassifier': [
             *('--config', config, '--path', 'detnas_fpn_300m')
@@ -268,19 +256,14 @@ def test_weights_that_do_not_fit(tmp_path, tiny, capsys):
     }
     for expected, options in cases.items():
         options = ['--out-dir', tmp_path, *options]
-        assert expected in refusal(capsys, PUBLISH, tiny, 'net', *options)
-    assert not list(tmp_path.glob('net-*'))
-
-
-def test_checkpoints_without_weights(tmp_path, capsys):
+        assert expected in refusal(PUBLISH, tiny, 'net', *options)
     contents = {
         "no 'state_dict'": {},
         'no weights at all': {'state_dict': {}},
         "'backbone.', got a": {'state_dict': {'a': torch.zeros(3)}},
     }
-    file = tmp_path / 'foreign.pth'
     for expected, content in contents.items():
-        torch.save(content, file)
-        line = refusal(capsys, PUBLISH, file, 'n', '--out-dir', tmp_path)
+        torch.save(content, theirs)
+        line = refusal(PUBLISH, theirs, 'net', '--out-dir', tmp_path)
         assert expected in line
-    assert list(tmp_path.iterdir()) == [file]
+    assert not list(tmp_path.glob('net-*'))

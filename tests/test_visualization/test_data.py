@@ -1,4 +1,4 @@
-"""What the figures show, computed again in a simpler way."""
+"""What the figures show, computed again in a simpler way; its units."""
 
 import pytest
 from kit.records import candidate
@@ -12,6 +12,7 @@ from detnas_mm.visualization import (
     progress,
     timing,
 )
+from detnas_mm.visualization.theme import duration, magnitude, time_unit
 
 
 def scored(*fitnesses):
@@ -43,13 +44,6 @@ def test_progress_takes_the_top_50_as_the_paper():
     assert data.top_worst == (0.5,)
 
 
-def test_top_is_as_large_as_a_generation():
-    assert synthetic_search().top == 4
-    for population in (None, 'many', 0):
-        algorithm = {'type': 'given', 'population': population}
-        assert synthetic_search(algorithm=algorithm).top == 50
-
-
 def test_progress_starts_with_the_first_score():
     assert progress([]).generation == ()
     assert progress(scored(None, None)).best == ()
@@ -71,9 +65,7 @@ def test_shares_count_the_choices_of_a_generation():
 def test_timing_has_every_candidate():
     data = timing(synthetic_candidates(failed={3}))
     assert data.seconds == tuple(range(12))
-    assert data.median == 5.5
-    assert data.total == 66
-    assert data.by_part == {}
+    assert (data.median, data.total, data.by_part) == (5.5, 66, {})
     assert timing([]).median == 0
 
 
@@ -106,3 +98,23 @@ def test_score_has_its_unit():
 def test_record_of_another_space_is_refused():
     with pytest.raises(InputError, match='6 digits'):
         synthetic_search(candidates=[candidate(0, path='0123')])
+
+
+def test_numbers_have_three_digits_and_a_unit():
+    for function, texts in (
+        (
+            magnitude,
+            {288_082_368: '288M', 38_600_000: '38.6M', 1_269_181_536: '1.27G',
+             154_880: '155k', 7: '7', 0: '0'},
+        ),
+        (
+            duration,
+            {0.04: '0.0 s', 59.94: '59.9 s', 200: '3 min 20 s',
+             3720: '1 h 2 min', 20 * 86400: '20.0 days'},
+        ),
+        (
+            time_unit,
+            {0: (1, 's'), 119: (1, 's'), 1700: (60, 'min'), 7200: (3600, 'h')},
+        ),
+    ):  # fmt: skip
+        assert {number: function(number) for number in texts} == texts

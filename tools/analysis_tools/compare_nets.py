@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
+from net_results import read_test_metrics
 from rich.console import Console
 from rich.table import Table
 
 from detnas_mm.structures import RECORD, Candidate, SearchRecord, SearchSpace
-from detnas_mm.structures.net_results import read_test_metrics
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 

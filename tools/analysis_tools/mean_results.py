@@ -4,7 +4,8 @@ import argparse
 import statistics
 from pathlib import Path
 
-from detnas_mm.structures.net_results import read_test_metric
+from net_results import read_test_metric
+
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from net_results import read_results, read_test_metric, require_finite
 from rich.console import Console
 from rich.table import Table
 
@@ -21,11 +22,6 @@ from detnas_mm.evaluation.rank_correlation import (
     rank_agreement,
 )
 from detnas_mm.structures import RECORD, Candidate, SearchRecord, Status
-from detnas_mm.structures.net_results import (
-    read_results,
-    read_test_metric,
-    require_finite,
-)
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically

@@ -42,6 +42,7 @@ from detnas_mm.utils.files import file_digest
 # Raise it when the same settings give other images than before.
 FORMAT = 2
 META_NAME = 'meta.json'
+_PACKAGES = ('numpy', 'scikit-learn', 'pillow')
 _REMEDY = (
     'pass `overwrite` (--overwrite) to replace it, or choose another folder'
 )
@@ -95,7 +96,7 @@ def build_digits(
     settings: DigitsSettings,
     overwrite: bool = False,
 ) -> DigitsReport:
-    """Builds the data set in a temporary folder, verifies and renames it.
+    """Build the data set in a temporary folder, verifies and renames it.
 
     Args:
         out: Folder of the data set. It appears complete or not at all.
@@ -103,13 +104,6 @@ def build_digits(
             verified and left alone.
         overwrite: Whether to replace a data set that is there, whatever its
             settings.
-
-    Returns:
-        Content of the data set that is now in ``out``.
-
-    Raises:
-        InputError: If ``out`` holds other files than a digits data set, or,
-            without ``overwrite``, one that is damaged or has other settings.
     """
     out = Path(out).resolve()
     is_empty_folder = out.is_dir() and not any(out.iterdir())
@@ -122,36 +116,35 @@ def build_digits(
         if not overwrite:
             return DigitsReport(False, _verify_existing(out, settings))
     with _replacing(out) as folder:
-        _write_layouts(folder, settings)
+        sources = load_sources(settings.seed)
+        for split in sources:
+            images = getattr(settings, f'{split}_images')
+            write_detection(
+                folder, split, sources[split], images, settings.seed
+            )
+        for name, split in CROP_SPLITS.items():
+            crops = getattr(settings, f'{name}_crops')
+            write_classification(
+                folder, name, sources[split], crops, settings.seed
+            )
         counts = _verify(folder)
         meta = {
             'format': FORMAT,
             'settings': asdict(settings),
-            'versions': _versions(),
+            # Versions of packages that may change a byte of the images.
+            'versions': {
+                'python': platform.python_version(),
+                'opencv': cv2.__version__,
+                **{name: version(name) for name in _PACKAGES},
+            },
             'counts': counts,
         }
         (folder / META_NAME).write_text(json.dumps(meta, indent=2) + '\n')
     return DigitsReport(True, counts)
 
 
-def _write_layouts(folder: Path, settings: DigitsSettings) -> None:
-    sources = load_sources(settings.seed)
-    for split in sources:
-        images = getattr(settings, f'{split}_images')
-        write_detection(folder, split, sources[split], images, settings.seed)
-    for name, split in CROP_SPLITS.items():
-        crops = getattr(settings, f'{name}_crops')
-        write_classification(
-            folder / 'classification' / name,
-            name,
-            sources[split],
-            crops,
-            settings.seed,
-        )
-
-
 def _verify(root: Path) -> Counts:
-    """Checks that the splits share nothing; counts what is on disk."""
+    """Check that the splits share nothing; counts what is on disk."""
     counts: Counts = {'images': {}, 'boxes': {}, 'crops': {}, 'digits': {}}
     digits, images = {}, {}
     for split in SPLIT_SHARES:
@@ -173,7 +166,7 @@ def _verify(root: Path) -> Counts:
 
 
 def _verify_existing(out: Path, settings: DigitsSettings) -> Counts:
-    """Verifies a data set that was built before, with its settings."""
+    """Verify a data set that was built before, with its settings."""
     try:
         meta = json.loads((out / META_NAME).read_text())
         built = {'format': meta['format'], **meta['settings']}
@@ -195,19 +188,9 @@ def _verify_existing(out: Path, settings: DigitsSettings) -> Counts:
     return counts
 
 
-def _versions() -> dict[str, str]:
-    """Versions of packages that may change a byte of the images."""
-    packages = ('numpy', 'scikit-learn', 'pillow')
-    return {
-        'python': platform.python_version(),
-        'opencv': cv2.__version__,
-        **{name: version(name) for name in packages},
-    }
-
-
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
-    """Yields a temporary folder that replaces ``out`` in the end."""
+    """Yield a temporary folder that replaces ``out`` in the end."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f'.{out.name}.partial-{os.getpid()}')
     replaced = out.with_name(f'.{out.name}.replaced-{os.getpid()}')
@@ -224,7 +207,7 @@ def _replacing(out: Path) -> Iterator[Path]:
 
 
 def setting_help() -> dict[str, tuple[int, str]]:
-    """Returns default and meaning of every setting, for a command line."""
+    """Return default and meaning of every setting, for a command line."""
     return {
         f.name: (f.default, f.metadata['help']) for f in fields(DigitsSettings)
     }

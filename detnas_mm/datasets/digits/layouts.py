@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from detnas_mm.datasets.digits.scenes import PlacedDigit, draw_scene
+from detnas_mm.datasets.digits.scenes import draw_scene
 from detnas_mm.datasets.digits.sources import CLASSES, SplitSources
 
 # Sides of the square images and ranges of digit heights, in pixels.
@@ -36,7 +36,7 @@ _STREAMS = {
 def write_detection(
     root: Path, split: str, sources: SplitSources, images: int, seed: int
 ) -> None:
-    """Writes images of 1 to 5 digits and their annotations.
+    """Write images of 1 to 5 digits and their annotations.
 
     Args:
         root: Folder of the data set; receives
@@ -69,25 +69,36 @@ def write_detection(
                 'height': DETECTION_SIZE,
             }
         )
-        for digit in digits:
-            number = len(annotations) + 1
-            annotations.append(_coco_annotation(digit, number, image_id))
+        annotations += [
+            {
+                'id': number,
+                'image_id': image_id,
+                'category_id': digit.label + 1,
+                'bbox': list(digit.box),
+                'area': digit.box[2] * digit.box[3],
+                'iscrowd': 0,
+                'digit_id': digit.digit_id,
+            }
+            for number, digit in enumerate(digits, len(annotations) + 1)
+        ]
     _write_coco(root, split, records, annotations)
 
 
 def write_classification(
-    folder: Path, name: str, sources: SplitSources, crops: int, seed: int
+    root: Path, name: str, sources: SplitSources, crops: int, seed: int
 ) -> None:
-    """Writes images of one digit for each class.
+    """Write images of one digit for each class.
 
     Args:
-        folder: Receives ``<class>/<crop>_digit<digit id>.jpg``.
+        root: Folder of the data set; receives
+            ``classification/<name>/<class>/<crop>_digit<digit id>.jpg``.
         name: ``train`` or ``val``.
         sources: Digits and photographs to use. The digits of a class are used
             equally often, up to a difference of one.
         crops: Number of images of each class.
         seed: Seed of the data set.
     """
+    folder = root / 'classification' / name
     stream = _STREAMS[f'classification/{name}']
     for label, rows in enumerate(_rows_by_class(sources)):
         (folder / CLASSES[label]).mkdir(parents=True)
@@ -106,20 +117,6 @@ def _rows_by_class(sources: SplitSources) -> list[npt.NDArray[np.int64]]:
         np.flatnonzero(sources.labels == label)
         for label in range(len(CLASSES))
     ]
-
-
-def _coco_annotation(
-    digit: PlacedDigit, number: int, image_id: int
-) -> dict[str, object]:
-    return {
-        'id': number,
-        'image_id': image_id,
-        'category_id': digit.label + 1,
-        'bbox': list(digit.box),
-        'area': digit.box[2] * digit.box[3],
-        'iscrowd': 0,
-        'digit_id': digit.digit_id,
-    }
 
 
 def _write_coco(
@@ -147,7 +144,7 @@ def _write_coco(
 
 
 def _write_image(file: Path, image: npt.NDArray[np.uint8]) -> None:
-    """Writes an (S, S, 3) RGB image."""
+    """Write an (S, S, 3) RGB image."""
     bgr = np.ascontiguousarray(image[..., ::-1])
     if not cv2.imwrite(str(file), bgr, _JPEG):
         raise OSError(f'{file} could not be written; check the disk')

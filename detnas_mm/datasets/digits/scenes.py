@@ -51,7 +51,7 @@ def draw_scene(
     rng: np.random.Generator,
     max_shift: int | None = None,
 ) -> tuple[npt.NDArray[np.uint8], list[PlacedDigit]]:
-    """Draws digits on a background until all are placed or no room is left.
+    """Draw digits on a background until all are placed or no room is left.
 
     Args:
         sources: Digits and photographs of the split.
@@ -66,9 +66,6 @@ def draw_scene(
     Returns:
         The (S, S, 3) uint8 RGB image and the digits on it, at least one.
         Strokes of different digits never touch.
-
-    Raises:
-        InputError: If no digit fits the image.
     """
     image = _background(sources.photos, size, rng)
     taken = np.zeros((size, size), dtype=bool)
@@ -82,10 +79,7 @@ def draw_scene(
         else:
             continue
         x, y = corner
-        window = (
-            slice(y, y + ink.shape[0]),
-            slice(x, x + ink.shape[1]),
-        )
+        window = slice(y, y + ink.shape[0]), slice(x, x + ink.shape[1])
         image[window] = _blend(image[window], ink, rng)
         taken[window] |= ink > 0
         placed.append(
@@ -108,12 +102,10 @@ def _background(
     size: int,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
-    """Draws a square of a photograph, (S, S, 3) from 0 to 255.
-
-    It is enlarged up to twice, never shrunk, so that the narrow strips of the
-    small splits look like the wide strip of the training split.
-    """
+    """Draw a square of a photograph, (S, S, 3) from 0 to 255."""
     photo = photos[rng.integers(len(photos))]
+    # Enlarged up to twice, never shrunk, so that the narrow strips of the
+    # small splits look like the wide strip of the training split.
     side = int(rng.integers(size // 2, size + 1))
     y = int(rng.integers(photo.shape[0] - side + 1))
     x = int(rng.integers(photo.shape[1] - side + 1))
@@ -132,7 +124,7 @@ def _draw_digit(
     heights: tuple[int, int],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
-    """Enlarges an (8, 8) digit to (h, w) ink from 0 to 1, without margin."""
+    """Enlarge an (8, 8) digit to (h, w) ink from 0 to 1, without margin."""
     height = np.exp(rng.uniform(*np.log(heights)))
     scale = height / digit.shape[0]
     angle = np.deg2rad(rng.uniform(-12, 12))
@@ -167,7 +159,7 @@ def _free_corner(
     max_shift: int | None,
     rng: np.random.Generator,
 ) -> tuple[int, int] | None:
-    """Draws a top left corner; None if the digit would touch another."""
+    """Draw a top left corner; None if the digit would touch another."""
     height, width = ink.shape
     room_y, room_x = taken.shape[0] - height, taken.shape[1] - width
     if room_y < 0 or room_x < 0:
@@ -185,7 +177,7 @@ def _free_corner(
 def _draw_offset(
     room: int, max_shift: int | None, rng: np.random.Generator
 ) -> int:
-    """Draws from 0 to ``room``, within ``max_shift`` of its middle."""
+    """Draw from 0 to ``room``, within ``max_shift`` of its middle."""
     shift = room if max_shift is None else max_shift
     low, high = max(room // 2 - shift, 0), min(room // 2 + shift, room)
     return int(rng.integers(low, high + 1))
@@ -194,7 +186,7 @@ def _draw_offset(
 def _visible_box(
     ink: npt.NDArray[np.float32], x: int, y: int
 ) -> tuple[int, int, int, int]:
-    """Returns the tight box of ink whose corner is placed at (x, y)."""
+    """Return the tight box of ink whose corner is placed at (x, y)."""
     rows = np.flatnonzero((ink >= _VISIBLE).any(axis=1))
     columns = np.flatnonzero((ink >= _VISIBLE).any(axis=0))
     return (
@@ -208,7 +200,7 @@ def _visible_box(
 def _overlap(
     a: tuple[int, int, int, int], b: tuple[int, int, int, int]
 ) -> float:
-    """Returns the shared area of two boxes as a share of the smaller box."""
+    """Return the shared area of two boxes as a share of the smaller box."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     shared = max(width, 0) * max(height, 0)
@@ -220,7 +212,7 @@ def _blend(
     ink: npt.NDArray[np.float32],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
-    """Paints ink (h, w) in white on a background, (h, w, 3)."""
+    """Paint ink (h, w) in white on a background, (h, w, 3)."""
     opacity = ink[..., None]
     white = 255 * rng.uniform(*_DIGIT_BRIGHTNESS)
     return (background * (1 - opacity) + white * opacity).astype(np.float32)

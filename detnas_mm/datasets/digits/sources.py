@@ -39,15 +39,10 @@ class SplitSources:
 
 
 def load_sources(seed: int) -> dict[str, SplitSources]:
-    """Splits digits at random and photographs by columns.
+    """Split digits at random and photographs by columns.
 
-    Args:
-        seed: Seed of the split of the digits.
-
-    Returns:
-        The sources of ``train``, ``search`` and ``test``. No digit and no
-        pixel of a photograph is in two of them, and each split has the same
-        share of the digits of every class.
+    No digit and no pixel of a photograph is in two splits, and each split has
+    the same share of the digits of every class.
     """
     data = load_digits()
     photos = load_sample_images().images
@@ -67,7 +62,7 @@ def load_sources(seed: int) -> dict[str, SplitSources]:
 def split_digits(
     labels: npt.NDArray[np.int64], seed: int
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """Splits the indices of ``labels``, class by class."""
+    """Split the indices of ``labels``, class by class."""
     parts: dict[str, list[npt.NDArray[np.int64]]]
     parts = {split: [] for split in SPLIT_SHARES}
     for label in range(len(CLASSES)):
@@ -81,13 +76,13 @@ def split_digits(
 def _split_columns(
     photo: npt.NDArray[np.uint8],
 ) -> dict[str, npt.NDArray[np.uint8]]:
-    """Cuts a photograph (H, W, 3) into one vertical strip per split."""
+    """Cut a photograph (H, W, 3) into one vertical strip per split."""
     bounds = _share_bounds(photo.shape[1])
     return {split: photo[:, slice(*bounds[split])] for split in bounds}
 
 
 def _share_bounds(length: int) -> dict[str, tuple[int, int]]:
-    """Returns adjacent [start, stop) ranges of ``length`` items by split."""
+    """Return adjacent [start, stop) ranges of ``length`` items by split."""
     ends = np.rint(np.cumsum(list(SPLIT_SHARES.values())) * length).astype(int)
     starts = [0, *ends[:-1]]
     return {

@@ -9,6 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from detnas_mm.models.backbones.choice_blocks import build_block
 from detnas_mm.models.checkpoint import require_matching_pretrained
 from detnas_mm.structures import SearchSpace, get_search_space
 from detnas_mm.utils.errors import InputError
@@ -31,9 +32,6 @@ class DetNASBackbone(BaseModule):
             backward pass.
         init_cfg: Initialization; with type ``Pretrained``, a checkpoint that
             does not fit is an error. Defaults to the authors' scheme.
-
-    Raises:
-        InputError: If an argument is out of its range.
     """
 
     blocks: nn.ModuleList
@@ -52,10 +50,21 @@ class DetNASBackbone(BaseModule):
         super().__init__(init_cfg)
         self.search_space = get_search_space(search_space)
         self.shuffle = shuffle
-        self.out_indices = _check_out_indices(self.search_space, out_indices)
-        self.frozen_stages = _check_frozen_stages(
-            self.search_space, frozen_stages
-        )
+        self.out_indices = tuple(out_indices)
+        num_stages = len(self.search_space.stage_blocks)
+        # A selection of the stages, each once and in rising order.
+        selection = [i for i in range(num_stages) if i in self.out_indices]
+        if not selection or list(self.out_indices) != selection:
+            raise InputError(
+                f'`out_indices` must be stages from 0 to {num_stages - 1} in '
+                f'rising order, got {self.out_indices}'
+            )
+        if frozen_stages not in range(-1, num_stages + 1):
+            raise InputError(
+                f'`frozen_stages` must be -1 to {num_stages}, got '
+                f'{frozen_stages}'
+            )
+        self.frozen_stages = frozen_stages
         self.norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
         self.norm_eval = norm_eval
         self.with_cp = with_cp
@@ -66,6 +75,16 @@ class DetNASBackbone(BaseModule):
         """Channels of the returned features."""
         channels = self.search_space.stage_channels
         return tuple(channels[index] for index in self.out_indices)
+
+    def build_block(self, index: int, choice: int) -> nn.Module:
+        """Build one choice of one block."""
+        return build_block(
+            self.search_space,
+            index,
+            choice,
+            shuffle=self.shuffle,
+            norm_cfg=self.norm_cfg,
+        )
 
     def active_blocks(self) -> list[nn.Module]:
         """Return the blocks that the forward pass runs, in order."""
@@ -80,10 +99,8 @@ class DetNASBackbone(BaseModule):
         for block, stage, next_stage in zip(
             self.active_blocks(), stages, ends, strict=True
         ):
-            if self.with_cp and x.requires_grad:
-                x = _recomputed(block, x)
-            else:
-                x = block(x)
+            recompute = self.with_cp and x.requires_grad
+            x = _recomputed(block, x) if recompute else block(x)
             if stage != next_stage:
                 if stage in self.out_indices:
                     outputs.append(x)
@@ -109,10 +126,8 @@ class DetNASBackbone(BaseModule):
         return self
 
     def _freeze_stages(self) -> None:
-        if self.frozen_stages < 0:
-            return
+        frozen = [] if self.frozen_stages < 0 else [self.stem]
         positions = self.search_space.blocks
-        frozen = [self.stem]
         frozen += [
             block
             for block, position in zip(self.blocks, positions, strict=True)
@@ -129,10 +144,9 @@ class DetNASBackbone(BaseModule):
         Stem convolution N(0, 0.01); other convolutions
         N(0, 1 / weight.shape[1]); BN weight 1 and bias 1e-4.
         """
-        stem_conv = self.stem[0]
         for layer in (*self.stem.modules(), *self.blocks.modules()):
             if isinstance(layer, nn.Conv2d):
-                is_stem = layer is stem_conv
+                is_stem = layer is self.stem[0]
                 std = 0.01 if is_stem else 1 / layer.weight.shape[1]
                 nn.init.normal_(layer.weight, 0, std)
                 if layer.bias is not None:
@@ -151,33 +165,6 @@ def build_stem(space: SearchSpace, norm_cfg: dict) -> nn.Sequential:
     )
 
 
-def _check_out_indices(
-    space: SearchSpace, out_indices: Sequence[int]
-) -> tuple[int, ...]:
-    num_stages = len(space.stage_blocks)
-    indices = tuple(out_indices)
-    is_rising = list(indices) == sorted(set(indices))
-    if (
-        not indices
-        or not is_rising
-        or not set(indices) <= set(range(num_stages))
-    ):
-        raise InputError(
-            f'`out_indices` must be stages from 0 to {num_stages - 1} in '
-            f'rising order, got {indices}'
-        )
-    return indices
-
-
-def _check_frozen_stages(space: SearchSpace, frozen_stages: int) -> int:
-    num_stages = len(space.stage_blocks)
-    if frozen_stages not in range(-1, num_stages + 1):
-        raise InputError(
-            f'`frozen_stages` must be -1 to {num_stages}, got {frozen_stages}'
-        )
-    return frozen_stages
-
-
 def _recomputed(block: nn.Module, x: Tensor) -> Tensor:
     """Run a block, and run it again in the backward pass to save memory."""
     return torch.utils.checkpoint.checkpoint(
@@ -191,19 +178,16 @@ def _recomputed(block: nn.Module, x: Tensor) -> Tensor:
 @contextmanager
 def _unchanged_statistics(block: nn.Module) -> Iterator[None]:
     """Keep the BN statistics: the second run must not count images twice."""
-    layers = [
-        layer
+    saved = [
+        (layer, layer.momentum, layer.num_batches_tracked.clone())
         for layer in block.modules()
         if isinstance(layer, _BatchNorm) and layer.track_running_stats
     ]
-    saved = [
-        (layer.momentum, layer.num_batches_tracked.clone()) for layer in layers
-    ]
-    for layer in layers:
+    for layer, *_ in saved:
         layer.momentum = 0.0
     try:
         yield
     finally:
-        for layer, (momentum, count) in zip(layers, saved, strict=True):
+        for layer, momentum, count in saved:
             layer.momentum = momentum
             layer.num_batches_tracked.copy_(count)

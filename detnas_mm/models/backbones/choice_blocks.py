@@ -1,21 +1,30 @@
 """The candidate operations of a block (Section 3.3 of the paper)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 
 import torch
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
-from detnas_mm.models.backbones.custom_blocks import build_custom_block
 from detnas_mm.registry import CHOICE_BLOCKS
-from detnas_mm.structures import SearchSpace
+from detnas_mm.structures import SHUFFLE_CHOICES, SearchSpace
 from detnas_mm.utils.errors import InputError
 
 SHUFFLES = ('grouped', 'interleaved')
+# Choice blocks of MMRazor's DetNAS. With stride 2 both of their branches are
+# equally wide, as in ShuffleNetV2; the authors' projection keeps the number
+# of input channels. With stride 1 there is no difference.
+MMRAZOR_CHOICES = tuple(f'even_{name}' for name in SHUFFLE_CHOICES)
+# Height and width of the features on which a user's block is tried: enough
+# for any kernel and padding.
+_TRIAL_SIZE = 32
 
-# (input channels, middle channels, output channels, kernel size of the
+# ((input channels, middle channels, output channels), kernel size of the
 # depthwise convolutions, stride, norm_cfg) -> layers in execution order.
-MainBranch = Callable[[int, int, int, int, int, dict], Iterator[nn.Module]]
+MainBranch = Callable[
+    [tuple[int, int, int], int, int, dict], Iterator[nn.Module]
+]
 
 
 def pointwise(
@@ -44,28 +53,26 @@ def depthwise(
 
 
 def shuffle_main(
-    in_channels: int,
-    mid_channels: int,
-    out_channels: int,
+    channels: tuple[int, int, int],
     kernel_size: int,
     stride: int,
     norm_cfg: dict,
 ) -> Iterator[nn.Module]:
     """Yield the main branch of a ShuffleNetV2 block."""
+    in_channels, mid_channels, out_channels = channels
     yield from pointwise(in_channels, mid_channels, norm_cfg)
     yield from depthwise(mid_channels, kernel_size, stride, norm_cfg)
     yield from pointwise(mid_channels, out_channels, norm_cfg)
 
 
 def xception_main(
-    in_channels: int,
-    mid_channels: int,
-    out_channels: int,
+    channels: tuple[int, int, int],
     kernel_size: int,
     stride: int,
     norm_cfg: dict,
 ) -> Iterator[nn.Module]:
     """Yield the main branch of an Xception block: three separable convs."""
+    in_channels, mid_channels, out_channels = channels
     yield from depthwise(in_channels, kernel_size, stride, norm_cfg)
     yield from pointwise(in_channels, mid_channels, norm_cfg)
     yield from depthwise(mid_channels, kernel_size, 1, norm_cfg)
@@ -141,11 +148,11 @@ class ShuffleBlock(nn.Module):
         self.stride = stride
         self.shuffle = shuffle
         mid = out_channels // 2
-        taken, given = mid, mid
+        channels = (mid, mid, mid)
         if stride == 2:
-            taken, given = in_channels, out_channels - projected
+            channels = (in_channels, mid, out_channels - projected)
         self.main = nn.Sequential(
-            *main_branch(taken, mid, given, kernel_size, stride, norm_cfg)
+            *main_branch(channels, kernel_size, stride, norm_cfg)
         )
         if stride == 2:
             self.projection = nn.Sequential(
@@ -161,42 +168,38 @@ class ShuffleBlock(nn.Module):
         return torch.cat((passed, self.main(taken)), dim=1)
 
 
-@CHOICE_BLOCKS.register_module()
-def shuffle_3x3(**settings: object) -> ShuffleBlock:
-    """Build a ShuffleNetV2 block."""
-    return ShuffleBlock(kernel_size=3, main_branch=shuffle_main, **settings)
+def _register(name: str, kernel_size: int, main_branch: MainBranch) -> None:
+    """Register a block of the authors and its variant of MMRazor."""
+
+    def build(**settings: object) -> ShuffleBlock:
+        return ShuffleBlock(
+            kernel_size=kernel_size, main_branch=main_branch, **settings
+        )
+
+    def build_even(**settings: object) -> ShuffleBlock:
+        half = settings['out_channels'] // 2
+        return build(projected_channels=half, **settings)
+
+    CHOICE_BLOCKS.register_module(name=name, module=build)
+    CHOICE_BLOCKS.register_module(name=f'even_{name}', module=build_even)
 
 
-@CHOICE_BLOCKS.register_module()
-def shuffle_5x5(**settings: object) -> ShuffleBlock:
-    """Build a ShuffleNetV2 block with a 5x5 depthwise convolution."""
-    return ShuffleBlock(kernel_size=5, main_branch=shuffle_main, **settings)
-
-
-@CHOICE_BLOCKS.register_module()
-def shuffle_7x7(**settings: object) -> ShuffleBlock:
-    """Build a ShuffleNetV2 block with a 7x7 depthwise convolution."""
-    return ShuffleBlock(kernel_size=7, main_branch=shuffle_main, **settings)
-
-
-@CHOICE_BLOCKS.register_module()
-def xception(**settings: object) -> ShuffleBlock:
-    """Build a block with three separable 3x3 convolutions."""
-    return ShuffleBlock(kernel_size=3, main_branch=xception_main, **settings)
+_register('shuffle_3x3', 3, shuffle_main)
+_register('shuffle_5x5', 5, shuffle_main)
+_register('shuffle_7x7', 7, shuffle_main)
+_register('xception', 3, xception_main)
 
 
 def build_block(
-    space: SearchSpace,
-    index: int,
-    choice: int,
-    *,
-    shuffle: str,
-    norm_cfg: dict,
+    space: SearchSpace, index: int, choice: int, **settings: object
 ) -> nn.Module:
     """Build one choice of one block of a search space.
 
-    Raises:
-        InputError: See :func:`build_choice_block`.
+    Args:
+        space: The search space.
+        index: Index of the block.
+        choice: Digit of the choice.
+        **settings: ``shuffle`` and ``norm_cfg``.
     """
     position = space.blocks[index]
     try:
@@ -205,28 +208,20 @@ def build_block(
             in_channels=position.in_channels,
             out_channels=position.out_channels,
             stride=position.stride,
-            shuffle=shuffle,
-            norm_cfg=norm_cfg,
+            **settings,
         )
     except InputError as error:
         name = space.block_name(index)
         raise InputError(f'block {name}: {error}') from error
 
 
-def build_choice_block(
-    name: str,
-    *,
-    in_channels: int,
-    out_channels: int,
-    stride: int,
-    shuffle: str,
-    norm_cfg: dict,
-) -> nn.Module:
+def build_choice_block(name: str, **settings: object) -> nn.Module:
     """Build the choice block that is registered under a name.
 
-    Raises:
-        InputError: If the name or the shuffle is unknown, or a user's block
-            does not build or has an output of another shape.
+    Args:
+        name: Its name in the registry.
+        **settings: ``in_channels``, ``out_channels``, ``stride``,
+            ``shuffle`` and ``norm_cfg``, all of them.
     """
     build = CHOICE_BLOCKS.get(name)
     if build is None:
@@ -235,17 +230,57 @@ def build_choice_block(
             f'{", ".join(CHOICE_BLOCKS.module_dict)}; register yours in '
             'detnas_mm.registry.CHOICE_BLOCKS'
         )
-    if shuffle not in SHUFFLES:
+    if settings['shuffle'] not in SHUFFLES:
         raise InputError(
-            f'`shuffle` must be one of {", ".join(SHUFFLES)}, got {shuffle!r}'
+            f'`shuffle` must be one of {", ".join(SHUFFLES)}, got '
+            f'{settings["shuffle"]!r}'
         )
-    settings = dict(
-        in_channels=in_channels,
-        out_channels=out_channels,
-        stride=stride,
-        shuffle=shuffle,
-        norm_cfg=norm_cfg,
-    )
     if str(build.__module__).startswith('detnas_mm.'):
         return build(**settings)
-    return build_custom_block(name, build, settings)
+    return _build_custom_block(name, build, settings)
+
+
+def _build_custom_block(
+    name: str, build: Callable[..., nn.Module], settings: Mapping
+) -> nn.Module:
+    """Build a user's block and run it once, before anything is trained."""
+    size = _TRIAL_SIZE // settings['stride']
+    given = (1, settings['in_channels'], _TRIAL_SIZE, _TRIAL_SIZE)
+    expected = (1, settings['out_channels'], size, size)
+    cause = None
+    try:
+        block = build(**settings)
+        output = _try_block(block, given)
+    except Exception as error:
+        cause = error
+        text = ' '.join(str(error).split())
+        problem = f'failed with {type(error).__name__} "{text}"'
+    else:
+        if isinstance(output, Tensor) and output.shape == expected:
+            return block
+        shape = tuple(getattr(output, 'shape', ())) or type(output).__name__
+        problem = f'returned {shape}'
+    raise InputError(
+        f'choice block {name!r} {problem}; called with '
+        f'{", ".join(f"{key}={value}" for key, value in settings.items())} '
+        f'it must build a module that maps {given} to {expected}, see "A new '
+        'block" in docs/own_search_space.md'
+    ) from cause
+
+
+def _try_block(block: nn.Module, shape: tuple[int, ...]) -> object:
+    """Run a block; its buffers and the random state stay unchanged."""
+    if not isinstance(block, nn.Module):
+        raise TypeError(f'it is a {type(block).__name__}, not a Module')
+    tensor = next(chain(block.parameters(), block.buffers()), torch.empty(0))
+    x = torch.zeros(shape, device=tensor.device)
+    buffers = {key: value.clone() for key, value in block.named_buffers()}
+    devices = [x.device] if x.is_cuda else []
+    modes = {module: module.training for module in block.modules()}
+    block.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            return torch.func.functional_call(block, buffers, (x,))
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,13 +1,13 @@
 """The one-shot supernet: all paths of a search space in one network."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from mmengine.model import is_model_wrapper
-from torch import nn
+from torch import Tensor, nn
 
 from detnas_mm.models.backbones.base import DetNASBackbone
-from detnas_mm.models.backbones.choice_blocks import build_block
 from detnas_mm.registry import MODELS
 from detnas_mm.structures import ArchPath, SearchSpace
 from detnas_mm.utils.errors import InputError
@@ -18,18 +18,7 @@ class DetNASSupernet(DetNASBackbone):
     """Backbone that holds every choice of every block (Section 3.2).
 
     Only the blocks of the active path run, get gradients and update their
-    BN statistics.
-
-    Args:
-        search_space: Name of a search space, its fields, or the space.
-        shuffle: Channel shuffle of stride-1 blocks, ``'grouped'`` (the
-            authors' supernets) or ``'interleaved'``.
-        **settings: ``out_indices``, ``frozen_stages``, ``norm_cfg``,
-            ``norm_eval``, ``with_cp``, ``init_cfg``: see
-            :class:`DetNASBackbone`.
-
-    Raises:
-        InputError: If an argument is out of its range.
+    BN statistics. It takes the arguments of :class:`DetNASBackbone`.
     """
 
     def __init__(
@@ -42,13 +31,7 @@ class DetNASSupernet(DetNASBackbone):
         self._path: ArchPath | None = None
         self.blocks = nn.ModuleList(
             nn.ModuleList(
-                build_block(
-                    self.search_space,
-                    index,
-                    choice,
-                    shuffle=self.shuffle,
-                    norm_cfg=self.norm_cfg,
-                )
+                self.build_block(index, choice)
                 for choice in range(self.search_space.num_choices)
             )
             for index in range(self.search_space.num_blocks)
@@ -61,14 +44,7 @@ class DetNASSupernet(DetNASBackbone):
         return self._path
 
     def set_path(self, path: Sequence[int] | str) -> None:
-        """Make a path the active one.
-
-        Args:
-            path: One choice for each block, or their digits.
-
-        Raises:
-            InputError: If it is not a path of the search space.
-        """
+        """Make a path the active one: choices, or their digits."""
         if isinstance(path, str):
             path = self.search_space.parse(path)
         self._path = self.search_space.validate(path)
@@ -84,11 +60,7 @@ class DetNASSupernet(DetNASBackbone):
             self._path = before
 
     def active_blocks(self) -> list[nn.Module]:
-        """Return the blocks of the active path.
-
-        Raises:
-            RuntimeError: If no path is active.
-        """
+        """Return the blocks of the active path."""
         if self._path is None:
             raise RuntimeError(
                 'the supernet has no active path: train with '
@@ -112,11 +84,7 @@ class DetNASSupernet(DetNASBackbone):
 
 
 def find_supernet(model: nn.Module) -> DetNASSupernet:
-    """Return the supernet in a model, which may be wrapped (DDP).
-
-    Raises:
-        InputError: If there is not exactly one.
-    """
+    """Return the only supernet in a model, which may be wrapped (DDP)."""
     found = [m for m in model.modules() if isinstance(m, DetNASSupernet)]
     if len(found) != 1:
         raise InputError(
@@ -129,3 +97,48 @@ def find_supernet(model: nn.Module) -> DetNASSupernet:
 def unwrap_model(model: nn.Module) -> nn.Module:
     """Return the model inside a distributed wrapper, or the model itself."""
     return model.module if is_model_wrapper(model) else model
+
+
+def extract_path(
+    state_dict: Mapping[str, Tensor], path: ArchPath, prefix: str = 'backbone.'
+) -> dict[str, Tensor]:
+    """Extract the weights of one path from a supernet's state dict.
+
+    Args:
+        state_dict: Weights of a supernet, or of a model around one.
+        path: One choice for each block.
+        prefix: Prefix of the supernet's keys; ``''`` for the state dict of
+            the supernet itself.
+
+    Returns:
+        Weights of the same model with ``DetNASNet`` of that path: without
+        the keys of other choices.
+    """
+    # {prefix}blocks.{block}.{choice}.{rest}
+    choice_key = re.compile(
+        re.escape(f'{prefix}blocks') + r'\.(\d+)\.(\d+)\.(.+)'
+    )
+    extracted = {}
+    taken = set()
+    for key, value in state_dict.items():
+        match = choice_key.fullmatch(key)
+        if match is None:
+            extracted[key] = value
+            continue
+        block, choice = int(match[1]), int(match[2])
+        if block >= len(path):
+            raise InputError(
+                f'the supernet has a block {block}, but the path only '
+                f'{len(path)} digits: it belongs to another search space'
+            )
+        if path[block] == choice:
+            taken.add(block)
+            extracted[f'{prefix}blocks.{block}.{match[3]}'] = value
+    missing = sorted(set(range(len(path))) - taken)
+    if missing:
+        raise InputError(
+            f'no weights of the supernet under {prefix!r} for block(s) '
+            f'{missing[:5]} of the path; expected keys like '
+            f'{prefix}blocks.0.{path[0]}.main.0.weight'
+        )
+    return extracted

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from detnas_mm.models.converters.foreign import (
     ForeignBackbone,
+    Layer,
     Place,
-    collect_blocks,
-    infer_search_space,
+    group_layers,
+    read_backbone,
 )
-from detnas_mm.models.converters.layers import Layer, group_layers
 from detnas_mm.models.converters.maskrcnn_heads import convert_heads
 from detnas_mm.structures import SHUFFLE_CHOICES
 from detnas_mm.utils.errors import InputError
@@ -32,6 +32,11 @@ _CHOICES = (
     'shufflenet_7x7',
     'xception_3x3',
 )
+_HEAD = {
+    'last_conv.conv': 'neck.layers.0',
+    'last_conv.bn': 'neck.layers.1',
+    'fc.fc': 'head.fc',
+}
 _BLOCK_LAYER = re.compile(
     r'features\.(?P<block>\d+)\.(?:(?P<copy>\d+)\.)?'
     r'(?:conv\.(?P<part>\d+)|proj_conv)\.'
@@ -48,14 +53,7 @@ def is_of_authors(state_dict: Mapping[str, Tensor]) -> bool:
 def read_authors(
     state_dict: Mapping[str, Tensor],
 ) -> tuple[ForeignBackbone, dict[str, Tensor]]:
-    """Read a checkpoint of the authors' code.
-
-    Returns:
-        The backbone, and the weights of neck and heads under our names.
-
-    Raises:
-        InputError: If it has an unknown or missing layer.
-    """
+    """Return the backbone, and neck and heads under our names."""
     stem_key = next(key for key in state_dict if key.endswith(_STEM_KEY))
     prefix = stem_key.removesuffix(_STEM_KEY)
     backbone, detector = {}, {}
@@ -64,24 +62,18 @@ def read_authors(
             backbone[name.removeprefix(prefix)] = layer
         else:
             detector[name] = layer
-    blocks, rest = collect_blocks(backbone, _locate, _CHOICES)
-    try:
-        stem = rest.pop('first_conv.conv'), rest.pop('first_conv.bn')
-        space = infer_search_space(stem[0], blocks, SHUFFLE_CHOICES)
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            "it is no complete backbone of the authors' code: expected "
-            'first_conv.conv, first_conv.bn and features.0.conv.0.'
-            f'interstellar1a_..., got {error}'
-        ) from error
-    if prefix:
-        head = convert_heads(rest | detector)
-    else:
-        head = _classification_head(rest)
-    supernet = any(len(digits) > 1 for digits in blocks)
-    # The final nets were trained with the shuffle of the detectors' code.
-    shuffle = 'grouped' if supernet else 'interleaved'
-    return ForeignBackbone(stem, blocks, space, shuffle), head
+    read, rest = read_backbone(
+        backbone,
+        _locate,
+        description="backbone of the authors' code with first_conv.conv, "
+        'first_conv.bn and features.0.conv.0.interstellar1a_...',
+        stem='first_conv',
+        choices=_CHOICES,
+        our_choices=SHUFFLE_CHOICES,
+    )
+    # In a detector the backbone's names have a prefix.
+    convert = convert_heads if prefix else _classification_head
+    return read, convert(rest | detector)
 
 
 def _locate(name: str) -> Place | None:
@@ -95,25 +87,19 @@ def _locate(name: str) -> Place | None:
         block=int(match['block']),
         copy=match['copy'] or '',
         choice=match['choice'],
-        projection=match['part'] is None,
+        branch='projection' if match['part'] is None else 'main',
         rank=(int(match['part'] or 0), rank),
     )
 
 
 def _classification_head(layers: dict[str, Layer]) -> dict[str, Tensor]:
     """Rename the 1x1 convolution and the classifier, if there are any."""
-    names = {
-        'last_conv.conv': 'neck.layers.0',
-        'last_conv.bn': 'neck.layers.1',
-        'fc.fc': 'head.fc',
-    }
-    unknown = sorted(set(layers) - set(names))
-    if unknown:
-        raise InputError(
-            f'it has a layer {unknown[0]!r}; an ImageNet net of the authors '
-            f'has, beside the backbone, {", ".join(names)}'
-        )
     head = {}
     for name, layer in layers.items():
-        head |= layer.named(names[name], bias=True)
+        if name not in _HEAD:
+            raise InputError(
+                f'it has a layer {name!r}; an ImageNet net of the authors '
+                f'has, beside the backbone, {", ".join(_HEAD)}'
+            )
+        head |= layer.named(_HEAD[name], bias=True)
     return head

@@ -1,7 +1,7 @@
 """Conversion of weights of other implementations of DetNAS."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +12,7 @@ from detnas_mm.models.backbones.detnas_net import DetNASNet
 from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
 from detnas_mm.models.checkpoint import load_state_dict, require_matching_keys
 from detnas_mm.models.converters.authors import is_of_authors, read_authors
-from detnas_mm.models.converters.foreign import ForeignBackbone, ForeignBlock
-from detnas_mm.models.converters.layers import Layer
+from detnas_mm.models.converters.foreign import Branches, ForeignBackbone
 from detnas_mm.models.converters.mmrazor import is_of_mmrazor, read_mmrazor
 from detnas_mm.structures import SearchSpace, space_name
 from detnas_mm.utils.errors import InputError
@@ -23,21 +22,13 @@ _PREFIX = 'backbone.'
 
 @dataclass(frozen=True)
 class ConvertedCheckpoint:
-    """A checkpoint in our layout.
-
-    Attributes:
-        state_dict: Weights, the backbone under ``backbone.``.
-        search_space: The search space.
-        path: Digits of the path; ``None`` for a supernet.
-        shuffle: Channel shuffle that the weights were trained with.
-        layout: Their origin: ``'authors'`` or ``'mmrazor'``.
-    """
+    """A checkpoint in our layout."""
 
     state_dict: Mapping[str, Tensor]
     search_space: SearchSpace
-    path: str | None
+    path: str | None  # digits; None for a supernet
     shuffle: str
-    layout: str
+    layout: str  # original layout: 'authors' or 'mmrazor'
 
     @property
     def backbone_cfg(self) -> dict:
@@ -73,20 +64,28 @@ def convert_checkpoint(
             nets.
         fold_stem_bias: Whether to move the bias of the stem into its BN,
             for a comparison with stems that have none. The bias is zero then.
-
-    Raises:
-        InputError: If there is no such file, or it is not a checkpoint of
-            theirs.
     """
     state_dict = load_state_dict(file)
     try:
-        layout, backbone, head = _read(state_dict)
+        if is_of_authors(state_dict):
+            layout, (backbone, head) = 'authors', read_authors(state_dict)
+        elif is_of_mmrazor(state_dict):
+            layout, (backbone, head) = 'mmrazor', read_mmrazor(state_dict)
+        else:
+            raise InputError(
+                'it has neither first_conv.conv.weight (the authors) nor '
+                'backbone.layers.0.0._candidates.* (MMRazor), but '
+                f'{", ".join(list(state_dict)[:3])}'
+            )
         if layout == 'mmrazor' and shuffle not in (None, 'grouped'):
             raise InputError(
                 f'`shuffle` of MMRazor is grouped, got {shuffle!r}'
             )
-        shuffle = shuffle or backbone.shuffle
-        net = _build(backbone, shuffle)
+        if shuffle is None:
+            # The authors' code shuffles final nets in another way.
+            is_final = layout == 'authors' and backbone.path is not None
+            shuffle = 'interleaved' if is_final else 'grouped'
+        net = _build_on_meta(backbone, shuffle)
         weights = dict(_backbone_weights(backbone, net))
     except InputError as error:
         raise InputError(f'{file} cannot be converted: {error}') from error
@@ -105,25 +104,9 @@ def convert_checkpoint(
     )
 
 
-def _read(
-    state_dict: Mapping[str, Tensor],
-) -> tuple[str, ForeignBackbone, dict[str, Tensor]]:
-    """Return the layout, the backbone, and the weights of neck and heads."""
-    if is_of_authors(state_dict):
-        return 'authors', *read_authors(state_dict)
-    if is_of_mmrazor(state_dict):
-        return 'mmrazor', *read_mmrazor(state_dict)
-    raise InputError(
-        'it has neither first_conv.conv.weight (the authors) nor '
-        'backbone.layers.0.0._candidates.* (MMRazor), but '
-        f'{", ".join(list(state_dict)[:3])}'
-    )
-
-
-def _build(
+def _build_on_meta(
     backbone: ForeignBackbone, shuffle: str
 ) -> DetNASNet | DetNASSupernet:
-    """Build our network on the meta device."""
     space = backbone.search_space
     settings = dict(
         search_space=space,
@@ -152,10 +135,9 @@ def _backbone_weights(
 
 
 def _block_weights(
-    theirs: ForeignBlock, ours: nn.Module, prefix: str
+    theirs: Branches, ours: nn.Module, prefix: str
 ) -> Iterator[tuple[str, Tensor]]:
-    for branch in ('main', 'projection'):
-        layers: Sequence[Layer] = getattr(theirs, branch)
+    for branch, layers in theirs.items():
         modules = getattr(ours, branch, nn.Sequential()).named_children()
         names = [
             f'{prefix}.{branch}.{name}'

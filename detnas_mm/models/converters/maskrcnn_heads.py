@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from detnas_mm.models.converters.layers import Layer, fold_bias
+from detnas_mm.models.converters.foreign import Layer
 from detnas_mm.utils.errors import InputError
 
 # Divisors of RetinaNet's box deltas in maskrcnn-benchmark; 1 in mmdet.
@@ -24,18 +24,17 @@ _BOX_FEATURES = f'{_BOX}.feature_extractor'
 
 
 def convert_heads(layers: Mapping[str, Layer]) -> dict[str, Tensor]:
-    """Rename neck and heads of Faster R-CNN or RetinaNet.
-
-    Raises:
-        InputError: If a layer is missing or unknown.
-    """
+    """Rename neck and heads of Faster R-CNN or RetinaNet."""
     source = _Layers(layers)
     source.left.pop(_ANCHORS, None)
     state = _fpn(source)
     if source.numbers('rpn.head.cls_tower.'):
         state |= _retina_head(source)
     else:
-        state |= _rpn_head(source) | _box_head(source)
+        state |= source.rename('rpn.head.conv', 'rpn_head.rpn_conv')
+        state |= source.rename('rpn.head.cls_logits', 'rpn_head.rpn_cls')
+        state |= source.rename('rpn.head.bbox_pred', 'rpn_head.rpn_reg')
+        state |= _box_head(source)
     if source.left:
         raise InputError(
             f'it has a layer {min(source.left)!r}, which neither Faster '
@@ -53,17 +52,11 @@ class _Layers:
             fpn = _FPN.fullmatch(name)
             self.left[f'fpn.{fpn[1]}' if fpn else name] = layer
 
-    def take(self, name: str) -> list[Layer]:
-        """Take a layer, or all layers of a sequence in execution order."""
-        if name in self.left:
-            return [self.left.pop(name)]
-        numbers = self.numbers(f'{name}.')
-        if not numbers:
-            raise InputError(
-                f'it has no layer {name!r}, which detectors of '
-                "maskrcnn-benchmark with the authors' heads have"
-            )
-        return [self.left.pop(f'{name}.{number}') for number in numbers]
+    def numbers(self, name: str) -> list[int]:
+        """Return the numbers that follow a prefix of names, in order."""
+        number = re.compile(re.escape(name) + r'(\d+)(?:\.\d+)?')
+        matches = map(number.fullmatch, self.left)
+        return sorted({int(match[1]) for match in matches if match})
 
     def rename(
         self,
@@ -72,39 +65,57 @@ class _Layers:
         change: Callable[[Tensor], Tensor] = lambda rows: rows,
     ) -> dict[str, Tensor]:
         """Take one layer, and change the rows of its weight and bias."""
-        layers = self.take(theirs)
-        if len(layers) != 1:
-            raise InputError(f'it has {len(layers)} layers in {theirs!r}')
-        return layers[0].mapped(change).named(ours)
+        return self._take(theirs).mapped(change).named(ours)
+
+    def rename_conv(self, theirs: str, ours: str) -> dict[str, Tensor]:
+        """Take a convolution with or without BN, as a ConvModule."""
+        return _conv_module(ours, self._take_sequence(theirs))
 
     def rename_convs(self, theirs: str, ours: str) -> dict[str, Tensor]:
         """Take convolutions, each with or without BN, as ConvModules."""
-        layers = self.take(theirs)
-        starts = [i for i, layer in enumerate(layers) if not layer.is_norm]
+        groups = []
+        for layer in self._take_sequence(theirs):
+            if layer.is_norm and groups:
+                groups[-1].append(layer)
+            else:
+                groups.append([layer])
         state = {}
-        for index, start in enumerate(starts):
-            end = [*starts, len(layers)][index + 1]
-            state |= _conv_module(f'{ours}.{index}', layers[start:end])
+        for index, layers in enumerate(groups):
+            state |= _conv_module(f'{ours}.{index}', layers)
         return state
 
-    def numbers(self, name: str) -> list[int]:
-        """Return the numbers that follow a prefix of names, in order."""
-        number = re.compile(re.escape(name) + r'(\d+)(?:\.\d+)?')
-        matches = map(number.fullmatch, self.left)
-        return sorted({int(match[1]) for match in matches if match})
+    def _take_sequence(self, name: str) -> list[Layer]:
+        if name in self.left:
+            return [self.left.pop(name)]
+        names = [f'{name}.{number}' for number in self.numbers(f'{name}.')]
+        return list(map(self._take, names or [name]))
+
+    def _take(self, name: str) -> Layer:
+        if name not in self.left:
+            raise InputError(
+                f'it has no layer {name!r}, which detectors of '
+                "maskrcnn-benchmark with the authors' heads have"
+            )
+        return self.left.pop(name)
 
 
 def _conv_module(name: str, layers: Sequence[Layer]) -> dict[str, Tensor]:
     """Name a convolution, and a BN that may follow it, as a ConvModule."""
-    if len(layers) == 1:
-        return layers[0].named(f'{name}.conv', bias=True)
-    conv, norm, *rest = layers
-    if rest or not norm.is_norm:
+    conv, *norms = layers
+    if conv.is_norm or len(norms) > 1 or not all(n.is_norm for n in norms):
         raise InputError(
-            f'it has {layers[-1].name!r} where one BN was expected'
+            f'it has {layers[-1].name!r} where a convolution with at most '
+            'one BN was expected'
         )
-    conv, norm = fold_bias(conv, norm)
-    return conv.named(f'{name}.conv') | norm.named(f'{name}.bn')
+    if not norms:
+        return conv.named(f'{name}.conv', bias=True)
+    # BN subtracts the mean of its input, so the bias can move into the mean.
+    mean = norms[0].tensors['running_mean'] - conv.tensors.get('bias', 0)
+    return {
+        f'{name}.conv.weight': conv.weight,
+        **norms[0].named(f'{name}.bn'),
+        f'{name}.bn.running_mean': mean,
+    }
 
 
 def _fpn(source: _Layers) -> dict[str, Tensor]:
@@ -112,23 +123,16 @@ def _fpn(source: _Layers) -> dict[str, Tensor]:
     levels = source.numbers('fpn.fpn_inner')
     # RetinaNet's FPN begins at the second stage, and its numbers at 2.
     for index, level in enumerate(levels):
-        inner = source.take(f'fpn.fpn_inner{level}')
-        outer = source.take(f'fpn.fpn_layer{level}')
-        state |= _conv_module(f'neck.lateral_convs.{index}', inner)
-        state |= _conv_module(f'neck.fpn_convs.{index}', outer)
+        for theirs, ours in (('inner', 'lateral'), ('layer', 'fpn')):
+            state |= source.rename_conv(
+                f'fpn.fpn_{theirs}{level}', f'neck.{ours}_convs.{index}'
+            )
     extra_levels = source.numbers('fpn.top_blocks.p')
     for index, level in enumerate(extra_levels, len(levels)):
-        extra = source.take(f'fpn.top_blocks.p{level}')
-        state |= _conv_module(f'neck.fpn_convs.{index}', extra)
+        state |= source.rename_conv(
+            f'fpn.top_blocks.p{level}', f'neck.fpn_convs.{index}'
+        )
     return state
-
-
-def _rpn_head(source: _Layers) -> dict[str, Tensor]:
-    return (
-        source.rename('rpn.head.conv', 'rpn_head.rpn_conv')
-        | source.rename('rpn.head.cls_logits', 'rpn_head.rpn_cls')
-        | source.rename('rpn.head.bbox_pred', 'rpn_head.rpn_reg')
-    )
 
 
 def _box_head(source: _Layers) -> dict[str, Tensor]:

@@ -12,23 +12,17 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from detnas_mm.models.backbones.mmrazor_blocks import MMRAZOR_CHOICES
+from detnas_mm.models.backbones.choice_blocks import MMRAZOR_CHOICES
 from detnas_mm.models.converters.foreign import (
     ForeignBackbone,
-    ForeignBlock,
-    Place,
-    collect_blocks,
-    infer_search_space,
-)
-from detnas_mm.models.converters.layers import (
     Layer,
+    Place,
     group_layers,
-    reorder_inputs,
+    read_backbone,
 )
 from detnas_mm.utils.errors import InputError
 
 _PREFIX = re.compile(r'(?:architecture\.)?(?:model\.)?')
-_STEM = 'backbone.conv1'
 # In the order of our digits.
 _CHOICES = ('shuffle_3x3', 'shuffle_5x5', 'shuffle_7x7', 'shuffle_xception')
 # `choices` until version 0.3, `_candidates` since 1.0.
@@ -38,6 +32,8 @@ _BLOCK_LAYER = re.compile(
     r'branch(?P<branch>[12])\.(?P<part>\d+)\.'
     r'(?:(?P<separable>depthwise|pointwise)_conv\.)?(?P<kind>conv|bn)'
 )
+_BEFORE_HEAD = ('backbone.', 'neck.')
+_FPN = ('neck.lateral_convs.', 'neck.fpn_convs.')
 _LAST_CONV = re.compile(r'backbone\.layers\.\d+\.(conv|bn)')
 # More blocks than a stage has.
 _STAGE = 1000
@@ -53,31 +49,29 @@ def is_of_mmrazor(state_dict: Mapping[str, Tensor]) -> bool:
 def read_mmrazor(
     state_dict: Mapping[str, Tensor],
 ) -> tuple[ForeignBackbone, dict[str, Tensor]]:
-    """Read a checkpoint of MMRazor.
-
-    Returns:
-        The backbone, and the weights of neck and heads under our names.
-
-    Raises:
-        InputError: If it has an unknown or missing layer.
-    """
+    """Return the backbone, and neck and heads under our names."""
     layers = {
         _PREFIX.sub('', name, count=1): layer
         for name, layer in group_layers(state_dict).items()
     }
-    blocks, rest = collect_blocks(layers, _locate, _CHOICES)
-    try:
-        stem = rest.pop(f'{_STEM}.conv'), rest.pop(f'{_STEM}.bn')
-        space = infer_search_space(stem[0], blocks, MMRAZOR_CHOICES)
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            'it is no complete SearchableShuffleNetV2: expected '
-            f'{_STEM}.conv, {_STEM}.bn and backbone.layers.0.0._candidates, '
-            f'got {error}'
-        ) from error
-    blocks = _reorder_stages(blocks)
-    head = _rename_rest(rest, space.stage_channels)
-    return ForeignBackbone(stem, blocks, space, 'grouped'), head
+    backbone, rest = read_backbone(
+        layers,
+        _locate,
+        description='SearchableShuffleNetV2 with backbone.conv1.conv, '
+        'backbone.conv1.bn and backbone.layers.0.0._candidates',
+        stem='backbone.conv1',
+        choices=_CHOICES,
+        our_choices=MMRAZOR_CHOICES,
+    )
+    # The first block of each stage but the first reads a stage's output.
+    for choices in backbone.blocks[1:]:
+        for branches in choices.values():
+            if branches['projection']:
+                channels = len(branches['projection'][0].weight)
+                for branch, sequence in branches.items():
+                    branches[branch] = _reorder_inputs(sequence, channels)
+    channels = backbone.search_space.stage_channels
+    return backbone, _rename_rest(rest, channels)
 
 
 def _locate(name: str) -> Place | None:
@@ -88,7 +82,7 @@ def _locate(name: str) -> Place | None:
         block=int(match['stage']) * _STAGE + int(match['index']),
         copy=match['choice'],
         choice=match['choice'],
-        projection=match['branch'] == '1',
+        branch='projection' if match['branch'] == '1' else 'main',
         rank=(
             int(match['part']),
             int(match['separable'] == 'pointwise'),
@@ -97,43 +91,33 @@ def _locate(name: str) -> Place | None:
     )
 
 
-def _ordered(channels: int) -> Tensor:
-    """Return the index in their stage output of each of our channels."""
+def _reorder_inputs(layers: Sequence[Layer], channels: int) -> list[Layer]:
+    """Reorder the input channels of layers that read a stage's output.
+
+    Depthwise convolutions and BN keep the new order, up to the first
+    convolution over all channels.
+    """
+    layers = list(layers)
     shuffled = torch.arange(channels).view(2, -1).t().reshape(-1)
-    return shuffled.argsort()
-
-
-def _reorder_stages(
-    blocks: Sequence[Mapping[int, ForeignBlock]],
-) -> list[dict[int, ForeignBlock]]:
-    """Reorder the inputs of the first block of each stage but stage 1."""
-    return [
-        {
-            digit: _reordered(block) if index and block.projection else block
-            for digit, block in choices.items()
-        }
-        for index, choices in enumerate(blocks)
-    ]
-
-
-def _reordered(block: ForeignBlock) -> ForeignBlock:
-    order = _ordered(len(block.projection[0].weight))
-    return ForeignBlock(
-        reorder_inputs(block.main, order),
-        reorder_inputs(block.projection, order),
-    )
+    # The index in their stage output of each of our channels.
+    order = shuffled.argsort()
+    for index, layer in enumerate(layers):
+        if not layer.is_norm and layer.weight.shape[1] > 1:
+            weight = layer.weight[:, order]
+            layers[index] = Layer(
+                layer.name, {**layer.tensors, 'weight': weight}
+            )
+            break
+        layers[index] = layer.mapped(
+            lambda value: value[order] if value.dim() else value
+        )
+    return layers
 
 
 def _rename_rest(
     layers: dict[str, Layer], stage_channels: Sequence[int]
 ) -> dict[str, Tensor]:
-    """Rename the classifier, and reorder the inputs of the FPN.
-
-    Their names are mmdet's and mmpretrain's already.
-
-    Raises:
-        InputError: If the stages lead to anything but FPN or a classifier.
-    """
+    """Rename the classifier, and reorder the inputs of the FPN."""
     state = {}
     last = stage_channels[-1]
     laterals = [name for name in layers if 'neck.lateral_convs.' in name]
@@ -146,24 +130,16 @@ def _rename_rest(
     reordered[f'neck.fpn_convs.{num_laterals}.conv'] = last
     for name, layer in layers.items():
         match = _LAST_CONV.fullmatch(name)
-        if match and match[1] == 'conv':
-            (layer,) = reorder_inputs([layer], _ordered(last))
-            state |= layer.named('neck.layers.0', bias=True)
-            continue
-        if match:
-            state |= layer.named('neck.layers.1')
-            continue
-        channels = reordered.get(name)
+        is_last = match is not None and match[1] == 'conv'
+        channels = last if is_last else reordered.get(name)
         if channels is not None and layer.weight.shape[1] == channels:
-            (layer,) = reorder_inputs([layer], _ordered(channels))
-        elif name.startswith(('backbone.', 'neck.')) and not _is_fpn(name):
+            (layer,) = _reorder_inputs([layer], channels)
+        if match:
+            name = 'neck.layers.0' if is_last else 'neck.layers.1'
+        elif name.startswith(_BEFORE_HEAD) and not name.startswith(_FPN):
             raise InputError(
                 f'it has a layer {name!r}; expected an FPN or a classifier '
                 'behind the backbone'
             )
-        state |= layer.named(name)
+        state |= layer.named(name, bias=match is not None)
     return state
-
-
-def _is_fpn(name: str) -> bool:
-    return name.startswith(('neck.lateral_convs.', 'neck.fpn_convs.'))

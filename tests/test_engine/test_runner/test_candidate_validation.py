@@ -18,7 +18,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from detnas_mm.evaluation import exact_metrics
+from detnas_mm.evaluation import use_exact_metrics
+from detnas_mm.evaluation.coco_metric import ExactCocoMetric
 from detnas_mm.models import find_supernet
 from detnas_mm.utils.errors import InputError
 
@@ -53,6 +54,8 @@ def test_score_is_that_of_the_validation_loop(base, tmp_path, name):
     runner.call_hook('before_run')
     space = loop.supernet.search_space
     paths = [space.parse(text) for text in ('0120312013', '3' * 10, '0' * 10)]
+    (metric,) = loop.validation.val_loop.evaluator.metrics
+    assert type(metric) is ExactCocoMetric
     score = loop.validation.score
     found = [score(path) for path in paths]
     assert [score(path) for path in paths[::-1]] == found[::-1]
@@ -78,11 +81,11 @@ def validate(config, paths):
     config.experiment_name += '_plain'
     config.val_cfg = dict(type='ValLoop')
     runner = Runner.from_cfg(config)
+    use_exact_metrics(runner.val_loop.evaluator)
     metrics = []
     for path in paths:
         find_supernet(runner.model).set_path(path)
-        with exact_metrics(runner.val_loop.evaluator.metrics):
-            metrics.append(runner.val())
+        metrics.append(runner.val())
     return metrics
 
 

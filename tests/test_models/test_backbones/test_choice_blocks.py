@@ -51,34 +51,30 @@ def described(layers):
     return result
 
 
+def pointwise(channels, out):
+    return [f'pw1 {channels}-{out} /1', f'bn {out}', 'relu']
+
+
 def separable(kernel, channels, out, stride=1):
-    return [
-        f'dw{kernel} {channels}-{channels} /{stride}',
-        f'bn {channels}',
-        f'pw1 {channels}-{out} /1',
-        f'bn {out}',
-        'relu',
-    ]
-
-
-def shuffle_layers(kernel, channels, mid, out, stride):
-    return [
-        f'pw1 {channels}-{mid} /1',
-        f'bn {mid}',
-        'relu',
-        *separable(kernel, mid, out, stride),
-    ]
+    depthwise = f'dw{kernel} {channels}-{channels} /{stride}'
+    return [depthwise, f'bn {channels}', *pointwise(channels, out)]
 
 
 @pytest.mark.parametrize('name', SHUFFLE_CHOICES[:3])
 def test_layers_of_shuffle_blocks(name):
     kernel = KERNELS[name]
     block = build(name, 1, (8, 8))
-    assert described(block.main) == shuffle_layers(kernel, 4, 4, 4, 1)
+    assert described(block.main) == [
+        *pointwise(4, 4),
+        *separable(kernel, 4, 4),
+    ]
     assert not hasattr(block, 'projection')
     # With stride 2: mid C_out // 2, out C_out - C_in, no split.
     block = build(name, 2, (6, 20))
-    assert described(block.main) == shuffle_layers(kernel, 6, 10, 14, 2)
+    assert described(block.main) == [
+        *pointwise(6, 10),
+        *separable(kernel, 10, 14, 2),
+    ]
     assert described(block.projection) == separable(kernel, 6, 6, 2)
 
 
@@ -94,36 +90,13 @@ def test_layers_of_xception_blocks():
     assert described(block.projection) == separable(3, 6, 6, 2)
 
 
-@pytest.mark.parametrize('name', SHUFFLE_CHOICES)
-@pytest.mark.parametrize('size', [(8, 8), (7, 9), (1, 2)])
-def test_shapes(name, size):
-    x = torch.randn(2, 6, *size)
-    half = ((size[0] + 1) // 2, (size[1] + 1) // 2)
-    assert build(name, 2, (6, 20)).eval()(x).shape == (2, 20, *half)
-    assert build(name, 1, (6, 6)).eval()(x).shape == (2, 6, *size)
-
-
 @pytest.mark.parametrize('shuffle', SHUFFLES)
 def test_shuffle_keeps_channels_last(shuffle):
     """A copy into the other format would slow down all that follows."""
     x = torch.randn(2, 8, 3, 5)
-    format = torch.channels_last
-    for half, same in zip(
-        split_channels(x.to(memory_format=format), shuffle),
-        split_channels(x, shuffle),
-        strict=True,
-    ):
-        assert torch.equal(half, same)
+    x = x.to(memory_format=torch.channels_last)
+    for half in split_channels(x, shuffle):
         assert half.stride(1) <= 2 < half.stride(3)
-
-
-@pytest.mark.parametrize('shuffle', SHUFFLES)
-def test_split_of_eight_channels(shuffle):
-    x = torch.arange(8.0).reshape(1, 8, 1, 1)
-    passed, taken = split_channels(x, shuffle)
-    expected = SHUFFLES[shuffle]
-    assert passed.flatten().tolist() == expected[0]
-    assert taken.flatten().tolist() == expected[1]
 
 
 @pytest.mark.parametrize('shuffle', SHUFFLES)
@@ -143,14 +116,14 @@ def test_block_of_stride_2_is_projection_then_main():
     assert torch.equal(out[:, 6:], block.main(x))
 
 
-@pytest.mark.parametrize('shuffle', SHUFFLES)
-def test_the_input_is_left_as_it_was(shuffle):
+def test_the_input_is_left_as_it_was():
     """ReLU works in place, which must not reach what passes through."""
     x = torch.randn(2, 8, 5, 5)
     before = x.clone()
-    for name in SHUFFLE_CHOICES:
-        build(name, shuffle=shuffle)(x)
-        build(name, 2, (8, 20), shuffle=shuffle)(x)
+    for shuffle in SHUFFLES:
+        for name in SHUFFLE_CHOICES:
+            build(name, shuffle=shuffle)(x)
+            build(name, 2, (8, 20), shuffle=shuffle)(x)
     assert torch.equal(x, before)
 
 

@@ -22,16 +22,8 @@ SHUFFLES = ['grouped', 'interleaved']
 IMAGE = toy_batch(2, seed=0, size=(33, 20))['inputs']
 
 
-def loss_of(features):
-    """Uses every output, each value with a weight of its own."""
-    return sum(
-        (x * torch.linspace(-1, 1, x.numel()).reshape(x.shape)).sum()
-        for x in features
-    )
-
-
 @pytest.mark.parametrize('shuffle', SHUFFLES)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.data())
 def test_path_of_supernet_equals_searched_net(shuffle, data):
     """Outputs, gradients and BN statistics, bit for bit."""
@@ -42,15 +34,17 @@ def test_path_of_supernet_equals_searched_net(shuffle, data):
     one.load_state_dict(extract_path(whole.state_dict(), path, ''))
 
     whole.eval(), one.eval()
-    for mine, theirs in zip(whole(IMAGE), one(IMAGE), strict=True):
-        assert torch.equal(mine, theirs)
+    assert all(map(torch.equal, whole(IMAGE), one(IMAGE)))
 
     whole.train(), one.train()
     outputs = whole(IMAGE), one(IMAGE)
-    for mine, theirs in zip(*outputs, strict=True):
-        assert torch.equal(mine, theirs)
-    for output in outputs:
-        loss_of(output).backward()
+    assert all(map(torch.equal, *outputs))
+    for features in outputs:
+        # Every output counts, each value with another weight.
+        sum(
+            (x * torch.linspace(-1, 1, x.numel()).reshape(x.shape)).sum()
+            for x in features
+        ).backward()
     grads = {
         name: param.grad
         for name, param in whole.named_parameters()
@@ -64,16 +58,7 @@ def test_path_of_supernet_equals_searched_net(shuffle, data):
     assert not changed_keys(statistics, one.state_dict())
 
 
-def test_shuffles_are_different_networks():
-    one, other = (searched(FOUR_BLOCKS, '0123', shuffle=s) for s in SHUFFLES)
-    other.load_state_dict(one.state_dict())
-    assert not torch.equal(one.eval()(IMAGE)[0], other.eval()(IMAGE)[0])
-
-
 OPTIMIZERS = dict(
-    sgd=lambda params: torch.optim.SGD(
-        params, lr=0.1, momentum=0.9, weight_decay=0.1
-    ),
     nesterov=lambda params: torch.optim.SGD(
         params, lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=True
     ),
@@ -159,30 +144,8 @@ def test_active_and_inactive_blocks():
     net = supernet(TWO_BLOCKS, '13')
     active, inactive = net.active_blocks(), net.inactive_blocks()
     assert active == [net.blocks[0][1], net.blocks[1][3]]
-    everything = {id(block) for row in net.blocks for block in row}
-    assert {id(block) for block in [*active, *inactive]} == everything
-    assert len(active) + len(inactive) == len(everything) == 8
-
-
-def test_structure():
-    """Blocks, then choices; convolutions and BN in execution order."""
-    net = DetNASSupernet('tiny')
-    assert isinstance(net.stem[0], nn.Conv2d)
-    assert len(net.blocks) == net.search_space.num_blocks
-    assert all(len(choices) == 4 for choices in net.blocks)
-    for block in (block for choices in net.blocks for block in choices):
-        for branch in ('main', 'projection'):
-            layers = [
-                layer
-                for layer in getattr(block, branch, nn.Identity()).modules()
-                if isinstance(layer, (nn.Conv2d, nn.BatchNorm2d))
-            ]
-            # Each convolution has its BN after it.
-            assert [type(layer) for layer in layers] == (
-                [nn.Conv2d, nn.BatchNorm2d] * (len(layers) // 2)
-            )
-            for conv, norm in zip(layers[::2], layers[1::2], strict=True):
-                assert conv.out_channels == norm.num_features
+    assert {*active, *inactive} == {b for row in net.blocks for b in row}
+    assert len(inactive) == 6
 
 
 def test_find_supernet():

@@ -55,20 +55,20 @@ def assert_same(ours, theirs):
 
 
 @pytest.mark.parametrize('interleaved', [True, False])
-@pytest.mark.parametrize('path', PATHS)
-def test_net_of_the_authors(tmp_path, image, path, interleaved):
-    theirs = AuthorsBackbone(DETECTOR_SPACE, path, interleaved)
-    file = saved(tmp_path / 'net.pkl', randomized(theirs).eval())
+def test_net_of_the_authors(tmp_path, image, interleaved):
     # Interleaved, as in the authors' final nets, is the default.
     shuffle = None if interleaved else 'grouped'
-    converted = convert_checkpoint(file, shuffle)
-    assert converted.layout == 'authors'
-    assert converted.search_space == DETECTOR_SPACE
-    assert converted.path == ''.join(map(str, path))
-    assert converted.shuffle == ('interleaved' if interleaved else 'grouped')
-    ours = loaded(converted)
-    assert type(ours) is DetNASNet
-    assert_same(ours(image), theirs(image))
+    for path in PATHS:
+        theirs = AuthorsBackbone(DETECTOR_SPACE, path, interleaved)
+        file = saved(tmp_path / 'net.pkl', randomized(theirs).eval())
+        converted = convert_checkpoint(file, shuffle)
+        assert converted.layout == 'authors'
+        assert converted.search_space == DETECTOR_SPACE
+        assert converted.path == ''.join(map(str, path))
+        assert converted.shuffle == (shuffle or 'interleaved')
+        ours = loaded(converted)
+        assert type(ours) is DetNASNet
+        assert_same(ours(image), theirs(image))
 
 
 def test_supernet_of_the_authors(tmp_path, image):
@@ -124,19 +124,20 @@ def test_folded_stem_bias(tmp_path, image):
 
 
 @pytest.mark.parametrize('word', ['choices', '_candidate_ops', '_candidates'])
-@pytest.mark.parametrize('path', DEEP_PATHS)
-def test_subnet_of_mmrazor(tmp_path, image, path, word):
-    theirs = randomized(MMRazorBackbone(DEEP_SPACE, path, word)).eval()
+def test_subnet_of_mmrazor(tmp_path, image, word):
     prefix = 'architecture.model.' if word == 'choices' else 'architecture.'
-    file = saved(tmp_path / 'net.pth', theirs, f'{prefix}backbone.')
-    converted = convert_checkpoint(file)
-    assert converted.layout == 'mmrazor'
-    assert converted.path == ''.join(map(str, path))
-    assert converted.search_space.choices == MMRAZOR_CHOICES
-    assert converted.search_space.stage_channels == DEEP_SPACE.stage_channels
-    # Ours shuffles where a stage is read, theirs where it is written.
-    ours = [shuffled(feature) for feature in loaded(converted)(image)]
-    assert_same(ours, theirs(image))
+    for path in DEEP_PATHS:
+        theirs = randomized(MMRazorBackbone(DEEP_SPACE, path, word)).eval()
+        file = saved(tmp_path / 'net.pth', theirs, f'{prefix}backbone.')
+        converted = convert_checkpoint(file)
+        space = converted.search_space
+        assert converted.layout == 'mmrazor'
+        assert converted.path == ''.join(map(str, path))
+        assert space.choices == MMRAZOR_CHOICES
+        assert space.stage_channels == DEEP_SPACE.stage_channels
+        # Ours shuffles where a stage is read, theirs where it is written.
+        ours = [shuffled(feature) for feature in loaded(converted)(image)]
+        assert_same(ours, theirs(image))
 
 
 def test_supernet_of_mmrazor(tmp_path, image):
@@ -163,60 +164,47 @@ def test_classifier_of_mmrazor(tmp_path, image):
     assert torch.equal(converted.state_dict['head.fc.weight'], fc.weight)
 
 
-def without(prefix):
-    def edit(state):
-        return {k: v for k, v in state.items() if not k.startswith(prefix)}
-
-    return edit
+def without(state, prefix):
+    return {k: v for k, v in state.items() if not k.startswith(prefix)}
 
 
-def with_choice_mbconv(state):
-    return {
+def test_wrong_checkpoint_is_refused(tmp_path):
+    state = AuthorsBackbone(DETECTOR_SPACE, PATHS[0]).state_dict()
+    supernet = AuthorsBackbone(DETECTOR_SPACE).state_dict()
+    mbconv = {
         key.replace('1a_shufflenet_3x3', '1a_mbconv_3x3'): value
         for key, value in state.items()
     }
-
-
-@pytest.mark.parametrize(
-    ('edit', 'message'),
-    [
+    branch = 'features.0.conv.0.bn1a_shufflenet_3x3_branch2a'
+    layer = 'features.1.conv.0.interstellar1b_shufflenet_5x5_branch2a.weight'
+    for content, message in (
         (
-            lambda state: {'conv1.weight': torch.ones(1)},
+            {'conv1.weight': torch.ones(1)},
             'first_conv.conv.weight.*_candidates.*but conv1.weight',
         ),
-        (without('first_conv.bn'), 'no complete backbone.*first_conv.bn'),
         (
-            without('features.0.conv.0.bn1a_shufflenet_3x3_branch2a'),
-            'blocks.0.main has',
+            without(state, 'first_conv.bn'),
+            'no complete backbone.*first_conv.bn',
         ),
-        (without('features.0.proj_conv'), 'no projection in block 0'),
-        (without('features'), 'no complete backbone'),
-        (with_choice_mbconv, 'block 0.*mbconv_3x3.*xception_3x3'),
-        (lambda state: state | {'se.fc.weight': torch.ones(1, 1)}, "'se.fc'"),
-    ],
-)
-def test_wrong_checkpoint_is_refused(tmp_path, edit, message):
-    state = AuthorsBackbone(DETECTOR_SPACE, PATHS[0]).state_dict()
-    torch.save(edit(state), tmp_path / 'a.pth')
-    with pytest.raises(InputError, match=f'a.pth cannot be .*{message}') as e:
-        convert_checkpoint(tmp_path / 'a.pth')
-    assert '\n' not in str(e.value)
-
-
-def test_half_a_supernet_is_refused(tmp_path):
-    state = AuthorsBackbone(DETECTOR_SPACE).state_dict()
-    torch.save(without('features.1.3')(state), tmp_path / 'a.pth')
-    with pytest.raises(InputError, match='blocks of 3 and 4 choices'):
-        convert_checkpoint(tmp_path / 'a.pth')
-
-
-def test_tensor_of_another_shape_is_refused(tmp_path):
-    state = AuthorsBackbone(DETECTOR_SPACE, PATHS[0]).state_dict()
-    key = 'features.1.conv.0.interstellar1b_shufflenet_5x5_branch2a.weight'
-    state[key] = torch.ones(5, 4, 1, 1)
-    torch.save(state, tmp_path / 'a.pth')
-    with pytest.raises(InputError, match=r'blocks.1.main.0.weight \(5, 4'):
-        convert_checkpoint(tmp_path / 'a.pth')
+        (without(state, branch), 'blocks.0.main has'),
+        (
+            without(state, 'features.0.proj_conv'),
+            'no projection in block 0',
+        ),
+        (without(state, 'features'), 'no complete backbone'),
+        (mbconv, 'block 0.*mbconv_3x3.*xception_3x3'),
+        (state | {'se.fc.weight': torch.ones(1, 1)}, "'se.fc'"),
+        (without(supernet, 'features.1.3'), 'blocks of 3 and 4 choices'),
+        # A tensor of another shape.
+        (
+            state | {layer: torch.ones(5, 4, 1, 1)},
+            r'blocks.1.main.0.weight \(5, 4',
+        ),
+    ):
+        torch.save(content, tmp_path / 'a.pth')
+        with pytest.raises(InputError, match=f'a.pth .*{message}') as error:
+            convert_checkpoint(tmp_path / 'a.pth')
+        assert '\n' not in str(error.value)
 
 
 def test_wrong_shuffle_is_refused(tmp_path):

@@ -10,11 +10,7 @@ from detnas_mm.utils.errors import InputError
 
 
 def read_test_metrics(work_dir: Path) -> dict[str, float]:
-    """Reads the metrics that the latest test wrote into its work dir.
-
-    Raises:
-        InputError: If there was no test.
-    """
+    """Read the metrics that the latest test wrote into its work dir."""
     files = sorted(work_dir.glob('*/*.json'))
     if not files:
         raise InputError(
@@ -25,11 +21,7 @@ def read_test_metrics(work_dir: Path) -> dict[str, float]:
 
 
 def read_test_metric(work_dir: Path, metric: str) -> float:
-    """Reads one metric of the latest test.
-
-    Raises:
-        InputError: If there was no test, or the test has no such metric.
-    """
+    """Read one metric of the latest test."""
     metrics = read_test_metrics(work_dir)
     if metric not in metrics:
         raise InputError(
@@ -40,7 +32,7 @@ def read_test_metric(work_dir: Path, metric: str) -> float:
 
 
 def read_results(file: Path, metric: str) -> dict[str, float]:
-    """Reads results by path digits.
+    """Read results by path digits.
 
     Args:
         file: A JSON file ``{digits: number}`` or ``{digits: {metric:
@@ -76,15 +68,7 @@ def read_results(file: Path, metric: str) -> dict[str, float]:
 
 
 def require_finite(results: Mapping[str, float], source: object) -> None:
-    """Makes sure that no result is NaN or infinite.
-
-    Args:
-        results: Results by path digits.
-        source: The file of the results, for the message.
-
-    Raises:
-        InputError: If a result is not finite; the message names the network.
-    """
+    """Raise an InputError that names a network whose result is not finite."""
     for path, result in results.items():
         if not math.isfinite(result):
             raise InputError(
