@@ -1,0 +1,100 @@
+"""check_data.py: all images of a config are read; train.py --resume."""
+
+import json
+import re
+import runpy
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from kit.command_lines import config_file, run_here
+from kit.digits_runs import ROOT
+
+from detnas_mm.utils.errors import InputError
+
+CLASSES = '0123456789'
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Three images for training and validation each, without boxes."""
+    for part, first in (('train', 0), ('test', 10)):
+        (tmp_path / part).mkdir()
+        for i in range(3):
+            rng = np.random.default_rng(first + i)
+            image = rng.integers(0, 255, (10, 20, 3), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / part / f'{i}.png'), image)
+        content = dict(
+            images=[
+                dict(id=i, file_name=f'{i}.png', width=20, height=10)
+                for i in range(3)
+            ],
+            categories=[dict(id=i, name=n) for i, n in enumerate(CLASSES)],
+            annotations=[],
+        )
+        folder = tmp_path / 'annotations'
+        folder.mkdir(exist_ok=True)
+        file = folder / f'instances_{part}.json'
+        file.write_text(json.dumps(content))
+    return tmp_path
+
+
+def check(data, *options):
+    config = config_file('retinanet_detnas-tiny_fpn_digits')
+    truth = data / 'annotations/instances_test.json'
+    settings = [
+        f'train_dataloader.dataset.data_root={data}/',
+        f'test_dataloader.dataset.data_root={data}/',
+        f'test_evaluator.ann_file={truth}',
+    ]
+    given = ['--parts', 'train', 'test', '--work-dir', data / 'work']
+    return run_here(
+        'misc/check_data.py',
+        config,
+        *given,
+        *options,
+        '--cfg-options',
+        *settings,
+    )
+
+
+def test_right_data(data):
+    assert '6 images of train, test: nothing wrong' in check(data)
+
+
+def test_all_that_is_wrong_is_listed(data, capsys):
+    (data / 'train/0.png').write_bytes(b'')
+    (data / 'train/1.png').unlink()
+    same = (data / 'train/2.png').read_bytes()
+    (data / 'test/1.png').write_bytes(same)
+    cv2.imwrite(str(data / 'test/2.png'), np.zeros((20, 10, 3), np.uint8))
+    out = data / 'out.txt'
+    with pytest.raises(SystemExit) as stop:
+        check(data, '--out', out)
+    assert stop.value.code == 1
+    files = ['test/1.png', 'train/0.png', 'train/1.png']
+    assert out.read_text().split() == [f'{data}/{file}' for file in files]
+
+
+def checkpoints(folder, *numbers, last):
+    folder.mkdir(exist_ok=True)
+    for number in numbers:
+        torch.save(dict(meta=number), folder / f'epoch_{number}.pth')
+    (folder / 'last_checkpoint').write_text(f'/before/{last}')
+
+
+def test_resume_finds_the_last_whole_checkpoint(tmp_path):
+    """Though the folder was moved, and the last file is torn."""
+    find = runpy.run_path(str(ROOT / 'tools/train.py'))['find_checkpoint']
+    folder = tmp_path / 'work'
+    assert find(str(folder)) is None
+    checkpoints(folder, 8, 9, 10, 11, last='epoch_10.pth')
+    assert find(str(folder)) == str(folder / 'epoch_10.pth')
+    for number in (10, 9):
+        file = folder / f'epoch_{number}.pth'
+        file.write_bytes(file.read_bytes()[:-30])
+    assert find(str(folder)) == str(folder / 'epoch_8.pth')
+    (folder / 'epoch_8.pth').write_bytes(b'')
+    with pytest.raises(InputError, match=re.escape(str(folder))):
+        find(str(folder))
