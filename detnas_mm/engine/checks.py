@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.dataset import InfiniteSampler
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
@@ -258,34 +259,29 @@ def require_known_metrics(
             )
 
 
-def require_batches(dataloader: DataLoader, name: str) -> None:
-    """Checks that a data loader yields at least one batch.
+def require_batches(
+    dataloader: DataLoader, name: str, all_images: bool = False
+) -> None:
+    """Checks that ``drop_last`` does not drop too much.
+
+    Args:
+        dataloader: The data loader.
+        name: Its name in the config.
+        all_images: Whether each image is needed, and not just a batch.
 
     Raises:
-        InputError: If it does not.
+        InputError: If there is no batch, or an image would not be read.
     """
-    if not len(dataloader):
+    number, size = len(dataloader.dataset), dataloader.batch_size
+    if not dataloader.drop_last or isinstance(
+        dataloader.sampler, InfiniteSampler
+    ):
+        return
+    if not len(dataloader) or (all_images and number % size):
         raise InputError(
-            f'`{name}` has drop_last=True and batch_size='
-            f'{dataloader.batch_size}, but its data set has '
-            f'{len(dataloader.dataset)} images: it would yield nothing; set '
-            'drop_last=False or a smaller batch_size'
-        )
-
-
-def require_all_images(dataloader: DataLoader) -> None:
-    """Checks that a data loader yields each image of its data set.
-
-    Raises:
-        InputError: If ``drop_last`` drops some, which would count as missed.
-    """
-    require_batches(dataloader, 'val_dataloader')
-    number = len(dataloader.dataset)
-    if dataloader.drop_last and number % dataloader.batch_size:
-        raise InputError(
-            '`val_dataloader` has drop_last=True: the last '
-            f'{number % dataloader.batch_size} of {number} images would not '
-            'be read, and count as missed; set it to False'
+            f'`{name}` has drop_last=True and batch_size={size}, but its data '
+            f'set has {number} images: the last {number % size} would not be '
+            'read; set drop_last=False, or another batch_size'
         )
 
 
@@ -483,7 +479,7 @@ def _require_classes(dataset: Mapping, key: str, model: Mapping) -> None:
     name, classes = _reader(dataset)
     if name:
         _require_enough_outputs(model, len(classes), key)
-    if name == 'XMLDataset' and not _is_remote(dataset):
+    if name == 'XMLDataset' and _is_local_file(_annotations(dataset)):
         prefix = (dataset.get('data_prefix') or {}).get('sub_data_root', '')
         folder = Path(dataset.get('data_root') or '', prefix)
         check_voc_list(_annotations(dataset), folder, classes)

@@ -9,11 +9,12 @@ from mmdet.datasets import CocoDataset, ConcatDataset
 from mmdet.evaluation import MultiDatasetsEvaluator
 from mmdet.registry import DATASETS, METRICS
 from mmengine.config import Config
+from mmengine.dataset import InfiniteSampler
 from mmengine.evaluator import Evaluator
 from torch.utils.data import DataLoader
 
 from detnas_mm.engine.checks import (
-    require_all_images,
+    require_batches,
     require_inputs,
     require_known_metrics,
     require_pretrained,
@@ -368,11 +369,14 @@ def test_metric_that_only_writes_files():
         require_known_metrics(Evaluator([metric]), settings)
 
 
-@pytest.mark.parametrize(('size', 'number'), [(9, 0), (4, 8), (3, 6)])
-def test_images_that_drop_last_drops(size, number):
-    loader = DataLoader(list(range(8)), size, drop_last=True)
-    if number == 8:
-        require_all_images(loader)
-        return
-    with pytest.raises(InputError, match='drop_last=True'):
-        require_all_images(loader)
+def test_images_that_drop_last_drops():
+    def loader(size, drop_last=True, sampler=None):
+        return DataLoader(range(8), size, None, sampler, drop_last=drop_last)
+
+    endless = InfiniteSampler(range(8))
+    for accepted in (loader(4), loader(9, False), loader(9, True, endless)):
+        require_batches(accepted, 'val_dataloader', all_images=True)
+    require_batches(loader(3), 'train_dataloader')
+    for size, all_images in ((3, True), (9, True), (9, False)):
+        with pytest.raises(InputError, match='drop_last=True'):
+            require_batches(loader(size), 'x_dataloader', all_images)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from detnas_mm.engine.checks import (
     load_supernet,
     refuse_empty_split,
-    require_all_images,
+    require_batches,
     require_known_metrics,
     require_matching_channels,
     require_new_record,
@@ -90,7 +90,7 @@ class EvolutionSearchLoop(BaseLoop):
         load_supernet(runner)
         with refuse_empty_split('val_dataloader'):
             super().__init__(runner, dataloader)
-        require_all_images(self.dataloader)
+        require_batches(self.dataloader, 'val_dataloader', all_images=True)
         self._build(evaluator)
 
     def _build(self, evaluator: Evaluator | dict | list) -> None:
