@@ -252,9 +252,14 @@ def build_part(
 
 def _read_paths(texts: Sequence[str], space: SearchSpace) -> list[str]:
     """Reads digits, published names and ``best.json`` files as digits."""
-    texts = [texts] if isinstance(texts, str) else texts
-    paths = [resolve_architecture(str(text), space).path for text in texts]
-    return [space.format(path) for path in paths]
+    texts = [texts] if isinstance(texts, str) else map(str, texts)
+    digits = []
+    for text in texts:
+        compact = text.replace(' ', '')
+        if not compact.isdigit():
+            compact = space.format(resolve_architecture(text, space).path)
+        digits.append(compact)
+    return digits
 
 
 def _costs_of_path(constraint: Constraint, names: Sequence[str]) -> Any:
