@@ -23,8 +23,8 @@ from detnas_mm.utils.errors import InputError
 for _algorithm in (Evolution, RandomSearch, NSGA2, FixedPaths):
     ALGORITHMS.register_module(module=_algorithm)
 
-# Settings of version 0.1, with their new places.
-_MOVED = {
+# Settings of version 0.1, and what to write now.
+_OLD_SETTINGS = {
     **dict.fromkeys(
         (
             'population',
@@ -33,15 +33,14 @@ _MOVED = {
             'num_mutation',
             'num_crossover',
             'num_random',
-            'paths',
         ),
-        "algorithm=dict(type='Evolution', {name}=...)",
+        "it is in algorithm=dict(type='Evolution', {name}=...) now",
     ),
-    'minimise': "objectives=[...] and algorithm=dict(type='NSGA2')",
-    'maximise': "objectives=[...] and algorithm=dict(type='NSGA2')",
-    'race': 'nowhere: candidates are always scored to the end',
-    'chunk': 'nowhere: candidates are scored one at a time',
-    'worker': 'nowhere',
+    'paths': "use algorithm=dict(type='FixedPaths', paths=...)",
+    'minimise': "use objectives=[...] and algorithm=dict(type='NSGA2')",
+    'maximise': "use objectives=[...] and algorithm=dict(type='NSGA2')",
+    'race': 'it was removed, candidates are always scored to the end',
+    'chunk': 'it was removed, candidates are scored one at a time',
 }
 
 
@@ -109,11 +108,10 @@ class SearchSettings:
         """
         known = [item.name for item in fields(cls)]
         for name in settings:
-            if name in _MOVED:
-                place = _MOVED[name].format(name=name)
+            if name in _OLD_SETTINGS:
+                advice = _OLD_SETTINGS[name].format(name=name)
                 raise InputError(
-                    f'`val_cfg.{name}` is no longer a setting; it moved to: '
-                    f'{place}'
+                    f'`val_cfg.{name}` is no longer a setting: {advice}'
                 )
             if name not in known:
                 raise InputError(
@@ -129,6 +127,19 @@ class SearchSettings:
         return cls(**settings)
 
     def __post_init__(self) -> None:
+        for name, kind, example in (
+            ('constraint', Mapping, 'dict(max_macs=300e6)'),
+            ('algorithm', Mapping, "dict(type='Evolution', population=50)"),
+            ('executor', Mapping, "dict(type='Ray')"),
+            ('objectives', list | tuple, "['macs']"),
+            ('fp16', bool, 'True'),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise InputError(
+                    f'`val_cfg.{name}` must be such as {example}, got '
+                    f'{value!r}'
+                )
         for name, least in (
             ('generations', 1),
             ('seed', 0),
@@ -252,9 +263,14 @@ def build_part(
 
 def _read_paths(texts: Sequence[str], space: SearchSpace) -> list[str]:
     """Reads digits, published names and ``best.json`` files as digits."""
-    texts = [texts] if isinstance(texts, str) else texts
-    paths = [resolve_architecture(str(text), space).path for text in texts]
-    return [space.format(path) for path in paths]
+    texts = [texts] if isinstance(texts, str) else map(str, texts)
+    digits = []
+    for text in texts:
+        compact = text.replace(' ', '')
+        if not compact.isdigit():
+            compact = space.format(resolve_architecture(text, space).path)
+        digits.append(compact)
+    return digits
 
 
 def _costs_of_path(constraint: Constraint, names: Sequence[str]) -> Any:

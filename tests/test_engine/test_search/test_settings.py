@@ -43,6 +43,10 @@ def test_defaults_are_those_of_the_paper():
         (dict(minimise=['macs']), 'objectives=[...] and algorithm=dict(type='),
         (dict(chunk=4), 'one at a time'),
         (dict(race={}), 'always scored to the end'),
+        (dict(paths=['0123']), "dict(type='FixedPaths'"),
+        (dict(algorithm='evolution'), "such as dict(type='Evolution'"),
+        (dict(objectives='macs'), "such as ['macs']"),
+        (dict(fp16='bfloat16'), '`val_cfg.fp16`'),
         # Unknown or out of range.
         (dict(generation=3), "no setting 'generation'; it takes metric, "),
         (dict(metric=None), '`val_cfg` needs `metric`'),
