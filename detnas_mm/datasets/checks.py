@@ -1,4 +1,4 @@
-"""What is wrong in annotation files, lists and images, and what is mended.
+"""Checks of annotation files, lists and images, and corrections.
 
 mmdet and pycocotools score some annotation files wrongly without a word: an
 object whose annotation has the id 0 never counts as found, a label is the
@@ -23,7 +23,6 @@ from detnas_mm.utils.errors import InputError, is_of_network
 from detnas_mm.utils.files import text_digest
 
 _LISTS = ('images', 'annotations', 'categories')
-_EXIF_ORIENTATION = 274
 TWO_IDS = 'images under two ids'
 
 
@@ -315,33 +314,6 @@ def image_fault(data: bytes) -> str | None:
             return f'the file is no image, it begins with {data[:15]!r}'
         return str(error)
     return None
-
-
-def picture_fault(data: bytes, size: tuple[float, float]) -> str | None:
-    """Returns what of a readable image does not fit its annotation.
-
-    Args:
-        data: The content of the file.
-        size: Width and height in the annotation.
-    """
-    from PIL import Image
-
-    picture = Image.open(BytesIO(data))
-    turned = picture.getexif().get(_EXIF_ORIENTATION, 1)
-    width, height = picture.size
-    if turned in (5, 6, 7, 8):
-        width, height = height, width
-    if (width, height) == tuple(size):
-        return None
-    found = f'{width} x {height}'
-    if turned != 1 and picture.size == tuple(size):
-        return (
-            f'EXIF orientation {turned} turns the picture to {found}: the '
-            f'boxes are in the frame of {size[0]} x {size[1]}'
-        )
-    is_swapped = (height, width) == tuple(size)
-    what = 'width and height are swapped' if is_swapped else 'another size'
-    return f'{what}: {size[0]} x {size[1]} in the annotations, it is {found}'
 
 
 def images_of(dataset: Any) -> Iterator[tuple[str, dict]]:

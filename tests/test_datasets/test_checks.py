@@ -13,7 +13,6 @@ from detnas_mm.datasets.checks import (
     check_voc_list,
     clean_annotations,
     image_fault,
-    picture_fault,
     require_readable,
 )
 from detnas_mm.utils.errors import InputError
@@ -298,18 +297,6 @@ def test_images_that_cannot_be_read(kind):
     assert image_fault(b'') == 'the file is empty'
     assert 'runcated' in image_fault(data[: len(data) * 2 // 3])
     assert "b'<!DOCTYPE html>'" in image_fault(b'<!DOCTYPE html><html>404')
-
-
-def test_pictures_that_do_not_fit_their_annotations():
-    exif = Image.Exif()
-    exif[274] = 6
-    turned = encoded(exif=exif)
-    assert picture_fault(encoded(), (20, 10)) is None
-    assert 'swapped' in picture_fault(encoded(), (10, 20))
-    assert 'another size' in picture_fault(encoded(), (40, 20))
-    assert 'EXIF orientation 6' in picture_fault(turned, (20, 10))
-    # The boxes are in the frame of the picture as it is shown.
-    assert picture_fault(turned, (10, 20)) is None
 
 
 class Images:

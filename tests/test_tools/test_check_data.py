@@ -1,5 +1,6 @@
 """check_data.py: all images of a config are read; train.py --resume."""
 
+import io
 import json
 import re
 import runpy
@@ -10,6 +11,7 @@ import pytest
 import torch
 from kit.command_lines import config_file, run_here
 from kit.digits_runs import ROOT
+from PIL import Image
 
 from detnas_mm.utils.errors import InputError
 
@@ -75,6 +77,26 @@ def test_all_that_is_wrong_is_listed(data, capsys):
     assert stop.value.code == 1
     files = ['test/1.png', 'train/0.png', 'train/1.png']
     assert out.read_text().split() == [f'{data}/{file}' for file in files]
+
+
+def encoded(**settings):
+    file = io.BytesIO()
+    Image.new('RGB', (20, 10)).save(file, 'JPEG', **settings)
+    return file.getvalue()
+
+
+def test_pictures_that_do_not_fit_their_annotations():
+    tool = runpy.run_path(str(ROOT / 'tools/misc/check_data.py'))
+    picture_fault = tool['picture_fault']
+    exif = Image.Exif()
+    exif[274] = 6
+    turned = encoded(exif=exif)
+    assert picture_fault(encoded(), (20, 10)) is None
+    assert 'swapped' in picture_fault(encoded(), (10, 20))
+    assert 'another size' in picture_fault(encoded(), (40, 20))
+    assert 'EXIF orientation 6' in picture_fault(turned, (20, 10))
+    # The boxes are in the frame of the picture as it is shown.
+    assert picture_fault(turned, (10, 20)) is None
 
 
 def checkpoints(folder, *numbers, last):

@@ -2,12 +2,14 @@
 
 import argparse
 import copy
+import io
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import PIL.Image
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from rich.console import Console
@@ -15,12 +17,13 @@ from rich.progress import track
 from rich.table import Table
 
 from detnas_mm.compat import setup_compat
-from detnas_mm.datasets.checks import images_of, picture_fault, read_image
+from detnas_mm.datasets.checks import images_of, read_image
 from detnas_mm.engine.checks import datasets_of, require_data
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import bytes_digest, write_atomically
 
+EXIF_ORIENTATION = 274
 PARTS = ('train', 'val', 'test')
 
 
@@ -52,6 +55,31 @@ def parse_args() -> argparse.Namespace:
     )
     add_common_arguments(parser)
     return parser.parse_args()
+
+
+def picture_fault(data: bytes, size: tuple[float, float]) -> str | None:
+    """Returns what of a readable image does not fit its annotation.
+
+    Args:
+        data: The content of the file.
+        size: Width and height in the annotation.
+    """
+    picture = PIL.Image.open(io.BytesIO(data))
+    turned = picture.getexif().get(EXIF_ORIENTATION, 1)
+    width, height = picture.size
+    if turned in (5, 6, 7, 8):
+        width, height = height, width
+    if (width, height) == tuple(size):
+        return None
+    found = f'{width} x {height}'
+    if turned != 1 and picture.size == tuple(size):
+        return (
+            f'EXIF orientation {turned} turns the picture to {found}: the '
+            f'boxes are in the frame of {size[0]} x {size[1]}'
+        )
+    is_swapped = (height, width) == tuple(size)
+    what = 'width and height are swapped' if is_swapped else 'another size'
+    return f'{what}: {size[0]} x {size[1]} in the annotations, it is {found}'
 
 
 def check_image(part: str, file: str, info: dict, source: dict) -> Image:
