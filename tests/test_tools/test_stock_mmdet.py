@@ -113,7 +113,13 @@ def test_result_of_a_search_is_inherited(tmp_path, fragment, name):
     check_steps(config, name, detection_batch(1, seed=0, size=(64, 64)))
 
 
-@pytest.mark.parametrize('name', THREE_LEVELS)
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name == 'DINO'))
+        for name in THREE_LEVELS
+    ],
+)
 def test_detectors_of_three_levels(tmp_path, fragment, name):
     # YOLOv3 takes its levels from the last to the first.
     channels = ':0:-1' if name == 'YOLOV3' else '1:'
