@@ -48,10 +48,6 @@ YEARS = {
     ),
 }
 
-HOW_TO_GET_COCO = (
-    '; COCO is downloaded as in https://mmdetection.readthedocs.io/en/latest/'
-    'user_guides/dataset_prepare.html'
-)
 # For training and for test images.
 _FOLDER_OPTIONS = ('--img-dir', '--test-img-dir')
 
