@@ -1,6 +1,7 @@
 """Searches the paths of a trained supernet (Section 3.4 of the paper)."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -12,8 +13,10 @@ from mmengine.runner import Runner
 
 from detnas_mm.compat import setup_compat
 from detnas_mm.cost import COSTS
-from detnas_mm.engine.checks import require_data
+from detnas_mm.engine.checks import require_data, require_new_record
+from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.executors.launched import read_launch_rank
+from detnas_mm.structures import RECORD
 from detnas_mm.utils.cli import (
     add_common_arguments,
     is_search,
@@ -92,6 +95,8 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
         )
     config.load_from = args.checkpoint
     search = config.val_cfg
+    # Refuses settings of an earlier version before they are changed.
+    read_settings(config)
     search.launcher = args.launcher
     search.resume = args.resume
     search.overwrite = args.overwrite
@@ -103,6 +108,12 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
         search.metric, search.objectives = read_objectives(args.objectives)
     search.algorithm = read_algorithm(search, args)
     search.executor = read_executor(search, args)
+
+
+def read_settings(config: Config) -> SearchSettings:
+    """Returns the settings of the search."""
+    settings = {k: v for k, v in config.val_cfg.items() if k != 'type'}
+    return SearchSettings.from_config(settings)
 
 
 def read_objectives(names: Sequence[str]) -> tuple[str, list[str]]:
@@ -143,7 +154,9 @@ def read_executor(search: Config, args: argparse.Namespace) -> dict:
     """Returns type and settings of the executor."""
     executor = dict(search.get('executor') or {})
     if args.executor is not None:
-        executor['type'] = {'local': 'Serial', 'ray': 'Ray'}[args.executor]
+        kind = {'local': 'Serial', 'ray': 'Ray'}[args.executor]
+        if executor.get('type') != kind:
+            executor = {'type': kind}
     if args.address is not None:
         if executor.get('type') != 'Ray':
             raise InputError('`--address` goes with `--executor ray`')
@@ -163,6 +176,10 @@ def main() -> None:
         # Rank 0 keeps the record; the others leave their logs.
         config.work_dir = str(Path(config.work_dir) / f'workers/rank{rank}')
     require_writable(config.work_dir)
+    if not rank:
+        record = Path(config.work_dir) / RECORD
+        logger = logging.getLogger(__name__)
+        require_new_record(record, read_settings(config), logger)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     # To MMEngine each process is alone: none waits for another while it

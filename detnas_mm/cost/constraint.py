@@ -1,7 +1,7 @@
 """Bounds on the cost of a path, and the number of paths that keep them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -208,24 +208,23 @@ class Constraint:
 
     def to_dict(self) -> dict:
         """Return the constraint as plain data, for the record."""
-        fields = {
-            'min_macs': self.bounds.min_macs,
-            'max_macs': self.bounds.max_macs,
-            'min_params': self.bounds.min_params,
-            'max_params': self.bounds.max_params,
+        content = {
+            bound: value
+            for bound, value in asdict(self.bounds).items()
+            if self.latency_table is not None or 'latency' not in bound
+        }
+        content |= {
             'input_size': list(self.input_size),
             'rest_macs': self.rest.macs,
             'rest_params': self.rest.params,
         }
         if self.latency_table is not None:
-            fields |= {
-                'min_latency': self.bounds.min_latency,
-                'max_latency': self.bounds.max_latency,
+            content |= {
                 'latency_table': self.latency_table.digest,
                 'latency_device': self.latency_table.device,
                 'latency_input_size': list(self.latency_table.input_size),
             }
-        return fields
+        return content
 
     def _limit(self, cost: str) -> _Limit:
         low, high = self.bounds.range(cost)

@@ -1,4 +1,4 @@
-"""Puts the weights into the memory format that convolutions like best."""
+"""Converts the weights of a model to ``channels_last``."""
 
 import torch
 from mmengine.hooks import Hook

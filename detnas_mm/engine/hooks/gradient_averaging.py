@@ -54,7 +54,7 @@ def _average(
         )
         if parameter.grad is not None or id(parameter) not in state.choices
     ]
-    # Something has to be sent, for its future.
+    # The hook must return a future: send one element if no gradient was taken.
     taken = taken or [buffer[:1]]
     flat = torch.cat([gradient.reshape(-1) for gradient in taken])
     flat /= state.group.size()

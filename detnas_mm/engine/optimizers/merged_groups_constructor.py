@@ -1,4 +1,4 @@
-"""As few groups of parameters as there are settings for them."""
+"""Merges parameter groups that have equal settings."""
 
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn

@@ -48,7 +48,7 @@ from detnas_mm.utils.errors import InputError
 
 @LOOPS.register_module()
 class EvolutionSearchLoop(BaseLoop):
-    """Asks for paths, has each evaluated, records and tells.
+    """Asks for paths, has them evaluated, records and tells the results.
 
     Used as ``val_cfg``: each path is scored by MMEngine's validation loop on
     the ``val_dataloader`` with the ``val_evaluator`` of the config, after
@@ -78,7 +78,7 @@ class EvolutionSearchLoop(BaseLoop):
         self.settings = SearchSettings.from_config(settings)
         self.fp16 = self.settings.fp16
         self.record_path = Path(runner.work_dir) / RECORD
-        # First of all: if rank 0 refuses to search, its launcher ends all.
+        # Connect first: if rank 0 refuses later, the launcher ends all ranks.
         launched = self.settings.launcher != 'none'
         self.info = connect() if launched else None
         self.searches = not (
@@ -131,7 +131,7 @@ class EvolutionSearchLoop(BaseLoop):
             settings.maximize,
             seconds_by_part=lambda: self.validation.timer.seconds,
         )
-        # On other ranks it would announce their own header as rank 0's.
+        # Only rank 0 builds it: its constructor publishes the header.
         if self.searches:
             self.executor = build_executor(
                 settings,
@@ -146,8 +146,8 @@ class EvolutionSearchLoop(BaseLoop):
         """Runs the search, and writes its results.
 
         Returns:
-            The metrics of the best candidate; nothing where this process
-            only evaluates.
+            The metrics of the best candidate; an empty dict in a process
+            that only evaluates.
         """
         if not self.searches:
             serve_search(
@@ -178,8 +178,8 @@ class EvolutionSearchLoop(BaseLoop):
     def _drop_final_failures(self, record: SearchRecord) -> None:
         """Removes the failed candidates that ended a search.
 
-        Their cause has been fixed. Fewer failures than end a search stay:
-        something else ended it.
+        On resume the cause is assumed to be fixed. Fewer final failures than
+        ``max_failures`` are kept: something else ended the search.
         """
         failed = len(_final_failures(record.finished))
         all_failed = failed == len(record.finished) == self.total

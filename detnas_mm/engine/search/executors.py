@@ -56,13 +56,14 @@ def build_executor(
     Raises:
         InputError: If a setting is unknown or out of its range.
     """
-    default = 'Serial' if info is None else 'Launched'
-    executor = {'type': default, **settings.executor}
+    executor = {'type': 'Serial', **settings.executor}
+    if info is not None and executor['type'] == 'Serial':
+        executor = {'type': 'Launched'}
     if (executor['type'] == 'Launched') != (info is not None):
         raise InputError(
-            f'`val_cfg.executor` {executor["type"]} does not fit launcher '
-            f'{settings.launcher!r}: Launched goes with a launcher, others '
-            'without'
+            f'`val_cfg.executor` {executor["type"]} does not go with launcher '
+            f'{settings.launcher!r}: Launched needs a launcher, and with one '
+            'nothing else runs; remove `val_cfg.executor`'
         )
     build = partial(build_evaluator, config.to_dict(), header, os.getcwd())
     offered = dict(

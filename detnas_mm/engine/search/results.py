@@ -48,8 +48,8 @@ _BACKBONE_CONFIG = """\
 searched_out_channels = {channels!r}
 """
 _INPUTS = """\
-# Normalisation of the images that the supernet was trained on. Pre-trained
-# weights are useless with another one, and no error would tell.
+# Normalization of the images that the supernet was trained on. Other values
+# make pre-trained weights useless, and no error is raised.
 searched_data_preprocessor = {inputs}
 """
 

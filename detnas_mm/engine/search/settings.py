@@ -148,7 +148,8 @@ class SearchSettings:
             ('cache_gb', 0),
         ):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or value < least:
+            kinds = (int, float) if name == 'cache_gb' else (int,)
+            if type(value) not in kinds or value < least:
                 raise InputError(
                     f'`val_cfg.{name}` must be a number of at least {least}, '
                     f'got {value!r}'
@@ -158,8 +159,8 @@ class SearchSettings:
         names = (self.metric, *self.objectives)
         if len(set(names)) < len(names) or self.metric in COSTS:
             raise InputError(
-                '`metric` must be a metric, and `objectives` others than it, '
-                f'each once, got {", ".join(names)}'
+                '`metric` must not be a cost, and no name may appear twice in '
+                f'`metric` and `objectives`, got {", ".join(names)}'
             )
 
     @property
@@ -208,9 +209,8 @@ def build_algorithm(
     ) not in (RandomSearch, FixedPaths):
         raise InputError(
             f'`val_cfg.objectives` {list(settings.objectives)} and '
-            f'`algorithm` {complete["type"]} do not fit together: several '
-            "objectives need an algorithm for them, such as 'NSGA2', which "
-            'needs them'
+            f'`algorithm` {complete["type"]} do not fit together: use '
+            '`objectives` with NSGA2, and NSGA2 with `objectives`'
         )
     return built, complete
 
@@ -238,8 +238,10 @@ def build_part(
         InputError: If the type or a setting is unknown, or one is missing.
     """
     settings = dict(settings)
-    name = str(settings.pop('type', None))
-    cls = registry.get(name)
+    kind = settings.pop('type', None)
+    # The registry itself would import a module of this name.
+    name = getattr(kind, '__name__', str(kind).removeprefix('detnas_mm.'))
+    cls = kind if inspect.isclass(kind) else registry.module_dict.get(name)
     if cls is None:
         raise InputError(
             f'`val_cfg.{key}` has no type {name!r}; it is one of '
@@ -254,7 +256,12 @@ def build_part(
     if missing or unknown:
         raise InputError(
             f'`val_cfg.{key}` {name} takes {", ".join(own) or "no settings"}; '
-            f'got {", ".join(settings) or "none"}'
+            f'got {", ".join(settings) or "none"}: '
+            + '; '.join(
+                f'{", ".join(names)} {what}'
+                for names, what in ((unknown, 'unknown'), (missing, 'missing'))
+                if names
+            )
         )
     complete = {'type': name, **own, **settings}
     given = {k: v for k, v in offered.items() if k in declared}

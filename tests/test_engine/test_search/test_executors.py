@@ -34,8 +34,8 @@ def test_search_without_a_launcher_is_serial():
     ('executor', 'info', 'part'),
     [
         (dict(type='Cloud'), None, 'one of Serial, Launched, Ray'),
-        (dict(type='Launched'), None, 'does not fit launcher'),
-        (dict(type='Ray'), 'info', 'does not fit launcher'),
+        (dict(type='Launched'), None, 'does not go with launcher'),
+        (dict(type='Ray'), 'info', 'does not go with launcher'),
         (dict(type='Serial', workers=2), None, 'Serial takes no settings'),
         (dict(type='Ray', gpus=1), None, 'gpus_per_worker'),
         (dict(type='Ray', workers=0), None, '`workers`'),

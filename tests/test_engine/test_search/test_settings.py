@@ -57,8 +57,8 @@ def test_defaults_are_those_of_the_paper():
         (dict(max_failures=0), '`val_cfg.max_failures`'),
         (dict(cache_gb=-1.0), '`val_cfg.cache_gb`'),
         (dict(resume=True, overwrite=True), 'exclude each other'),
-        (dict(metric='macs'), '`metric` must be a metric'),
-        (dict(objectives=['macs', 'macs']), 'each once'),
+        (dict(metric='macs'), '`metric` must not be a cost'),
+        (dict(objectives=['macs', 'macs']), 'may appear twice'),
         # Of the algorithm.
         (
             dict(algorithm=dict(type='Annealing')),
