@@ -62,7 +62,7 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
 
     Args:
         config: The config.
-        parts: Whose data are needed, of ``'train'``, ``'val'``, ``'test'``.
+        parts: Parts that are needed, of ``'train'``, ``'val'``, ``'test'``.
 
     Returns:
         The model, with random weights.
@@ -86,7 +86,7 @@ def require_data(config: Config, parts: Sequence[str]) -> None:
     Args:
         config: The config. Its annotation files may change; the settings
             before are then in ``original_data``.
-        parts: Whose data are needed, of ``'train'``, ``'val'``, ``'test'``.
+        parts: Parts that are needed, of ``'train'``, ``'val'``, ``'test'``.
 
     Raises:
         InputError: If there is no model, a file is not there, a value in an
@@ -357,7 +357,7 @@ def load_supernet(runner: Runner) -> None:
 
 
 def _kind_of_weights(state_dict: Mapping[str, Tensor]) -> str:
-    """Names what else a checkpoint of ours may be than a search needs."""
+    """Describes a checkpoint of another stage."""
     kinds = []
     if any(re.match(r'backbone\.blocks\.\d+\.\D', key) for key in state_dict):
         kinds.append('one network and no supernet')
@@ -422,7 +422,7 @@ def _require_files(dataset: Mapping, key: str) -> None:
 
 
 def _is_remote(settings: Mapping) -> bool:
-    """Whether files are read from elsewhere than a disk."""
+    """Returns True if files are not read from a local disk."""
     backend = (settings.get('backend_args') or {}).get('backend', 'local')
     return backend != 'local'
 

@@ -193,7 +193,7 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
             # See `CocoTruth.proposals`.
             columns = columns[np.argsort(labels, kind='stable')]
             return truth.proposals, truth.proposals.load_res(columns)
-        masks = [one for p in predictions for one in p['masks']]
+        masks = [rle for p in predictions for rle in p['masks']]
         detections = truth.masks.load_res(columns, segmentation=masks)
         # Without this, the area is the area of the box.
         detections.update_anns(

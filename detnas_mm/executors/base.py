@@ -10,7 +10,7 @@ from typing import Protocol
 from detnas_mm.structures import ArchPath, Status
 from detnas_mm.utils.errors import InputError, is_of_network
 
-# What the first line of an error from a worker of a data loader contains.
+# Text in the first line of an error from a data-loader worker.
 _LOADER = 'in DataLoader worker process'
 
 
@@ -41,7 +41,7 @@ class Result:
 
     @property
     def status(self) -> Status:
-        """Whether the path has a fitness."""
+        """Complete if the path has a fitness."""
         return Status.COMPLETE if self.error is None else Status.FAILED
 
 
@@ -72,7 +72,7 @@ class PathEvaluator:
     """Evaluates one path in this process.
 
     Args:
-        score: Returns the metrics of a path, or raises what is wrong with it.
+        score: Returns the metrics of a path, or raises an exception.
         metric: Key of the metric that is the fitness.
         objectives: Keys of further metrics that a candidate must have.
         seconds_by_part: Returns how long each part of the last evaluation
@@ -180,7 +180,7 @@ def describe(error: BaseException) -> str:
 
 
 def _is_of_device(error: Exception) -> bool:
-    """Whether the CUDA context is lost, so that later paths would fail too."""
+    """Returns True if the CUDA context is lost: later paths would fail too."""
     text = str(error)
     out_of_memory = 'out of memory' in text
     return isinstance(error, RuntimeError) and (

@@ -44,7 +44,7 @@ MARGIN_SECONDS = 60
 STOP_SECONDS = 60
 # `Store.wait` would block Ctrl-C and log a warning at each timeout.
 POLL_SECONDS = 0.05
-# Key that is set when the search ends, and what follows the last path.
+# Key that is set at the end of the search; also queued after the last path.
 STOP = 'stop'
 
 _TORCHRUN = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')
@@ -215,7 +215,7 @@ class Launched:
 
     def _serve(self, num_threads: int, device: int | None) -> None:
         """Evaluates on this rank; runs in a thread."""
-        # Each thread has its own: the scores depend on the first.
+        # The number of threads is set per thread, and scores depend on it.
         torch.set_num_threads(num_threads)
         if device is not None:
             torch.cuda.set_device(device)

@@ -31,8 +31,8 @@ from detnas_mm.executors.ray_cluster import (
 from detnas_mm.structures import ArchPath
 from detnas_mm.utils.errors import InputError
 
-# A path that loses so many workers fails; so many workers in a row that cannot
-# be built end the search.
+# Lost workers after which a path fails, and failed builds in a row after which
+# the search ends.
 _MAX_LOSSES = 3
 _POLL_SECONDS = 1.0
 _WARNING_SECONDS = 60.0
@@ -249,7 +249,7 @@ class Ray:
             self._failed_builds += 1
             self._next_start = time.monotonic() + _REBUILD_SECONDS
             if self._failed_builds >= _MAX_LOSSES and not any(
-                other.host for other in self._workers
+                known.host for known in self._workers
             ):
                 raise InputError(
                     f'{self._failed_builds} workers in a row could not be '

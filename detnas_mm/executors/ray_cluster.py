@@ -71,7 +71,7 @@ def start_ray(ray: ModuleType, address: str | None) -> None:
 
 
 def wait_for_head(address: str, seconds: float) -> None:
-    """Returns when a process listens at an address; raises HeadLostError."""
+    """Waits until the head answers, at most some seconds."""
     end = time.monotonic() + seconds
     while True:
         try:

@@ -26,7 +26,7 @@ class Origin(StrEnum):
 
 
 class Status(StrEnum):
-    """Whether the evaluation of a candidate gave a fitness."""
+    """The outcome of an evaluation: with or without a fitness."""
 
     COMPLETE = 'complete'
     FAILED = 'failed'

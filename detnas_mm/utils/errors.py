@@ -12,7 +12,7 @@ class InputError(ValueError):
 
 
 def is_of_network(error: Exception) -> bool:
-    """Whether an error follows from the values or the size of a network."""
+    """Return True if the values or the size of a network cause an error."""
     return isinstance(
         error, FloatingPointError | MemoryError
     ) or 'out of memory' in str(error)

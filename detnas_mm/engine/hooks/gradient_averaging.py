@@ -60,7 +60,8 @@ def _average(
     flat /= state.group.size()
 
     def write(future: torch.futures.Future) -> torch.Tensor:
-        parts = future.value()[0].split([one.numel() for one in taken])
+        sizes = [gradient.numel() for gradient in taken]
+        parts = future.value()[0].split(sizes)
         for gradient, part in zip(taken, parts, strict=True):
             gradient.copy_(part.view(gradient.shape))
         return buffer

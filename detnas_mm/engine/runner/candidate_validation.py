@@ -97,9 +97,9 @@ class CandidateValidation:
 class PartTimerHook(Hook):
     """Divides the time of a validation into parts.
 
-    ``calibration`` includes the reading of its images, ``reading`` is that of
-    the search split. On a GPU the parts are right as long as each ends with a
-    result that the CPU waits for, as these do.
+    ``calibration`` includes the reading of its images; ``reading`` is the
+    time to read the search split. On a GPU the parts are right as long as
+    each ends with a result that the CPU waits for, as these do.
 
     Attributes:
         seconds: Seconds of each part of the last validation.
@@ -117,19 +117,19 @@ class PartTimerHook(Hook):
         self._last = time.perf_counter()
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """BN statistics have been recomputed."""
+        """Ends the part ``calibration``."""
         self._lap('calibration')
 
     def before_val_iter(self, *args: object, **kwargs: object) -> None:
-        """A batch has been read."""
+        """Ends the part ``reading``."""
         self._lap('reading')
 
     def after_val_iter(self, *args: object, **kwargs: object) -> None:
-        """A batch has been predicted."""
+        """Ends the part ``inference``."""
         self._lap('inference')
 
     def after_val_epoch(self, *args: object, **kwargs: object) -> None:
-        """The metrics have been computed."""
+        """Ends the part ``metric``."""
         self._lap('metric')
 
     def _lap(self, part: str) -> None:

@@ -22,7 +22,7 @@ _SCORING_KEYS = (
     'val_dataloader',
     'val_evaluator',
 )
-# How data are loaded does not change them.
+# How data are loaded does not change scores.
 _LOADING_KEYS = (
     'num_workers',
     'persistent_workers',
@@ -85,7 +85,7 @@ def scoring_text(config: Config, fp16: bool) -> str:
     # Annotation files before they were corrected: their copies may move.
     settings = config.to_dict() | (config.get('original_data') or {})
     scoring = {key: settings.get(key) for key in _SCORING_KEYS}
-    # The Runner gives it to a model that has none of its own.
+    # MMEngine gives it to a model without a `data_preprocessor`.
     if 'data_preprocessor' in settings:
         scoring['data_preprocessor'] = settings['data_preprocessor']
     scoring['fp16'] = fp16

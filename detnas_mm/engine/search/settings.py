@@ -216,7 +216,7 @@ def build_algorithm(
 
 
 def takes_objectives(algorithm: SearchAlgorithm) -> bool:
-    """Whether an algorithm is told several objectives of a path."""
+    """Returns True if an algorithm takes several objectives of a path."""
     return 'costs' in inspect.signature(type(algorithm)).parameters
 
 

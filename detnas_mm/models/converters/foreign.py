@@ -20,7 +20,7 @@ class Layer:
 
     @property
     def is_norm(self) -> bool:
-        """Whether it is a batch normalization."""
+        """True for a batch normalization."""
         return 'running_mean' in self.tensors
 
     @property
