@@ -15,8 +15,6 @@ from .backbones.detnas_supernet import (
     unwrap_model,
 )
 from .bn_recalibration import (
-    BNRecalibration,
-    preserved_bn_statistics,
     recalibrate_bn,
     restore_bn_statistics,
     save_bn_statistics,
@@ -49,7 +47,6 @@ __all__ = [
     'PUBLISHED_PATHS',
     'AlignedInit',
     'Architecture',
-    'BNRecalibration',
     'ConvertedCheckpoint',
     'DetNASClsNeck',
     'DetNASNet',
@@ -65,7 +62,6 @@ __all__ = [
     'find_supernet',
     'load_state_dict',
     'measured_cost_table',
-    'preserved_bn_statistics',
     'read_checkpoint',
     'recalibrate_bn',
     'require_detector',

@@ -31,10 +31,7 @@ def recalibrate_bn(
     Returns:
         The number of images.
     """
-    recalibration = BNRecalibration(model, seed)
-    recalibration.add(batches)
-    recalibration.write()
-    return recalibration.num_images
+    return BNRecalibration(model, seed).run(batches)
 
 
 class BNRecalibration:
@@ -61,8 +58,6 @@ class BNRecalibration:
     def __init__(self, model: BaseModel, seed: Sequence[int] = (0,)) -> None:
         self.model = model
         self.seed = tuple(seed)
-        self.num_images = 0
-        self._num_batches = 0
         self._mode = 'tensor' if bn_independent_of_loss(model) else 'loss'
         self._batch_augments = copy.deepcopy(
             getattr(model.data_preprocessor, 'batch_augments', None)
@@ -79,22 +74,30 @@ class BNRecalibration:
         ]
 
     @torch.no_grad()
-    def add(self, batches: Iterable[dict]) -> None:
-        """Add batches, as the training data loader gives them."""
-        self.model.train()
+    def run(self, batches: Iterable[dict]) -> int:
+        """Write the averages over batches of the training data loader.
+
+        Returns:
+            The number of images.
+        """
         with _statistics_of_each_batch(self._averages) as counts:
-            for batch in batches:
+            for number, batch in enumerate(batches):
                 with (
-                    fixed_random_state((*self.seed, self._num_batches)),
+                    fixed_random_state((*self.seed, number)),
                     _one_value_named(batch),
                 ):
-                    data = self._preprocess(batch)
+                    data = self._preprocess(batch, number)
                     counts.append(len(data['inputs']))
                     check_finite(self.model(**data, mode=self._mode))
-                self._num_batches += 1
-        self.num_images += sum(counts)
+        if not counts:
+            raise InputError(
+                'BN recalibration needs at least one image, got none'
+            )
+        for average in self._averages:
+            average.write()
+        return sum(counts)
 
-    def _preprocess(self, batch: dict) -> dict:
+    def _preprocess(self, batch: dict, number: int) -> dict:
         """Prepares a batch as in a training that begins with the first one.
 
         Augmentations of whole batches, such as mmdet's
@@ -106,22 +109,12 @@ class BNRecalibration:
         hub = MessageHub.get_current_instance()
         augments, iteration = preprocessor.batch_augments, hub.get_info('iter')
         preprocessor.batch_augments = self._batch_augments
-        hub.update_info('iter', self._num_batches)
+        hub.update_info('iter', number)
         try:
             return preprocessor(batch, True)
         finally:
             preprocessor.batch_augments = augments
             hub.update_info('iter', iteration)
-
-    @torch.no_grad()
-    def write(self) -> None:
-        """Write the averages over all images into the model."""
-        if not self.num_images:
-            raise InputError(
-                'BN recalibration needs at least one image, got none'
-            )
-        for average in self._averages:
-            average.write()
 
 
 def active_batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
@@ -143,16 +136,6 @@ def active_batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
         and layer.track_running_stats
         and id(layer) not in inactive
     }
-
-
-@contextmanager
-def preserved_bn_statistics(model: nn.Module) -> Iterator[None]:
-    """Restore the active path's BN statistics after a ``with`` block."""
-    saved = save_bn_statistics(model)
-    try:
-        yield
-    finally:
-        restore_bn_statistics(model, saved)
 
 
 def save_bn_statistics(model: nn.Module) -> dict[str, Tensor]:

@@ -17,13 +17,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from detnas_mm.models import (
-    BNRecalibration,
-    preserved_bn_statistics,
     recalibrate_bn,
     restore_bn_statistics,
     save_bn_statistics,
 )
 from detnas_mm.models.bn_recalibration import (
+    BNRecalibration,
     bn_independent_of_loss,
     check_finite,
 )
@@ -206,12 +205,14 @@ def test_no_image_is_refused():
 def test_statistics_are_preserved():
     model = classifier()
     before = copies(model.state_dict())
-    with preserved_bn_statistics(model):
-        recalibrate_bn(model, BATCHES)
-        assert changed_keys(before, model.state_dict())
+    saved = save_bn_statistics(model)
+    recalibrate_bn(model, BATCHES)
+    assert changed_keys(before, model.state_dict())
+    restore_bn_statistics(model, saved)
     assert not changed_keys(before, model.state_dict())
-    with pytest.raises(TypeError), preserved_bn_statistics(model):
+    with pytest.raises(TypeError):
         recalibrate_bn(model, [BATCHES[0], dict(inputs=None)])
+    restore_bn_statistics(model, saved)
     assert not changed_keys(before, model.state_dict())
 
 
@@ -340,8 +341,7 @@ def buffers_after(mode=None):
     detector = build_detector('retinanet', (0, 3, 1, 2, 1, 0))
     recalibration = BNRecalibration(detector)
     recalibration._mode = mode or recalibration._mode
-    recalibration.add(IMAGES)
-    recalibration.write()
+    recalibration.run(IMAGES)
     return list(detector.buffers())
 
 

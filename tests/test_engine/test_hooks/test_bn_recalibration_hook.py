@@ -13,8 +13,9 @@ from detnas_mm.datasets.calibration import build_calibration_loader
 from detnas_mm.engine import BNRecalibrationHook
 from detnas_mm.models import (
     find_supernet,
-    preserved_bn_statistics,
     recalibrate_bn,
+    restore_bn_statistics,
+    save_bn_statistics,
 )
 from detnas_mm.utils.errors import InputError
 
@@ -187,13 +188,12 @@ def test_statistics_are_those_of_averaged_weights(tmp_path, update_buffers):
         def before_val_iter(self, runner, **_):
             model = runner.model
             seen['validated'] = copies(model.state_dict())
-            with preserved_bn_statistics(model):
-                recalibrate_bn(
-                    model,
-                    build_calibration_loader(loader_config(), 8),
-                    (0, 8),
-                )
-                seen['right'] = copies(model.state_dict())
+            saved = save_bn_statistics(model)
+            recalibrate_bn(
+                model, build_calibration_loader(loader_config(), 8), (0, 8)
+            )
+            seen['right'] = copies(model.state_dict())
+            restore_bn_statistics(model, saved)
             model.eval()
 
         def before_val(self, runner):
