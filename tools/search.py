@@ -1,7 +1,6 @@
 """Searches the paths of a trained supernet (Section 3.4 of the paper)."""
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -12,11 +11,10 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from detnas_mm.compat import setup_compat
-from detnas_mm.cost import COSTS
 from detnas_mm.engine.checks import require_data, require_new_record
 from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.executors.launched import read_launch_rank
-from detnas_mm.structures import RECORD
+from detnas_mm.structures import COSTS, RECORD, split_objectives
 from detnas_mm.utils.cli import (
     add_common_arguments,
     is_search,
@@ -118,7 +116,7 @@ def read_settings(config: Config) -> SearchSettings:
 
 def read_objectives(names: Sequence[str]) -> tuple[str, list[str]]:
     """Returns the metric that is the fitness, and the other objectives."""
-    metrics = [name for name in names if name not in COSTS]
+    _, metrics = split_objectives(names)
     if not metrics or len(names) < 2:
         raise InputError(
             '`--objectives` takes a metric and at least one cost '
@@ -177,9 +175,9 @@ def main() -> None:
         config.work_dir = str(Path(config.work_dir) / f'workers/rank{rank}')
     require_writable(config.work_dir)
     if not rank:
+        # The loop looks again, but MMEngine prints the whole config before.
         record = Path(config.work_dir) / RECORD
-        logger = logging.getLogger(__name__)
-        require_new_record(record, read_settings(config), logger)
+        require_new_record(record, read_settings(config))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     # To MMEngine each process is alone: none waits for another while it

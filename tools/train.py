@@ -11,7 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from detnas_mm.compat import init_distributed, setup_compat
-from detnas_mm.datasets.checks import require_readable
+from detnas_mm.datasets.checks import is_of_loader, require_readable
 from detnas_mm.engine.checks import (
     require_batches,
     require_inputs,
@@ -124,10 +124,12 @@ def main() -> None:
     try:
         runner.train()
     except Exception as error:
-        # Other loops have no data loader, or are not built yet.
-        loops = (runner._train_loop, runner._val_loop)
-        loaders = [getattr(loop, 'dataloader', None) for loop in loops]
-        require_readable([one.dataset for one in loaders if one], error)
+        if is_of_loader(error):
+            # Other loops have no data loader, or are not built yet.
+            loops = (runner._train_loop, runner._val_loop)
+            loaders = [getattr(loop, 'dataloader', None) for loop in loops]
+            datasets = [loader.dataset for loader in loaders if loader]
+            require_readable(datasets, error)
         raise
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from detnas_mm.datasets.checks import require_readable
 from detnas_mm.utils.errors import InputError
 
 
@@ -40,7 +41,8 @@ class CachedLoader:
     share their images. If a model changes an image in place, the cache is
     disabled before the next pass.
 
-    Use it only for loaders that yield the same batches in each pass.
+    Use it only for loaders that yield the same batches in each pass. An image
+    that cannot be read is named by an ``InputError``.
 
     Args:
         loader: The data loader.
@@ -85,9 +87,10 @@ class CachedLoader:
     def _load(self) -> Iterator[Any]:
         try:
             yield from self.loader
-        except RuntimeError:
+        except Exception as error:
             # Persistent workers do not replace one that has died.
             self.loader._iterator = None
+            require_readable([self.dataset], error)
             raise
 
     def _keep(self, batch: Any) -> None:

@@ -7,6 +7,7 @@ place of its category in the file, boxes of unknown types are left out.
 
 import math
 import re
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,8 +18,13 @@ from typing import Any, NoReturn
 from xml.etree import ElementTree
 
 from mmengine import fileio
+from torch.utils import data as torch_data
 
 from detnas_mm.datasets.calibration import FixedSubset
+from detnas_mm.structures.coco_annotation import (
+    annotation_fault,
+    is_finite_number,
+)
 from detnas_mm.utils.errors import InputError, is_of_network
 from detnas_mm.utils.files import text_digest
 
@@ -102,7 +108,7 @@ class _Pass:
 
     def entries(self, kind: str, entries: list[dict], name: str) -> list[dict]:
         """Checks the images or categories."""
-        known, names = {}, {}
+        known, names = set(), {}
         for number, entry in enumerate(entries):
             before = entry.get('id')
             self._set_id(kind, number, entry, 'id')
@@ -114,10 +120,10 @@ class _Pass:
                 if kind == 'category':
                     self._refuse(kind, before, name, entry[name], 'one name')
                 self.noted[TWO_IDS].append(entry[name])
-            known[entry['id']] = entry
+            known.add(entry['id'])
             for side in ('width', 'height') if kind == 'image' else ():
                 size = entry.get(side)
-                if not _is_number(size) or size <= 0:
+                if not is_finite_number(size) or size <= 0:
                     self._refuse(kind, before, side, size, 'a positive number')
         return entries
 
@@ -139,8 +145,7 @@ class _Pass:
                     self.noted[f'annotations with `{key}` of none'].append(
                         annotation[key]
                     )
-            self._check_box(name, annotation, sizes)
-            self._check_crowd(name, annotation)
+            self._complete(name, annotation, sizes)
         ids = [annotation.get('id') for annotation in annotations]
         odd = [i for i in ids if type(i) is not int or not 0 < i < 2**63]
         if not odd and len(set(ids)) < len(ids):
@@ -150,18 +155,16 @@ class _Pass:
             for number, annotation in enumerate(annotations, 1):
                 annotation['id'] = number
 
-    def _check_box(
+    def _complete(
         self, name: Any, annotation: dict, sizes: Mapping[int, tuple]
     ) -> None:
-        box = annotation.get('bbox')
-        if (
-            not isinstance(box, list)
-            or len(box) != 4
-            or not all(map(_is_number, box))
-        ):
-            expected = 'four finite numbers'
-            self._refuse('annotation', name, 'bbox', box, expected)
-        x, y, width, height = box
+        """Adds missing fields, and refuses what is no number."""
+        fault = annotation_fault(annotation)
+        if fault:
+            key, expected = fault
+            value = annotation.get(key)
+            self._refuse('annotation', name, key, value, expected)
+        x, y, width, height = annotation['bbox']
         image = sizes.get(annotation['image_id'], (math.inf, math.inf))
         is_seen = (
             width >= 1
@@ -170,18 +173,13 @@ class _Pass:
             and min(y + height, image[1]) > max(y, 0)
         )
         if not is_seen:
-            self.noted['boxes of which no pixel is in the image'].append(box)
-        area = annotation.get('area')
-        if area is not None and not _is_number(area):
-            self._refuse('annotation', name, 'area', area, 'a finite number')
+            self.noted['boxes of which no pixel is in the image'].append(
+                annotation['bbox']
+            )
+        area, crowd = annotation.get('area'), annotation.get('iscrowd')
         if area is None or (area <= 0 and is_seen):
             self.changed['areas that are width x height'].append(area)
             annotation['area'] = width * height
-
-    def _check_crowd(self, name: Any, annotation: dict) -> None:
-        crowd = annotation.get('iscrowd')
-        if isinstance(crowd, str) or crowd not in (None, 0, 1):
-            self._refuse('annotation', name, 'iscrowd', crowd, '0 or 1')
         if type(crowd) is not int:
             self.changed['values of `iscrowd`'].append(crowd)
             annotation['iscrowd'] = int(crowd or 0)
@@ -210,15 +208,11 @@ def _as_id(value: Any) -> int | None:
     if isinstance(value, str):
         if re.fullmatch(r'-?[0-9]{1,18}', value):
             return int(value)
-    elif isinstance(value, bool) or not _is_number(value):
+    elif isinstance(value, bool) or not is_finite_number(value):
         return None
     elif value == int(value) and abs(value) < 2**63:
         return int(value)
     return int(text_digest(str(value))[:15], 16)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _order_categories(
@@ -330,23 +324,22 @@ def images_of(dataset: Any) -> Iterator[tuple[str, dict]]:
             yield info['img_path'], info
 
 
-def read_image(file: str, backend_args: Mapping | None = None) -> bytes:
-    """Reads an image file.
-
-    Raises:
-        InputError: If it is missing or no image.
-    """
+def read_image(
+    file: str, backend_args: Mapping | None = None
+) -> tuple[bytes, str | None]:
+    """Returns the content of an image file, and why it cannot be read."""
     try:
         data = fileio.get(file, backend_args=backend_args)
-        fault = image_fault(data)
     except OSError as error:
-        fault = error.strerror or str(error)
-    if fault:
-        raise InputError(
-            f'cannot read the image {file}: {fault}; replace it, or list all '
-            'such images by `python tools/misc/check_data.py CONFIG`'
-        )
-    return data
+        return b'', error.strerror or str(error)
+    return data, image_fault(data)
+
+
+def is_of_loader(error: Exception) -> bool:
+    """Return True if a data loader raised an error, or one of its workers."""
+    loader = Path(torch_data.__file__).parent
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(loader in Path(frame.filename).parents for frame in frames)
 
 
 def require_readable(datasets: Iterable[Any], error: Exception) -> None:
@@ -364,7 +357,10 @@ def require_readable(datasets: Iterable[Any], error: Exception) -> None:
     for dataset in datasets:
         inner = getattr(dataset, 'dataset', dataset)
         for file, _ in images_of(dataset):
-            try:
-                read_image(file, getattr(inner, 'backend_args', None))
-            except InputError as fault:
-                raise fault from error
+            _, fault = read_image(file, getattr(inner, 'backend_args', None))
+            if fault:
+                raise InputError(
+                    f'cannot read the image {file}: {fault}; replace it, or '
+                    'list all such images by `python '
+                    'tools/misc/check_data.py CONFIG`'
+                ) from error

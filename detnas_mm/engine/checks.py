@@ -166,26 +166,17 @@ def evaluators_of(config: Config, part: str) -> list[Mapping]:
     return evaluators
 
 
-def require_new_record(
-    path: Path, settings: SearchSettings, logger: logging.Logger
-) -> None:
+def require_new_record(path: Path, settings: SearchSettings) -> None:
     """Checks that no search is overwritten by mistake.
-
-    Warns if the search to resume does not exist.
 
     Args:
         path: Where the record is to be.
         settings: The settings of the search.
-        logger: The logger of the warning.
 
     Raises:
         InputError: If there is a search, and neither ``resume`` nor
             ``overwrite`` is set.
     """
-    if settings.resume and not path.exists():
-        logger.warning(
-            f'Nothing to resume in {path.parent}: a new search starts'
-        )
     allowed = settings.resume or settings.overwrite
     if allowed or not path.exists() or not SearchRecord.read(path).candidates:
         return
@@ -517,9 +508,14 @@ def _use_clean_annotations(config: Config, parts: Sequence[str]) -> None:
     if trained and _is_local_file(trained[0]):
         with suppress(TypeError, KeyError, AttributeError):
             order = [c['name'] for c in read(trained[0])['categories']]
+
+    @functools.cache
+    def clean_copy(file: str) -> str | None:
+        return _clean_copy(config, file, read(file), order)
+
     original = {}
-    copies: dict[str, str | None] = {}
     pictures: dict[str, set[str]] = {}
+    is_changed = False
     for part in parts:
         for key in (f'{part}_dataloader', f'{part}_evaluator'):
             original[key] = copy.deepcopy(config.get(key))
@@ -528,23 +524,23 @@ def _use_clean_annotations(config: Config, parts: Sequence[str]) -> None:
             name, classes = _reader(dataset)
             if name != 'CocoDataset' or not _is_local_file(file):
                 continue
-            if file not in copies:
-                copies[file] = _clean_copy(config, file, read(file), order)
+            copied = clean_copy(file)
             _require_categories(file, read(file), classes, key)
             pictures.setdefault(part, set()).update(
                 _pictures(dataset, read(file))
             )
-            dataset['ann_file'] = copies[file] or dataset['ann_file']
+            dataset['ann_file'] = copied or dataset['ann_file']
+            is_changed |= copied is not None
         for evaluator in evaluators_of(config, part):
             file = evaluator.get('ann_file')
             kind = getattr(evaluator.get('type'), '__name__', None)
             kind = kind or str(evaluator.get('type')).rpartition('.')[2]
             if not kind.endswith('CocoMetric') or not _is_local_file(file):
                 continue
-            if file not in copies:
-                copies[file] = _clean_copy(config, file, read(file), order)
-            evaluator['ann_file'] = copies[file] or file
-    if any(copies.values()):
+            copied = clean_copy(file)
+            evaluator['ann_file'] = copied or file
+            is_changed |= copied is not None
+    if is_changed:
         config.original_data = original
     _warn_of_shared(pictures)
 

@@ -1,7 +1,6 @@
 """Ground truth of a COCO evaluation, in the form that hotcoco takes."""
 
 import logging
-import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -11,6 +10,7 @@ import numpy as np
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
+from detnas_mm.structures.coco_annotation import annotation_fault
 from detnas_mm.utils.errors import InputError
 
 
@@ -122,32 +122,17 @@ def _numbers(ids: Iterable[Hashable]) -> dict[Hashable, int]:
 
 
 def _complete(annotation: dict) -> None:
-    """Adds missing fields, and refuses what is not a number."""
-    box = annotation.get('bbox')
-    if (
-        not isinstance(box, list)
-        or len(box) != 4
-        or not all(map(_is_number, box))
-    ):
-        _refuse(annotation, 'bbox', 'four finite numbers')
+    """Adds missing fields, and refuses what cannot be used."""
+    fault = annotation_fault(annotation)
+    if fault:
+        field, expected = fault
+        raise InputError(
+            f'`{field}` of annotation {annotation["id"]!r} of image '
+            f'{annotation["image_id"]!r} must be {expected}, got '
+            f'{annotation.get(field)!r}; correct the annotation file of the '
+            'metric'
+        )
+    *_, width, height = annotation['bbox']
     if annotation.get('area') is None:
-        annotation['area'] = box[2] * box[3]
-    elif not _is_number(annotation['area']):
-        _refuse(annotation, 'area', 'a finite number')
-    if annotation.get('iscrowd') is None:
-        annotation['iscrowd'] = 0
-    elif annotation['iscrowd'] not in (0, 1):
-        _refuse(annotation, 'iscrowd', '0 or 1')
-    annotation['iscrowd'] = int(annotation['iscrowd'])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _refuse(annotation: Mapping, field: str, expected: str) -> None:
-    raise InputError(
-        f'`{field}` of annotation {annotation["id"]!r} of image '
-        f'{annotation["image_id"]!r} must be {expected}, got '
-        f'{annotation.get(field)!r}; correct the annotation file of the metric'
-    )
+        annotation['area'] = width * height
+    annotation['iscrowd'] = int(annotation.get('iscrowd') or 0)

@@ -5,7 +5,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 from detnas_mm.structures import ArchPath, Status
 from detnas_mm.utils.errors import InputError, is_of_network
@@ -66,6 +66,12 @@ class Executor(Protocol):
                 otherwise be idle. Their results may be yielded in between, in
                 this call or in a later one, each once.
         """
+
+    def __enter__(self) -> Self:
+        """Starts the workers."""
+
+    def __exit__(self, *error: object) -> None:
+        """Ends the workers, also after an error."""
 
 
 class PathEvaluator:

@@ -1,7 +1,7 @@
 """Evaluation in the process of the search, one path after the other."""
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
+from typing import Self
 
 from detnas_mm.executors.base import PathEvaluator, Result
 from detnas_mm.structures import ArchPath
@@ -29,13 +29,8 @@ class Serial:
         for path in paths:
             yield path, self.evaluate(path)
 
-    def __enter__(self) -> 'Serial':
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Has nothing to end."""

@@ -6,6 +6,7 @@ from .candidate import (
     Origin,
     Status,
     best_candidate,
+    split_objectives,
 )
 from .cost_table import Cost, CostTable
 from .pareto import pareto_front, pareto_ranks
@@ -43,4 +44,5 @@ __all__ = [
     'pareto_front',
     'pareto_ranks',
     'space_name',
+    'split_objectives',
 ]

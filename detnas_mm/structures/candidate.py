@@ -1,7 +1,7 @@
 """One evaluated path."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
@@ -9,6 +9,14 @@ from detnas_mm.utils.errors import InputError
 
 # Costs of a path: fields of a candidate, the lower the better.
 COSTS = ('macs', 'params', 'latency')
+
+
+def split_objectives(
+    names: Sequence[str],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the costs, to be low, and the metrics, to be high."""
+    costs = tuple(name for name in names if name in COSTS)
+    return costs, tuple(name for name in names if name not in COSTS)
 
 
 class Origin(StrEnum):

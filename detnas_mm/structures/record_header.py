@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from detnas_mm.structures.candidate import COSTS
+from detnas_mm.structures.candidate import split_objectives
 from detnas_mm.utils.files import text_digest
 
 # Version of the format. Since 3 candidates are in the order of finishing.
@@ -76,12 +76,12 @@ class SearchHeader:
     @property
     def minimize(self) -> tuple[str, ...]:
         """The objectives that are costs."""
-        return tuple(name for name in self.objectives if name in COSTS)
+        return split_objectives(self.objectives)[0]
 
     @property
     def maximize(self) -> tuple[str, ...]:
         """The objectives that are metrics beside the fitness."""
-        return tuple(name for name in self.objectives if name not in COSTS)
+        return split_objectives(self.objectives)[1]
 
     @property
     def settings(self) -> Any:

@@ -20,7 +20,6 @@ from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.checks import images_of, read_image
 from detnas_mm.engine.checks import datasets_of, require_data
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
-from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import bytes_digest, write_atomically
 
 EXIF_ORIENTATION = 274
@@ -83,10 +82,8 @@ def picture_fault(data: bytes, size: tuple[float, float]) -> str | None:
 
 
 def check_image(part: str, file: str, info: dict, source: dict) -> Image:
-    try:
-        data = read_image(file, source.get('backend_args'))
-    except InputError as error:
-        fault = str(error).partition(f'{file}: ')[2].partition('; replace')[0]
+    data, fault = read_image(file, source.get('backend_args'))
+    if fault:
         return Image(part, file, fault, False, None)
     size = info.get('width'), info.get('height')
     fault = picture_fault(data, size) if all(size) else None

@@ -13,7 +13,6 @@ from mmengine.runner import Runner, ValLoop
 from torch.utils.data import DataLoader
 
 from detnas_mm.datasets.batch_cache import CachedLoader, MemoryBudget
-from detnas_mm.datasets.checks import require_readable
 from detnas_mm.engine.hooks.bn_recalibration_hook import BNRecalibrationHook
 from detnas_mm.evaluation import (
     float32_predictions,
@@ -80,18 +79,7 @@ class CandidateValidation:
             if self.val_loop.fp16:
                 stack.enter_context(float32_predictions(self.runner.model))
             with self.supernet.activate(path):
-                try:
-                    return self.val_loop.run()
-                except Exception as error:
-                    require_readable(self._datasets(), error)
-                    raise
-
-    def _datasets(self) -> list[object]:
-        loaders = (
-            self.val_loop.dataloader,
-            find_recalibration(self.runner).batches,
-        )
-        return [loader.dataset for loader in loaders if loader is not None]
+                return self.val_loop.run()
 
 
 class PartTimerHook(Hook):

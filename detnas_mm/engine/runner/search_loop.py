@@ -85,7 +85,7 @@ class EvolutionSearchLoop(BaseLoop):
             self.settings.evaluate_only or (self.info and self.info.rank)
         )
         if self.searches:
-            require_new_record(self.record_path, self.settings, runner.logger)
+            require_new_record(self.record_path, self.settings)
         require_matching_channels(runner.model, runner.cfg)
         load_supernet(runner)
         with refuse_empty_split('val_dataloader'):
@@ -157,6 +157,11 @@ class EvolutionSearchLoop(BaseLoop):
                 header=self.header,
             )
             return {}
+        if self.settings.resume and not self.record_path.exists():
+            self.runner.logger.warning(
+                f'Nothing to resume in {self.record_path.parent}: a new '
+                'search starts'
+            )
         overwrite = self.settings.overwrite
         with SearchRecord.open(
             self.record_path, self.header, overwrite=overwrite
@@ -181,7 +186,7 @@ class EvolutionSearchLoop(BaseLoop):
         On resume the cause is assumed to be fixed. Fewer final failures than
         ``max_failures`` are kept: something else ended the search.
         """
-        failed = len(_final_failures(record.finished))
+        failed = _count_final_failures(record.finished)
         all_failed = failed == len(record.finished) == self.total
         if failed >= self.settings.max_failures or all_failed:
             record.drop_last(failed)
@@ -347,22 +352,22 @@ class Search:
             )
 
     def _stop_if_all_fail(self) -> None:
-        failures = _final_failures(self.record.finished)
-        if len(failures) >= self.loop.settings.max_failures:
+        failed = _count_final_failures(self.record.finished)
+        if failed >= self.loop.settings.max_failures:
             raise InputError(
-                f'{len(failures)} candidates in a row failed, the last one '
-                f'with {failures[-1].error}; fix the cause and run again with '
-                '--resume'
+                f'{failed} candidates in a row failed, the last one with '
+                f'{self.record.finished[-1].error}; fix the cause and run '
+                'again with --resume'
             )
 
 
-def _final_failures(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Returns the failed candidates after the last complete one."""
+def _count_final_failures(candidates: Sequence[Candidate]) -> int:
+    """Counts the failed candidates after the last complete one."""
     failures = itertools.takewhile(
         lambda candidate: candidate.status is Status.FAILED,
         reversed(candidates),
     )
-    return list(failures)[::-1]
+    return len(list(failures))
 
 
 def _paths(proposals: Sequence[Proposal]) -> list[ArchPath]:

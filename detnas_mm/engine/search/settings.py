@@ -17,7 +17,12 @@ from detnas_mm.search import (
     RandomSearch,
     SearchAlgorithm,
 )
-from detnas_mm.structures import COSTS, ArchPath, SearchSpace
+from detnas_mm.structures import (
+    COSTS,
+    ArchPath,
+    SearchSpace,
+    split_objectives,
+)
 from detnas_mm.utils.errors import InputError
 
 for _algorithm in (Evolution, RandomSearch, NSGA2, FixedPaths):
@@ -166,12 +171,12 @@ class SearchSettings:
     @property
     def minimize(self) -> tuple[str, ...]:
         """The objectives that are costs."""
-        return tuple(name for name in self.objectives if name in COSTS)
+        return split_objectives(self.objectives)[0]
 
     @property
     def maximize(self) -> tuple[str, ...]:
         """The objectives that are metrics beside the fitness."""
-        return tuple(name for name in self.objectives if name not in COSTS)
+        return split_objectives(self.objectives)[1]
 
 
 def build_algorithm(
