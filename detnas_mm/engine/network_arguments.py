@@ -103,6 +103,6 @@ def chosen_backbone(args: argparse.Namespace, config: Config) -> dict | None:
 def _device(name: str) -> str:
     try:
         return usable_device(name)
-    except (RuntimeError, InputError) as error:
+    except InputError as error:
         # argparse prints the text of this exception only.
         raise argparse.ArgumentTypeError(str(error)) from None

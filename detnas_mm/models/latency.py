@@ -59,25 +59,19 @@ def device_name(device: torch.device) -> str:
 
 
 def usable_device(name: str) -> str:
-    """Return the name of a device if torch can use it here.
-
-    It is the ``type`` of a command-line option, and raises ``RuntimeError``
-    because argparse drops the message of a ``ValueError``.
-    """
+    """Return the name of a device if torch can use it here."""
     try:
         device = torch.device(name)
         count = torch.get_device_module(device).device_count()
     except RuntimeError:
-        raise RuntimeError(
+        raise InputError(
             f'--device must be such as cuda:0 or cpu, got {name!r}'
         ) from None
     if (device.index or 0) < count:
         return name
     kind = 'GPU' if device.type == 'cuda' else device.type
     found = f'{count} {kind}, counted from 0' if count else f'no {kind}'
-    raise RuntimeError(
-        f'--device {name}: torch finds {found}; use --device cpu'
-    )
+    raise InputError(f'--device {name}: torch finds {found}; use --device cpu')
 
 
 def measure_latency_table(

@@ -130,7 +130,7 @@ def test_device_that_does_not_exist_is_refused(monkeypatch):
         (2, '', "cpu, got ''"),
     ):
         monkeypatch.setattr(torch.cuda, 'device_count', lambda n=count: n)
-        with pytest.raises(RuntimeError, match=f'{message}$'):
+        with pytest.raises(InputError, match=f'{message}$'):
             usable_device(name)
     for name in ('cpu', 'cuda', 'cuda:0', 'cuda:1'):
         assert usable_device(name) == name

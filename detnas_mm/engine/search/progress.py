@@ -40,6 +40,7 @@ class SearchProgress:
         self.metric = metric
         self.total = total
         self.done_before = self.done = done
+        self.charts_failed = False
         self.start = time.perf_counter()
         if done:
             self.logger.info(
@@ -129,7 +130,15 @@ class SearchProgress:
             for name, value in scalars.items()
             if value is not None
         }
-        self.visualizer.add_scalars(known, step=step)
+        try:
+            self.visualizer.add_scalars(known, step=step)
+        except OSError as error:
+            if not self.charts_failed:
+                self.charts_failed = True
+                self.logger.warning(
+                    f'Cannot write the numbers for charts ({error}); the '
+                    'search continues, its record has them all'
+                )
 
     def _time_left(self) -> timedelta:
         passed = time.perf_counter() - self.start

@@ -1,5 +1,6 @@
 """What a search logs: a line for each candidate, numbers for charts."""
 
+import errno
 import json
 import logging
 from dataclasses import replace
@@ -85,6 +86,17 @@ EXPECTED = {
 def test_visualizer_gets_every_candidate_and_generation(visualizer, tmp_path):
     report(visualizer, CANDIDATES)
     assert scalars(tmp_path) == EXPECTED
+
+
+def test_charts_that_cannot_be_written_end_no_search(
+    visualizer, caplog, monkeypatch
+):
+    def fill_disk(*_, **__):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(visualizer, 'add_scalars', fill_disk)
+    report(visualizer, CANDIDATES)
+    assert caplog.text.count('No space left on device') == 1
 
 
 def test_a_line_for_each_candidate(visualizer, caplog):
