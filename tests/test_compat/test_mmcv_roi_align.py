@@ -114,6 +114,17 @@ def test_roi_align_half_precision_is_rounded_full_precision(dtype):
     assert feature.grad.float().abs().sum() > 0
 
 
+def test_roi_align_works_under_autocast():
+    feature = torch.randn(1, 2, 8, 8, requires_grad=True)
+    convolution = torch.nn.Conv2d(2, 2, 1)
+    with torch.autocast('cpu', torch.bfloat16):
+        feature_map = convolution(feature)
+        rois = torch.tensor([[0, 1.0, 1, 6, 6]]).type_as(feature_map)
+        roi_align(feature_map, rois).float().sum().backward()
+    assert feature_map.dtype == torch.bfloat16
+    assert torch.isfinite(feature.grad).all()
+
+
 def test_roi_align_of_no_rois_is_empty_and_has_zero_gradient():
     feature = torch.randn(1, 2, 8, 8, requires_grad=True)
     pooled = roi_align(feature, torch.zeros(0, 5), size=7)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from kit.models import ToyClassifier, changed_keys, searched
+from kit.models import ToyClassifier, changed_keys, searched, supernet
 from kit.spaces import TWO_BLOCKS
 
 from detnas_mm.models import (
@@ -59,6 +59,16 @@ def test_pretrained_backbone_is_loaded(checkpoint, settings):
         if key.startswith('backbone.')
     }
     assert not changed_keys(expected, net.state_dict())
+
+
+def test_pretrained_supernet_is_loaded_as_a_whole(tmp_path):
+    before = supernet(TWO_BLOCKS, seed=4)
+    file = tmp_path / 'supernet.pth'
+    torch.save(before.state_dict(), file)
+    init_cfg = dict(type='Pretrained', checkpoint=str(file))
+    net = supernet(TWO_BLOCKS, init_cfg=init_cfg)
+    net.init_weights()
+    assert not changed_keys(before.state_dict(), net.state_dict())
 
 
 def test_checkpoint_that_does_not_fit_is_refused(checkpoint):
