@@ -29,7 +29,7 @@ from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.batch_cache import CachedLoader
 from detnas_mm.engine import BNRecalibrationHook
 from detnas_mm.models import build_model
-from detnas_mm.structures import RECORD, SearchRecord
+from detnas_mm.structures import SearchRecord
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 from detnas_mm.utils.errors import InputError
 
@@ -163,7 +163,7 @@ def measured_parts(
     timer = PartTimer(args)
     with timed_parts(runner.model, timer):
         timer.whole(runner.val)
-    record = SearchRecord.read(Path(runner.work_dir) / RECORD)
+    record = SearchRecord.read(runner.work_dir)
     for candidate in record.candidates:
         if candidate.error is not None:
             raise RuntimeError(

@@ -16,7 +16,6 @@ from sklearn.linear_model import RidgeCV
 
 from detnas_mm.evaluation.rank_correlation import kendall
 from detnas_mm.structures import (
-    RECORD,
     Candidate,
     SearchRecord,
     SearchSpace,
@@ -52,10 +51,7 @@ def read_candidates(
     Raises:
         InputError: If the searches differ in supernet or protocol.
     """
-    read = [
-        SearchRecord.read(path / RECORD if path.is_dir() else path)
-        for path in records
-    ]
+    read = [SearchRecord.read(path) for path in records]
     first = read[0].header
     for record in read[1:]:
         for name in ('search_space', 'checkpoint_digest', 'config_digest'):

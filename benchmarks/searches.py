@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from detnas_mm.structures import RECORD, Candidate, SearchRecord
+from detnas_mm.structures import Candidate, SearchRecord
 
 SEARCH = Path(__file__).resolve().parents[1] / 'tools' / 'search.py'
 
@@ -29,4 +29,4 @@ def run_search(
     command = [sys.executable, SEARCH, config, checkpoint]
     command += ['--work-dir', work_dir, '--resume', *options]
     subprocess.run([*map(str, command)], check=True)
-    return list(SearchRecord.read(work_dir / RECORD).candidates)
+    return list(SearchRecord.read(work_dir).candidates)

@@ -49,10 +49,21 @@ class SearchRecord:
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> 'SearchRecord':
-        """Read a record, also while a search is writing it."""
-        record = cls(path)
+        """Read a record, also while a search is writing it.
+
+        Args:
+            path: The file, or the work dir of the search.
+
+        Raises:
+            InputError: If there is no record, or it is damaged.
+        """
+        path = Path(path)
+        record = cls(path / RECORD if path.is_dir() else path)
         if not record.path.is_file():
-            raise InputError(f'no record of a search at {record.path}')
+            raise InputError(
+                f'no record of a search at {record.path}; give the work dir '
+                'of tools/search.py'
+            )
         record._load()
         return record
 

@@ -44,6 +44,13 @@ def test_what_was_appended_is_read(path):
         record.append(candidate(3))
 
 
+def test_a_record_is_read_from_the_work_dir_of_its_search(path, tmp_path):
+    assert SearchRecord.read(tmp_path).candidates == FIRST
+    path.unlink()
+    with pytest.raises(InputError, match='give the work dir'):
+        SearchRecord.read(tmp_path)
+
+
 def test_a_record_is_continued(path):
     before = path.read_bytes()
     # Another place of the checkpoint does not matter.

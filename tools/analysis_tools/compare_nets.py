@@ -7,7 +7,7 @@ from net_results import read_test_metrics
 from rich.console import Console
 from rich.table import Table
 
-from detnas_mm.structures import RECORD, Candidate, SearchRecord, SearchSpace
+from detnas_mm.structures import Candidate, SearchRecord, SearchSpace
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 
@@ -47,7 +47,7 @@ def find_candidate(records: list[SearchRecord], path: str) -> Candidate:
 
 def main() -> None:
     args = parse_args()
-    records = [SearchRecord.read(folder / RECORD) for folder in args.search]
+    records = [SearchRecord.read(folder) for folder in args.search]
     header = records[0].header
     space = SearchSpace(**header.search_space)
     table = Table(title='Backbones, retrained from scratch')

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from detnas_mm.structures import (
-    RECORD,
     Candidate,
     Origin,
     SearchRecord,
@@ -48,7 +47,7 @@ def pick(candidates: list[Candidate], which: str) -> Candidate:
 
 def main() -> None:
     args = parse_args()
-    record = SearchRecord.read(args.work_dir / RECORD)
+    record = SearchRecord.read(args.work_dir)
     print(pick(record.candidates, args.which).path)
 
 

@@ -21,7 +21,7 @@ from detnas_mm.evaluation.rank_correlation import (
     kendall_difference,
     rank_agreement,
 )
-from detnas_mm.structures import RECORD, Candidate, SearchRecord, Status
+from detnas_mm.structures import Candidate, SearchRecord, Status
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
@@ -68,19 +68,10 @@ def read_candidates(files: list[str]) -> dict[str, Candidate]:
     """Read the scored candidates of some searches, by their digits."""
     found = {}
     for name in files:
-        file = Path(name)
-        if file.is_dir():
-            file = file / RECORD
-        for candidate in SearchRecord.read(file).candidates:
+        for candidate in SearchRecord.read(name).candidates:
             if candidate.status is Status.COMPLETE:
                 found.setdefault(candidate.path, candidate)
     return found
-
-
-def searched_metric(file: str) -> str:
-    path = Path(file)
-    path = path / RECORD if path.is_dir() else path
-    return SearchRecord.read(path).header.metric
 
 
 def collect_results(args: argparse.Namespace, metric: str) -> dict[str, float]:
@@ -194,7 +185,7 @@ def main() -> None:
                 f'{len(files)} records'
             )
     bootstrap = Bootstrap(resamples=args.resamples, seed=args.seed)
-    metric = args.metric or searched_metric(args.scores[0][1])
+    metric = args.metric or SearchRecord.read(args.scores[0][1]).header.metric
     results = collect_results(args, metric)
     paths = sorted(results)
     scored = {name: read_candidates(files) for name, *files in args.scores}

@@ -17,7 +17,6 @@ from detnas_mm.structures import (
     get_search_space,
 )
 from detnas_mm.utils.cli import run_command
-from detnas_mm.utils.errors import InputError
 from detnas_mm.visualization import (
     Reference,
     Search,
@@ -51,13 +50,7 @@ def read_searches(work_dirs: Sequence[Path]) -> list[Search]:
         names = [str(folder) for folder in work_dirs]
     searches = []
     for name, folder in zip(names, work_dirs, strict=True):
-        file = folder / RECORD
-        if not file.is_file():
-            raise InputError(
-                f'no {RECORD} in {folder}; give the work dir of '
-                'tools/search.py'
-            )
-        record = SearchRecord.read(file)
+        record = SearchRecord.read(folder)
         references = published_references(record.header)
         searches.append(make_search(name, record, references))
     return searches
