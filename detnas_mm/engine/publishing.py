@@ -20,7 +20,7 @@ from detnas_mm.models import (
 from detnas_mm.registry import MODELS
 from detnas_mm.structures import get_search_space
 from detnas_mm.utils.errors import InputError
-from detnas_mm.utils.files import write_atomically
+from detnas_mm.utils.files import require_folder, write_atomically
 
 # The meta that describes the weights. The rest, such as the text of the
 # config, contains names and folders of a machine.
@@ -65,8 +65,7 @@ def publish(
             not fit.
     """
     out_dir = Path(out_dir)
-    if not out_dir.is_dir():
-        raise InputError(f'no folder {out_dir} to write to')
+    require_folder(out_dir)
     content = read_checkpoint(checkpoint)
     if 'state_dict' not in content:
         raise InputError(

@@ -86,6 +86,12 @@ def require_writable(
         ) from error
 
 
+def require_folder(folder: Path) -> None:
+    """Raise an InputError if there is no such folder to write to."""
+    if not folder.is_dir():
+        raise InputError(f'no folder {folder} to write to')
+
+
 def text_digest(text: str) -> str:
     """Return the SHA-256 digest of a text, in hexadecimal."""
     return bytes_digest(text.encode())

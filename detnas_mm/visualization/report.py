@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from detnas_mm.structures import Candidate, pareto_front
 from detnas_mm.structures.config_text import SupernetSettings, model_text
 from detnas_mm.utils.errors import InputError
-from detnas_mm.utils.files import write_atomically
+from detnas_mm.utils.files import require_folder, write_atomically
 from detnas_mm.visualization.architecture import draw_architecture
 from detnas_mm.visualization.charts import (
     draw_choice_shares,
@@ -89,8 +89,7 @@ def write_report(searches: Sequence[Search], file: Path) -> list[Path]:
     """
     if file.suffix not in ('.html', '.htm'):
         raise InputError(f'the page must end in .html, got {file}')
-    if not file.parent.is_dir():
-        raise InputError(f'no folder {file.parent} to write to')
+    require_folder(file.parent)
     comparison = _comparison(searches)
     pictures = [
         _pictures(search, f'search{number}')

@@ -23,7 +23,7 @@ from detnas_mm.models.latency import (
     measure_latency_table,
 )
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
-from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import require_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -82,8 +82,7 @@ def print_table(table: LatencyTable) -> None:
 
 def main() -> None:
     args = parse_args()
-    if not args.out.parent.is_dir():
-        raise InputError(f'no folder {args.out.parent} to write to')
+    require_folder(args.out.parent)
     if args.threads:
         torch.set_num_threads(args.threads)
     config = load_config(args)

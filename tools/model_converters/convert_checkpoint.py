@@ -16,7 +16,7 @@ from detnas_mm.models import (
     save_checkpoint,
 )
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
-from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import require_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,8 +45,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if not args.out.parent.is_dir():
-        raise InputError(f'no folder {args.out.parent} to write to')
+    require_folder(args.out.parent)
     config = load_config(args) if args.config else None
     converted = convert_checkpoint(
         args.checkpoint, args.shuffle, args.fold_stem_bias

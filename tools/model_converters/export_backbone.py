@@ -13,6 +13,7 @@ from detnas_mm.models.export import (
 )
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import require_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,8 +41,7 @@ def main() -> None:
     args = parse_args()
     setup_compat()
     config = load_config(args)
-    if not args.out.parent.is_dir():
-        raise InputError(f'no folder {args.out.parent} to write to')
+    require_folder(args.out.parent)
     if min(args.input_size) < 32 or any(x % 32 for x in args.input_size):
         raise InputError(
             '--input-size must be two multiples of 32, such as 800 1344, got '

@@ -8,7 +8,7 @@ from detnas_mm.compat import setup_compat
 from detnas_mm.engine.subnet import extract_subnet
 from detnas_mm.models import save_checkpoint
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
-from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import require_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,8 +29,7 @@ def main() -> None:
     args = parse_args()
     setup_compat()
     config = load_config(args)
-    if not args.out.parent.is_dir():
-        raise InputError(f'no folder {args.out.parent} to write to')
+    require_folder(args.out.parent)
     with tempfile.TemporaryDirectory() as work_dir:
         config.work_dir = args.work_dir or work_dir
         # Extracting weights needs no validation.
