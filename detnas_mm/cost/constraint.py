@@ -68,9 +68,9 @@ class _Limit:
         return self.low <= total <= self.high
 
     def allows_each(self, paths: np.ndarray) -> np.ndarray:
-        """Look up many paths at once, of shape ``(num_blocks, N)``."""
-        blocks = np.arange(len(self.rows))[:, None]
-        totals = self.fixed + np.array(self.rows)[blocks, paths].sum(axis=0)
+        """Look up many paths at once, of shape ``(N, num_blocks)``."""
+        blocks = np.arange(len(self.rows))
+        totals = self.fixed + np.array(self.rows)[blocks, paths].sum(axis=1)
         return (self.low <= totals) & (totals <= self.high)
 
     @property
@@ -182,29 +182,34 @@ class Constraint:
 
         All paths of a space of up to ``MAX_COUNTED`` are looked up. From a
         larger space that many are drawn, so that the result is an estimate.
-        It is 0 if no drawn path is legal: a search draws in the same way and
-        would not find a path either.
+        If none of them is legal, uneven paths are drawn as well, which reach
+        the ends of the range of costs.
         """
-        size, choices = self.space.size, self.space.num_choices
+        size = self.space.size
         if not self._limits:
             return size
         looked_up = min(size, MAX_COUNTED)
-        places = np.arange(self.space.num_blocks)[:, None]
         rng = np.random.default_rng(0)
         found = 0
         for start in range(0, looked_up, _BATCH):
             numbers = np.arange(start, min(start + _BATCH, looked_up))
             if size <= MAX_COUNTED:
-                paths = numbers // choices**places % choices
+                paths = self.space.digits_at(numbers)
             else:
-                paths = rng.integers(choices, size=(len(places), len(numbers)))
-            legal = np.ones(len(numbers), dtype=bool)
-            for limit in self._limits.values():
-                legal &= limit.allows_each(paths)
-            found += int(legal.sum())
+                paths = self.space.random_digits(rng, len(numbers))
+            found += int(self._allows_each(paths).sum())
             if found * size // looked_up >= at_least:
                 break
+        if found == 0 and size > MAX_COUNTED:
+            paths = self.space.random_digits(rng, MAX_COUNTED // 8, 0.4)
+            return len(np.unique(paths[self._allows_each(paths)], axis=0))
         return found * size // looked_up
+
+    def _allows_each(self, paths: np.ndarray) -> np.ndarray:
+        legal = np.ones(len(paths), dtype=bool)
+        for limit in self._limits.values():
+            legal &= limit.allows_each(paths)
+        return legal
 
     def to_dict(self) -> dict:
         """Return the constraint as plain data, for the record."""

@@ -13,6 +13,7 @@ from itertools import pairwise
 from detnas_mm.structures import (
     ArchPath,
     BlockPosition,
+    Choice,
     Cost,
     CostTable,
     SearchSpace,
@@ -48,11 +49,14 @@ def _depthwise_cost(channels: int, kernel: int, output: ImageSize) -> Cost:
     return conv_cost(channels, channels, kernel, output, groups=channels)
 
 
-def _main_channels(block: BlockPosition) -> tuple[int, int, int]:
+def _main_channels(
+    block: BlockPosition, expansion: float
+) -> tuple[int, int, int]:
     """Return input, inner and output channels of the main branch."""
-    mid = block.out_channels // 2
+    half = block.out_channels // 2
+    mid = max(round(half * expansion), 1)
     if block.stride == 1:
-        return mid, mid, mid
+        return half, mid, half
     return block.in_channels, mid, block.out_channels - block.in_channels
 
 
@@ -68,11 +72,14 @@ def _projection_cost(
 
 
 def shuffle_block_cost(
-    block: BlockPosition, input_size: ImageSize, kernel_size: int
+    block: BlockPosition,
+    input_size: ImageSize,
+    kernel_size: int,
+    expansion: float = 1,
 ) -> Cost:
     """Count a ShuffleNetV2 block with its projection branch."""
     output = input_size if block.stride == 1 else halved(input_size)
-    in_channels, mid, out = _main_channels(block)
+    in_channels, mid, out = _main_channels(block, expansion)
     return (
         conv_cost(in_channels, mid, 1, input_size)
         + _depthwise_cost(mid, kernel_size, output)
@@ -81,10 +88,12 @@ def shuffle_block_cost(
     )
 
 
-def xception_block_cost(block: BlockPosition, input_size: ImageSize) -> Cost:
+def xception_block_cost(
+    block: BlockPosition, input_size: ImageSize, expansion: float = 1
+) -> Cost:
     """Count an Xception block: three depthwise-separable convolutions."""
     output = input_size if block.stride == 1 else halved(input_size)
-    in_channels, mid, out = _main_channels(block)
+    in_channels, mid, out = _main_channels(block, expansion)
     cost = _projection_cost(block, 3, output)
     for channels, next_channels in pairwise((in_channels, mid, mid, out)):
         cost += _depthwise_cost(channels, 3, output)
@@ -92,20 +101,28 @@ def xception_block_cost(block: BlockPosition, input_size: ImageSize) -> Cost:
     return cost
 
 
+_KERNELS = {'shuffle_3x3': 3, 'shuffle_5x5': 5, 'shuffle_7x7': 7}
+# The choice blocks whose costs are known without building them.
+COUNTED_CHOICES = frozenset((*_KERNELS, 'xception', 'skip'))
+
+
 def choice_cost(
-    name: str, block: BlockPosition, input_size: ImageSize
+    choice: Choice, block: BlockPosition, input_size: ImageSize
 ) -> Cost:
-    """Count one of the paper's choice blocks."""
-    if name == 'xception':
-        return xception_block_cost(block, input_size)
-    kernels = {'shuffle_3x3': 3, 'shuffle_5x5': 5, 'shuffle_7x7': 7}
-    if name not in kernels:
+    """Count a choice block of this package."""
+    if choice.type not in COUNTED_CHOICES:
         raise InputError(
-            f'no cost formula for the choice block {name!r}, only for '
-            f'{", ".join([*kernels, "xception"])}; count it on the built '
+            f'no cost formula for the choice block {choice.type!r}, only for '
+            f'{", ".join(sorted(COUNTED_CHOICES))}; count it on the built '
             'network instead (detnas_mm.models.measured_cost_table)'
         )
-    return shuffle_block_cost(block, input_size, kernels[name])
+    if choice.type == 'skip':
+        return Cost(0, 0)
+    expansion = dict(choice.settings).get('expansion', 1)
+    if choice.type == 'xception':
+        return xception_block_cost(block, input_size, expansion)
+    kernel_size = _KERNELS[choice.type]
+    return shuffle_block_cost(block, input_size, kernel_size, expansion)
 
 
 def cost_table(
@@ -129,10 +146,14 @@ def _cost_table(space: SearchSpace, input_size: ImageSize) -> CostTable:
     size = halved(input_size)
     stem = conv_cost(3, space.stem_channels, 3, size, bias=True)
     rows = []
-    for block in space.blocks:
-        rows.append(
-            tuple(choice_cost(name, block, size) for name in space.choices)
-        )
+    for block, allowed in zip(
+        space.blocks, space.allowed_choices, strict=True
+    ):
+        costs = {
+            digit: choice_cost(space.choice_blocks[digit], block, size)
+            for digit in allowed
+        }
+        rows.append(space.complete_row(costs))
         size = size if block.stride == 1 else halved(size)
     return CostTable(stem, tuple(rows))
 

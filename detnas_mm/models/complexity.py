@@ -11,10 +11,11 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from detnas_mm.cost import cost_table
+from detnas_mm.cost.macs import COUNTED_CHOICES
 from detnas_mm.models.backbones.base import build_stem
 from detnas_mm.models.backbones.choice_blocks import build_block
 from detnas_mm.models.backbones.detnas_supernet import find_supernet
-from detnas_mm.structures import SHUFFLE_CHOICES, Cost, CostTable, SearchSpace
+from detnas_mm.structures import Cost, CostTable, SearchSpace
 from detnas_mm.utils.errors import InputError
 
 _NORM = dict(type='BN')
@@ -91,7 +92,7 @@ def exact_cost_table(
     space: SearchSpace, input_size: tuple[int, int] = (224, 224)
 ) -> CostTable:
     """Return the costs of a space: by formula, or counted on its blocks."""
-    if set(space.choices) <= set(SHUFFLE_CHOICES):
+    if {choice.type for choice in space.choice_blocks} <= COUNTED_CHOICES:
         return cost_table(space, input_size)
     return measured_cost_table(space, input_size)
 
@@ -106,20 +107,15 @@ def measured_cost_table(
         x = torch.empty(1, 3, *input_size)
         stem_cost = count_cost(stem, partial(stem, x))
         features = stem(x)
-        for index in range(space.num_blocks):
-            blocks = [
-                build_block(
-                    space, index, choice, shuffle='grouped', norm_cfg=_NORM
+        for index, allowed in enumerate(space.allowed_choices):
+            costs = {}
+            for digit in allowed:
+                block = build_block(
+                    space, index, digit, shuffle='grouped', norm_cfg=_NORM
                 ).eval()
-                for choice in range(space.num_choices)
-            ]
-            rows.append(
-                tuple(
-                    count_cost(block, partial(block, features))
-                    for block in blocks
-                )
-            )
-            features = blocks[-1](features)
+                costs[digit] = count_cost(block, partial(block, features))
+            rows.append(space.complete_row(costs))
+            features = block(features)
     return CostTable(stem_cost, tuple(rows))
 
 

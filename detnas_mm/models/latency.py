@@ -187,11 +187,12 @@ def measure_latencies(
     supernet.eval()
     space = supernet.search_space
     all_blocks = np.arange(space.num_blocks)
-    blocks = np.empty((rounds, space.num_blocks, space.num_choices))
+    # NaN stands for a choice that a block does not have.
+    shape = (rounds, space.num_blocks, space.num_choices)
+    blocks = np.full(shape, np.nan)
     stems, wholes = [], []
     for index in _round_indices(warm_up, rounds):
-        orders = [rng.permutation(space.num_choices) for _ in space.blocks]
-        for path in zip(*orders, strict=True):
+        for path in space.fair_paths(rng):
             with supernet.activate(path):
                 layers = [supernet.stem, *supernet.active_blocks()]
                 stem, *times = _time_layers(layers, images)
@@ -204,9 +205,14 @@ def measure_latencies(
                 whole += _time_layers([supernet], images)
         if index >= 0:
             wholes.append(whole)
+    medians = np.median(blocks, axis=0).tolist()
+    rows = zip(space.allowed_choices, medians, strict=True)
     return MeasuredLatencies(
         statistics.median(stems),
-        tuple(map(tuple, np.median(blocks, axis=0).tolist())),
+        tuple(
+            space.complete_row({digit: row[digit] for digit in allowed})
+            for allowed, row in rows
+        ),
         tuple(np.median(np.array(wholes), axis=0).tolist()),
     )
 

@@ -12,7 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from detnas_mm.search.operators import pick
-from detnas_mm.structures import ArchPath, Origin, SearchSpace
+from detnas_mm.structures import (
+    ArchPath,
+    Origin,
+    SearchSpace,
+    require_concentration,
+)
 from detnas_mm.utils.errors import InputError
 
 IsLegal = Callable[[ArchPath], bool]
@@ -97,6 +102,9 @@ class PopulationSearch(SearchAlgorithm):
         space: The search space.
         population: Number of paths of a generation.
         is_legal: Returns whether a path meets the constraint.
+        concentration: Of random paths, see
+            :meth:`SearchSpace.random_paths`; by default all paths have the
+            same chance, as in the paper.
         seed: Seed of every random choice.
     """
 
@@ -106,6 +114,7 @@ class PopulationSearch(SearchAlgorithm):
         *,
         population: int = 50,
         is_legal: IsLegal = lambda path: True,
+        concentration: float | None = None,
         seed: int = 0,
     ) -> None:
         if population < 1:
@@ -114,9 +123,12 @@ class PopulationSearch(SearchAlgorithm):
             )
         if seed < 0:
             raise InputError(f'`seed` must be at least 0, got {seed}')
+        if concentration is not None:
+            require_concentration(concentration)
         self.space = space
         self.population = population
         self.is_legal = is_legal
+        self.concentration = concentration
         self.seed = seed
         self._generation = 0
         # Scores by path in the order of evaluation; None after a failure.
@@ -199,7 +211,9 @@ class PopulationSearch(SearchAlgorithm):
     ) -> ArchPath:
         num_draws = min(MAX_RANDOM_DRAWS, 4 * self.space.size)
         for _ in range(math.ceil(num_draws / DRAW_BATCH)):
-            for path in self.space.random_paths(rng, DRAW_BATCH):
+            for path in self.space.random_paths(
+                rng, DRAW_BATCH, self.concentration
+            ):
                 if path not in known and self.is_legal(path):
                     return path
         is_small = self.space.size <= MAX_ENUMERATED_PATHS
@@ -211,7 +225,7 @@ class PopulationSearch(SearchAlgorithm):
         if not remaining:
             raise NoLegalPathError(
                 f'no new legal path was found after {len(known)} paths of a '
-                f'space of {self.space.size}; widen the constraint or search '
-                'fewer generations'
+                f'space of {self.space.size}; widen the constraint, search '
+                'fewer generations, or draw uneven paths by `concentration`'
             )
         return pick(remaining, rng)

@@ -14,6 +14,7 @@ from detnas_mm.search.base import (
 from detnas_mm.search.operators import (
     crossover,
     mutate,
+    mutate_stage,
     pick,
     require_mutation_prob,
 )
@@ -42,6 +43,9 @@ class Evolution(PopulationSearch):
             remaining paths.
         num_random: Random paths in each generation after the first.
         is_legal: Returns whether a path meets the constraint.
+        concentration: Of random paths, see
+            :meth:`SearchSpace.random_paths`. With a concentration, half of
+            the mutations redraw a whole stage.
         seed: Seed of every random choice.
     """
 
@@ -56,10 +60,15 @@ class Evolution(PopulationSearch):
         num_crossover: int | None = None,
         num_random: int = 0,
         is_legal: IsLegal = lambda path: True,
+        concentration: float | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(
-            space, population=population, is_legal=is_legal, seed=seed
+            space,
+            population=population,
+            is_legal=is_legal,
+            concentration=concentration,
+            seed=seed,
         )
         if not 1 <= parents <= population:
             raise InputError(
@@ -95,6 +104,8 @@ class Evolution(PopulationSearch):
         parent = pick(parents, rng)
         if origin is Origin.CROSSOVER:
             return crossover(parent, pick(parents, rng), rng)
+        if self.concentration is not None and rng.random() < 0.5:
+            return mutate_stage(parent, self.space, self.concentration, rng)
         return mutate(parent, self.space, self.mutation_prob, rng)
 
 

@@ -38,6 +38,8 @@ class NSGA2(PopulationSearch):
         mutation_prob: Probability that a choice of a child is redrawn.
         costs: Returns the costs of a path, all to be minimized.
         is_legal: Returns whether a path meets the constraint.
+        concentration: Of random paths, see
+            :meth:`SearchSpace.random_paths`.
         seed: Seed of every random choice.
     """
 
@@ -49,10 +51,15 @@ class NSGA2(PopulationSearch):
         mutation_prob: float = 0.1,
         costs: Costs,
         is_legal: IsLegal = lambda path: True,
+        concentration: float | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(
-            space, population=population, is_legal=is_legal, seed=seed
+            space,
+            population=population,
+            is_legal=is_legal,
+            concentration=concentration,
+            seed=seed,
         )
         require_mutation_prob(mutation_prob)
         self.costs = costs

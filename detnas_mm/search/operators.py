@@ -23,6 +23,25 @@ def mutate(
     )
 
 
+def mutate_stage(
+    path: ArchPath,
+    space: SearchSpace,
+    concentration: float,
+    rng: np.random.Generator,
+) -> ArchPath:
+    """Redraw all choices of one stage, as an uneven path has them.
+
+    Not part of the paper. ``concentration`` is that of
+    :meth:`SearchSpace.random_paths`.
+    """
+    stage = int(rng.integers(len(space.stage_blocks)))
+    drawn = space.random_path(rng, concentration)
+    return tuple(
+        new if block.stage == stage else old
+        for old, new, block in zip(path, drawn, space.blocks, strict=True)
+    )
+
+
 def crossover(
     first: ArchPath, second: ArchPath, rng: np.random.Generator
 ) -> ArchPath:

@@ -18,8 +18,10 @@ from .search_space import (
     SHUFFLE_CHOICES,
     ArchPath,
     BlockPosition,
+    Choice,
     SearchSpace,
     get_search_space,
+    require_concentration,
     space_name,
 )
 
@@ -31,6 +33,7 @@ __all__ = [
     'SHUFFLE_CHOICES',
     'BlockPosition',
     'Candidate',
+    'Choice',
     'Cost',
     'CostTable',
     'Origin',
@@ -43,6 +46,7 @@ __all__ = [
     'get_search_space',
     'pareto_front',
     'pareto_ranks',
+    'require_concentration',
     'space_name',
     'split_objectives',
 ]

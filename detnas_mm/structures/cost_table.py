@@ -22,7 +22,8 @@ class CostTable:
 
     Attributes:
         stem: Cost of the part that all paths have.
-        blocks: Cost of each choice, by block.
+        blocks: Cost of each choice, by block. A choice that a block does not
+            have costs as much as the first one that it has.
     """
 
     stem: Cost

@@ -115,12 +115,20 @@ class SearchHeader:
         return [name for name in names if name not in _ONLY_FOR_READERS]
 
     def _changes(self, other: 'SearchHeader', name: str) -> list[str]:
-        changes = list(diff(getattr(self, name), getattr(other, name), name))
+        before, after = getattr(self, name), getattr(other, name)
+        if name == 'algorithm':
+            # Versions differ in the settings that an algorithm has.
+            before, after = _without_none(before), _without_none(after)
+        changes = list(diff(before, after, name))
         if changes and name == 'config_digest':
             return list(diff(self.settings, other.settings, 'config')) or (
                 changes
             )
         return changes
+
+
+def _without_none(settings: Mapping) -> dict:
+    return {key: v for key, v in settings.items() if v is not None}
 
 
 def diff(before: Any, after: Any, key: str) -> Iterator[str]:

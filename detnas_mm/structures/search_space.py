@@ -1,19 +1,24 @@
 """Search spaces of the paper (Table 1) and the text form of a path."""
 
+import math
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import islice, pairwise, product
+from typing import TypeVar
 
 import numpy as np
 
 from detnas_mm.utils.errors import InputError
 
 ArchPath = tuple[int, ...]
+T = TypeVar('T')
 
 DIGITS = string.digits + string.ascii_lowercase
 SHUFFLE_CHOICES = ('shuffle_3x3', 'shuffle_5x5', 'shuffle_7x7', 'xception')
+# Choice blocks that keep their input, which a block of stride 2 cannot.
+_IDENTITIES = ('skip',)
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,61 @@ class BlockPosition:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A choice block with settings of its own.
+
+    Attributes:
+        type: Name of the choice block in its registry.
+        settings: Further settings of the block, by name.
+        stride: Stride of the blocks that have this choice; ``None``: all
+            blocks have it.
+    """
+
+    type: str
+    settings: tuple[tuple[str, object], ...] = ()
+    stride: int | None = None
+
+    @classmethod
+    def from_config(cls, config: 'str | Mapping | Choice') -> 'Choice':
+        """Read a name, or ``dict(type=name, **settings)``."""
+        if isinstance(config, Choice):
+            return config
+        if isinstance(config, str):
+            config = dict(type=config)
+        settings = dict(config)
+        name = settings.pop('type', None)
+        default = 1 if name in _IDENTITIES else None
+        stride = settings.pop('stride', default)
+        choice = cls(name, tuple(sorted(settings.items())), stride)
+        is_plain = all(
+            isinstance(value, (str, int, float)) for value in settings.values()
+        )
+        if not isinstance(name, str) or stride not in (None, 1, 2):
+            raise InputError(
+                'a choice must be the name of a choice block or a dict of '
+                '`type`, settings of the block and optionally `stride`, 1 or '
+                f'2, of the blocks that have it; got {config!r}'
+            )
+        if not is_plain:
+            raise InputError(
+                'the settings of a choice must be numbers or text, got '
+                f'{config!r}'
+            )
+        return choice
+
+    def to_config(self) -> str | dict:
+        """Return the shortest config: a name if there is nothing else."""
+        if self == Choice.from_config(self.type):
+            return self.type
+        stride = {} if self.stride is None else {'stride': self.stride}
+        return {'type': self.type, **dict(self.settings), **stride}
+
+    def __str__(self) -> str:
+        settings = ', '.join(f'{key}={value}' for key, value in self.settings)
+        return f'{self.type}({settings})' if settings else self.type
+
+
+@dataclass(frozen=True)
 class SearchSpace:
     """Networks that a supernet contains: one choice for every block.
 
@@ -45,17 +105,25 @@ class SearchSpace:
         stem_channels: Output channels of the stem.
         stage_channels: Output channels of each stage.
         stage_blocks: Number of blocks of each stage, all searched.
-        choices: Names of the choice blocks; digit ``i`` of a path means
-            ``choices[i]``.
+        choices: The choice blocks: names, or ``dict(type=name, **settings)``
+            for those with settings. Digit ``i`` of a path means
+            ``choices[i]``. A choice with the setting ``stride`` exists in
+            blocks of that stride alone; ``'skip'``, the identity, in blocks
+            of stride 1.
     """
 
     stem_channels: int
     stage_channels: tuple[int, ...]
     stage_blocks: tuple[int, ...]
-    choices: tuple[str, ...] = SHUFFLE_CHOICES
+    choices: tuple[str | Choice, ...] = SHUFFLE_CHOICES
 
     def __post_init__(self) -> None:
-        for field in ('stage_channels', 'stage_blocks', 'choices'):
+        choices = []
+        for choice in map(Choice.from_config, self.choices):
+            config = choice.to_config()
+            choices.append(config if isinstance(config, str) else choice)
+        object.__setattr__(self, 'choices', tuple(choices))
+        for field in ('stage_channels', 'stage_blocks'):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         if len(self.stage_channels) != len(self.stage_blocks):
             raise InputError(
@@ -67,12 +135,17 @@ class SearchSpace:
         if not self.stage_blocks or any(size < 1 for size in sizes):
             raise InputError(
                 'channels and numbers of blocks must be at least 1, got '
-                f'{asdict(self)}'
+                f'{self.to_dict()}'
             )
         if not 1 <= len(self.choices) <= len(DIGITS):
             raise InputError(
                 f'`choices` must name 1 to {len(DIGITS)} choice blocks, got '
                 f'{len(self.choices)}'
+            )
+        if not all(self.allowed_choices):
+            raise InputError(
+                'each block must have a choice of its stride, got the choices '
+                f'{self.to_dict()["choices"]}'
             )
         widths = (self.stem_channels, *self.stage_channels)
         for previous, channels in pairwise(widths):
@@ -92,10 +165,32 @@ class SearchSpace:
         """Number of choices of each block."""
         return len(self.choices)
 
+    @cached_property
+    def choice_blocks(self) -> tuple[Choice, ...]:
+        """The choices with their settings, by digit."""
+        return tuple(map(Choice.from_config, self.choices))
+
+    @property
+    def choice_names(self) -> tuple[str, ...]:
+        """Names of the choices with their settings, by digit."""
+        return tuple(map(str, self.choice_blocks))
+
+    @cached_property
+    def allowed_choices(self) -> tuple[tuple[int, ...], ...]:
+        """The digits that each block has, in ascending order."""
+        return tuple(
+            tuple(
+                digit
+                for digit, choice in enumerate(self.choice_blocks)
+                if choice.stride in (None, block.stride)
+            )
+            for block in self.blocks
+        )
+
     @property
     def size(self) -> int:
         """Number of paths in the space."""
-        return self.num_choices**self.num_blocks
+        return math.prod(map(len, self.allowed_choices))
 
     @cached_property
     def blocks(self) -> tuple[BlockPosition, ...]:
@@ -117,21 +212,103 @@ class SearchSpace:
         before = sum(self.stage_blocks[:stage])
         return f'{stage + 1}.{index - before + 1}'
 
-    def random_path(self, rng: np.random.Generator) -> ArchPath:
-        """Draw a path, all choices of a block with equal probability."""
-        return self.random_paths(rng, 1)[0]
+    def random_path(
+        self, rng: np.random.Generator, concentration: float | None = None
+    ) -> ArchPath:
+        """Draw a path; see :meth:`random_paths`."""
+        return self.random_paths(rng, 1, concentration)[0]
 
     def random_paths(
-        self, rng: np.random.Generator, count: int
+        self,
+        rng: np.random.Generator,
+        count: int,
+        concentration: float | None = None,
     ) -> list[ArchPath]:
-        """Draw ``count`` paths at once; they may repeat."""
-        draws = rng.integers(self.num_choices, size=(count, self.num_blocks))
-        return [tuple(row) for row in draws.tolist()]
+        """Draw ``count`` paths at once; they may repeat.
+
+        Args:
+            rng: The generator.
+            count: Number of paths.
+            concentration: By default all choices of a block have equal
+                probability, as in the paper. Blocks drawn like that differ
+                little between paths when there are many. With a
+                concentration, the probabilities of each stage are drawn
+                first, from a symmetric Dirichlet distribution: the lower it
+                is, the more a stage repeats one choice.
+        """
+        digits = self.random_digits(rng, count, concentration)
+        return list(map(tuple, digits.tolist()))
+
+    def fair_paths(self, rng: np.random.Generator) -> list[ArchPath]:
+        """Draw one path per choice that together take all choices once.
+
+        A block that has fewer choices than the others takes some twice.
+        """
+        orders = [
+            np.resize(rng.permutation(allowed), self.num_choices)
+            for allowed in self.allowed_choices
+        ]
+        return list(map(tuple, np.transpose(orders).tolist()))
+
+    def random_digits(
+        self,
+        rng: np.random.Generator,
+        count: int,
+        concentration: float | None = None,
+    ) -> np.ndarray:
+        """Draw paths as :meth:`random_paths`, in one array.
+
+        Returns:
+            Digits, of shape ``(count, num_blocks)``.
+        """
+        counts = list(map(len, self.allowed_choices))
+        if concentration is None:
+            ranks = rng.integers(counts, size=(count, self.num_blocks))
+            return self._digits_of_ranks(ranks)
+        require_concentration(concentration)
+        shape = (count, len(self.stage_blocks), self.num_choices)
+        weights = rng.standard_gamma(concentration, shape)
+        weights += np.finfo(float).tiny  # a low concentration gives zeros
+        uniform = rng.random((count, self.num_blocks))
+        ranks = np.empty(uniform.shape, dtype=int)
+        for index, block in enumerate(self.blocks):
+            allowed = self.allowed_choices[index]
+            ends = weights[:, block.stage, allowed].cumsum(axis=1)
+            level = uniform[:, index, None] * ends[:, -1:]
+            ranks[:, index] = (level >= ends[:, :-1]).sum(axis=1)
+        return self._digits_of_ranks(ranks)
+
+    def digits_at(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the paths of some numbers, from 0 to ``size - 1``.
+
+        Returns:
+            Digits, of shape ``(N, num_blocks)``; each number gives another
+            path.
+        """
+        counts = np.array(list(map(len, self.allowed_choices)))
+        places = np.cumprod([1, *counts[:-1]])
+        return self._digits_of_ranks(numbers[:, None] // places % counts)
+
+    def _digits_of_ranks(self, ranks: np.ndarray) -> np.ndarray:
+        """Map ranks among the choices that a block has to their digits."""
+        table = np.zeros((self.num_blocks, self.num_choices), dtype=int)
+        for block, allowed in enumerate(self.allowed_choices):
+            table[block, : len(allowed)] = allowed
+        return table[np.arange(self.num_blocks), ranks]
+
+    def complete_row(self, values: Mapping[int, T]) -> tuple[T, ...]:
+        """Complete a row of a table, which has one value for each digit.
+
+        Args:
+            values: Values of the digits that the block has. The other digits
+                get the first of them: no path reads it.
+        """
+        first = next(iter(values.values()))
+        return tuple(values.get(i, first) for i in range(self.num_choices))
 
     def all_paths(self) -> Iterator[ArchPath]:
         """Yield every path of the space, in lexicographic order."""
-        shape = (self.num_choices,) * self.num_blocks
-        return (tuple(map(int, path)) for path in np.ndindex(shape))
+        return product(*self.allowed_choices)
 
     def validate(self, path: Sequence[int]) -> ArchPath:
         """Check that a path fits this space; return it as a tuple of int."""
@@ -143,12 +320,12 @@ class SearchSpace:
                 f'{len(path)}: {_digits(path)!r}'
             )
         for block, choice in enumerate(path):
-            if not 0 <= choice < self.num_choices:
+            if choice not in self.allowed_choices[block]:
                 raise InputError(
                     f'digit {_digits([choice])!r} of block '
                     f'{self.block_name(block)}, number {block + 1} of '
                     f'{self.num_blocks}, must be one of '
-                    f'{_digits(range(self.num_choices))!r}, got path '
+                    f'{_digits(self.allowed_choices[block])!r}, got path '
                     f'{_digits(path)!r}'
                 )
         return path
@@ -184,9 +361,20 @@ class SearchSpace:
     def to_dict(self) -> dict:
         """Return the fields as plain data, for records and configs."""
         return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
+            'stem_channels': self.stem_channels,
+            'stage_channels': list(self.stage_channels),
+            'stage_blocks': list(self.stage_blocks),
+            'choices': [choice.to_config() for choice in self.choice_blocks],
         }
+
+
+def require_concentration(concentration: float) -> None:
+    """Check the concentration of uneven paths."""
+    if not 0 < concentration < math.inf:
+        raise InputError(
+            '`concentration` must be a number of more than 0, such as 0.4, '
+            f'got {concentration}'
+        )
 
 
 def _digits(path: Iterable[int]) -> str:
@@ -196,6 +384,12 @@ def _digits(path: Iterable[int]) -> str:
     )
 
 
+def _elastic_choices(expansion: int) -> tuple:
+    """Return choices that differ in kernel, width and depth."""
+    wide = Choice('shuffle_3x3', (('expansion', expansion),))
+    return 'shuffle_3x3', 'shuffle_5x5', wide, 'skip'
+
+
 SEARCH_SPACES: Mapping[str, SearchSpace] = {
     # Table 1 of the paper; stem widths as in the authors' code.
     'small': SearchSpace(16, (64, 160, 320, 640), (4, 4, 8, 4)),
@@ -203,6 +397,13 @@ SEARCH_SPACES: Mapping[str, SearchSpace] = {
     'large_3.8g': SearchSpace(72, (172, 432, 864, 1728), (8, 8, 16, 8)),
     # Not in the paper: small enough for the digits data on a CPU.
     'tiny': SearchSpace(16, (32, 64, 128, 256), (2, 2, 4, 2)),
+    # Not in the paper: nets that differ in depth and width.
+    'elastic': SearchSpace(
+        16, (64, 160, 320, 640), (4, 4, 8, 4), _elastic_choices(expansion=2)
+    ),
+    'elastic_tiny': SearchSpace(
+        16, (32, 64, 128, 256), (3, 3, 4, 3), _elastic_choices(expansion=3)
+    ),
 }
 
 # Backbones that the authors published: (search space, digits of the path).

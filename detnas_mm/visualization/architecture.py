@@ -55,6 +55,7 @@ _PAPER = {
     'xception': ChoiceStyle(
         'Xception 3×3', '#0072b2', text='#ffffff', height=1.0
     ),
+    'skip': ChoiceStyle('skip', '#ffffff', height=0.2),
 }
 # Custom choices are tall: names take more room than kernel sizes.
 _CUSTOM = (
@@ -113,7 +114,7 @@ def draw_architecture(
 ) -> Figure:
     """Draw the network of a path block by block."""
     rows = layout(space, size.blocks)
-    styles = choice_styles(space.choices)
+    styles = choice_styles(space.choice_names)
     columns = max(row_width(row, _GAP) for row in rows) + 1
     scale = size.width / max(columns, 0.6 * size.blocks)
     with style():

@@ -238,7 +238,7 @@ def draw_choice_shares(
     Each block has a slot with the generations from left to right.
     """
     rows = layout(space, size.blocks)
-    styles = choice_styles(space.choices)
+    styles = choice_styles(space.choice_names)
     columns = 4 if size.blocks > 8 else 2
     if max(len(look.label) for look in styles) > 20:
         columns //= 2

@@ -83,6 +83,9 @@ def training_runner(
             checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=3)
         ),
         randomness=dict(seed=seed),
+        optim_wrapper=dict(
+            optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.1)
+        ),
     )
     loader = loader_config()
     loader['batch_size'] = 2
@@ -92,9 +95,6 @@ def training_runner(
         work_dir=str(work_dir),
         train_dataloader=loader,
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=iterations),
-        optim_wrapper=dict(
-            optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.1)
-        ),
         experiment_name=f'training{number}',
         log_level='WARNING',
         log_processor=dict(by_epoch=False),

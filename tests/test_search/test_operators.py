@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit.spaces import FOUR_BLOCKS, paths_of, spaces_with_path
+from kit.spaces import ELASTIC, paths_of, spaces_with_path
 
 from detnas_mm.search import crossover, mutate
+from detnas_mm.search.operators import mutate_stage
 from detnas_mm.structures import SEARCH_SPACES
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -46,11 +47,18 @@ def test_share_of_mutated_choices(prob):
     assert changed.sum(1).var() == pytest.approx(variance, rel=0.2)
 
 
-@given(paths_of(FOUR_BLOCKS), paths_of(FOUR_BLOCKS), SEEDS)
+@given(paths_of(ELASTIC), SEEDS)
+def test_a_mutated_stage_leaves_the_others(path, seed):
+    child = mutate_stage(path, ELASTIC, 0.4, rng(seed))
+    assert ELASTIC.validate(child) == child
+    assert child[:2] == path[:2] or child[2:] == path[2:]
+
+
+@given(paths_of(ELASTIC), paths_of(ELASTIC), SEEDS)
 def test_crossed_choices_come_from_the_parents(first, second, seed):
     child = crossover(first, second, rng(seed))
     assert crossover(first, second, rng(seed)) == child
-    assert len(child) == 4
+    assert ELASTIC.validate(child) == child
     for choice, *parents in zip(child, first, second, strict=True):
         assert choice in parents
 

@@ -1,12 +1,20 @@
 """Search spaces, and paths as text."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given
-from kit.spaces import FOUR_BLOCKS, TWO_BLOCKS, spaces, spaces_with_path
+from hypothesis import strategies as st
+from kit.spaces import (
+    ELASTIC,
+    FOUR_BLOCKS,
+    TWO_BLOCKS,
+    spaces,
+    spaces_with_path,
+)
 
 from detnas_mm.structures import (
     SEARCH_SPACES,
@@ -16,6 +24,7 @@ from detnas_mm.structures import (
     get_search_space,
     space_name,
 )
+from detnas_mm.utils.errors import InputError
 
 
 def test_spaces_of_the_paper():
@@ -116,6 +125,91 @@ def test_all_paths_are_listed_once(space):
     assert len(set(paths)) == len(paths) == space.size
     assert paths == sorted(paths)
     assert all(space.validate(path) == path for path in paths)
+
+
+def test_choices_exist_where_their_stride_is():
+    assert ELASTIC.choice_names == (
+        'shuffle_3x3', 'shuffle_5x5(expansion=2.5)', 'skip',
+    )  # fmt: skip
+    assert ELASTIC.allowed_choices == (
+        (0, 1), (0, 1, 2), (0, 1), (0, 1, 2), (0, 1, 2),
+    )  # fmt: skip
+    assert ELASTIC.size == 2 * 3 * 2 * 3 * 3
+    assert ELASTIC.parse('02022') == (0, 2, 0, 2, 2)
+    with pytest.raises(InputError, match="'2'.*block 2.1.*'01'.*'02222'"):
+        ELASTIC.parse('02222')
+    only_down = SearchSpace(4, (8,), (2,), ['a', dict(type='b', stride=2)])
+    assert only_down.allowed_choices == ((0, 1), (0,))
+
+
+def test_a_space_is_its_fields_as_plain_data():
+    fields = ELASTIC.to_dict()
+    assert fields['choices'] == [
+        'shuffle_3x3', dict(type='shuffle_5x5', expansion=2.5), 'skip',
+    ]  # fmt: skip
+    assert get_search_space(json.loads(json.dumps(fields))) == ELASTIC
+    fields['choices'][2] = dict(type='skip', stride=1)  # as it is by default
+    assert get_search_space(fields) == ELASTIC
+
+
+@given(spaces(max_stages=2, max_blocks=2))
+def test_numbers_give_every_path_once(space):
+    digits = space.digits_at(np.arange(space.size))
+    assert sorted(map(tuple, digits.tolist())) == list(space.all_paths())
+
+
+@given(spaces(), st.floats(1e-4, 1e3), st.integers(0, 9))
+def test_drawn_paths_are_paths(space, concentration, seed):
+    rng = np.random.default_rng(seed)
+    for path in (
+        *space.random_paths(rng, 20),
+        *space.random_paths(rng, 20, concentration),
+        *space.fair_paths(rng),
+    ):
+        assert space.validate(path) == path
+
+
+def test_fair_paths_take_each_choice_once():
+    rng = np.random.default_rng(0)
+    for block in zip(*FOUR_BLOCKS.fair_paths(rng), strict=True):
+        assert sorted(block) == [0, 1, 2, 3]
+    for block, allowed in zip(
+        zip(*ELASTIC.fair_paths(rng), strict=True),
+        ELASTIC.allowed_choices,
+        strict=True,
+    ):
+        assert set(block) == set(allowed)
+
+
+def test_stages_of_uneven_paths_repeat_a_choice():
+    """With a Dirichlet of 4 equal parameters a, two draws agree with
+    probability (a + 1) / (4 a + 1); choices stay equally frequent."""
+    space = SEARCH_SPACES['small']
+    for a in (0.1, 0.4, 10.0):
+        rng = np.random.default_rng(0)
+        paths = np.array(space.random_paths(rng, 4000, a))
+        agree = (paths[:, 8] == paths[:, 15]).mean()  # both in stage 3
+        assert agree == pytest.approx((a + 1) / (4 * a + 1), abs=0.04)
+        # Stages are drawn independently.
+        assert (paths[:, 0] == paths[:, 8]).mean() == pytest.approx(
+            0.25, abs=0.04
+        )
+        shares = np.bincount(paths[:, 8], minlength=4) / 4000
+        assert shares == pytest.approx(np.full(4, 0.25), abs=0.04)
+
+
+def test_wrong_choices_are_refused():
+    for choices, message in (
+        ([dict(expansion=2)], '`type`.*expansion'),
+        ([dict(type='skip', stride=3)], '1 or 2'),
+        ([dict(type='mine', kernels=[3, 5])], 'numbers or text.*kernels'),
+        (['skip'], 'each block must have a choice'),
+    ):
+        with pytest.raises(InputError, match=message):
+            SearchSpace(4, (8,), (2,), choices)
+    for concentration in (0, -1, math.nan, math.inf):
+        with pytest.raises(InputError, match='`concentration`'):
+            ELASTIC.random_path(np.random.default_rng(0), concentration)
 
 
 def test_impossible_spaces_are_refused():

@@ -88,7 +88,8 @@ def list_parts(model: BaseModel) -> dict[str, nn.Module]:
         space = backbone.search_space
         parts = {'stem': backbone.stem}
         for index, choice in enumerate(backbone.path):
-            name = f'block {space.block_name(index)}, {space.choices[choice]}'
+            choice_name = space.choice_names[choice]
+            name = f'block {space.block_name(index)}, {choice_name}'
             parts[name] = backbone.blocks[index]
     if getattr(model, 'neck', None) is not None:
         parts['neck'] = model.neck

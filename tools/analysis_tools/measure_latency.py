@@ -58,7 +58,7 @@ def print_table(table: LatencyTable) -> None:
         title=f'ms at {size}, batch {table.batch_size}, {table.precision}'
         f'{threads}\n{table.device}'
     )
-    for column in ('block', 'stage', 'stride', *space.choices):
+    for column in ('block', 'stage', 'stride', *space.choice_names):
         grid.add_column(column, justify='right')
     grid.add_row('stem', '', '2', f'{table.stem:.3f}')
     rows = zip(space.blocks, table.blocks, strict=True)

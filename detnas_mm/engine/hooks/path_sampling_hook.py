@@ -11,7 +11,12 @@ from detnas_mm.cost import MacBins
 from detnas_mm.engine.hooks.gradient_averaging import average_taken_gradients
 from detnas_mm.models import find_supernet
 from detnas_mm.registry import HOOKS
-from detnas_mm.structures import ArchPath, SearchSpace
+from detnas_mm.structures import (
+    ArchPath,
+    SearchSpace,
+    require_concentration,
+)
+from detnas_mm.utils.errors import InputError
 
 
 @HOOKS.register_module()
@@ -28,26 +33,52 @@ class SinglePathSamplingHook(Hook):
         mac_bins: Settings of :class:`detnas_mm.cost.MacBins`, to draw paths
             whose MACs are spread evenly, as in the authors' ImageNet code.
             By default all paths have the same chance, as in the paper.
+        concentration: Draws uneven paths, see
+            :meth:`detnas_mm.SearchSpace.random_paths`.
+        fair: Strict fairness (FairNAS, arXiv 1907.01845, Section 3.2): as
+            many iterations as there are choices take each choice of each
+            block once. Set ``optim_wrapper.accumulative_counts`` to the
+            number of choices, so that one update follows them.
     """
 
     priority = 'NORMAL'
 
     def __init__(
-        self, seed: int | None = None, mac_bins: Mapping | None = None
+        self,
+        seed: int | None = None,
+        mac_bins: Mapping | None = None,
+        concentration: float | None = None,
+        fair: bool = False,
     ) -> None:
+        ways = (mac_bins is not None, concentration is not None, fair)
+        if sum(ways) > 1:
+            raise InputError(
+                '`mac_bins`, `concentration` and `fair` exclude each other; '
+                'set one of them'
+            )
+        if concentration is not None:
+            require_concentration(concentration)
         self.seed = seed
         self.mac_bins = None if mac_bins is None else MacBins(**mac_bins)
+        self.concentration = concentration
+        self.fair = fair
 
     def draw(self, space: SearchSpace, seed: int, iteration: int) -> ArchPath:
         """Returns the path of an iteration."""
+        if self.fair:
+            update, step = divmod(iteration, space.num_choices)
+            rng = np.random.default_rng((seed, update))
+            return space.fair_paths(rng)[step]
         rng = np.random.default_rng((seed, iteration))
         if self.mac_bins is None:
-            return space.random_path(rng)
+            return space.random_path(rng, self.concentration)
         return self.mac_bins.draw(space, rng)
 
     def before_train(self, runner: Runner) -> None:
         """Looks for the supernet, so that a wrong config fails at once."""
         self._supernet = find_supernet(runner.model)
+        if self.fair:
+            _require_one_update(runner, self._supernet.search_space)
         if isinstance(runner.model, DistributedDataParallel):
             average_taken_gradients(runner.model, self._supernet)
 
@@ -61,3 +92,14 @@ class SinglePathSamplingHook(Hook):
         seed = runner.seed if self.seed is None else self.seed
         space = self._supernet.search_space
         self._supernet.set_path(self.draw(space, seed, runner.iter))
+
+
+def _require_one_update(runner: Runner, space: SearchSpace) -> None:
+    """Checks that one update follows the paths of a fair draw."""
+    wrapper = runner.optim_wrapper
+    counts = getattr(wrapper, '_accumulative_counts', None)
+    if counts != space.num_choices:
+        raise InputError(
+            '`fair=True` needs `optim_wrapper.accumulative_counts` to be the '
+            f'number of choices, {space.num_choices}, got {counts}'
+        )

@@ -100,7 +100,7 @@ def _count_rest(
 ) -> tuple:
     """Counts neck and heads, which cost the same for every path."""
     image = dataloader.collate_fn([dataloader.dataset[0]])
-    with supernet.activate((0,) * supernet.search_space.num_blocks):
+    with supernet.activate(next(supernet.search_space.all_paths())):
         return count_rest_of_detector(model, image)
 
 

@@ -129,6 +129,8 @@ class ShuffleBlock(nn.Module):
         norm_cfg: Config of the normalization.
         projected_channels: Output channels of the projection. Defaults to
             the number of input channels, as in the authors' code.
+        expansion: Factor on the inner channels of the main branch, which are
+            half of the output channels in ShuffleNetV2.
     """
 
     def __init__(
@@ -142,13 +144,19 @@ class ShuffleBlock(nn.Module):
         shuffle: str,
         norm_cfg: dict,
         projected_channels: int | None = None,
+        expansion: float = 1,
     ) -> None:
         super().__init__()
+        if not expansion > 0:
+            raise InputError(
+                f'`expansion` must be more than 0, got {expansion}'
+            )
         projected = projected_channels or in_channels
         self.stride = stride
         self.shuffle = shuffle
-        mid = out_channels // 2
-        channels = (mid, mid, mid)
+        half = out_channels // 2
+        mid = max(round(half * expansion), 1)
+        channels = (half, mid, half)
         if stride == 2:
             channels = (in_channels, mid, out_channels - projected)
         self.main = nn.Sequential(
@@ -166,6 +174,17 @@ class ShuffleBlock(nn.Module):
             return torch.cat((self.projection(x), self.main(x)), dim=1)
         passed, taken = split_channels(x, self.shuffle)
         return torch.cat((passed, self.main(taken)), dim=1)
+
+
+class Skip(nn.Identity):
+    """No block: paths that take it differ in depth."""
+
+    def __init__(self, stride: int, **_: object) -> None:
+        super().__init__()
+        if stride != 1:
+            raise InputError(
+                f"the choice 'skip' exists at stride 1 alone, got {stride}"
+            )
 
 
 def _register(name: str, kernel_size: int, main_branch: MainBranch) -> None:
@@ -188,6 +207,7 @@ _register('shuffle_3x3', 3, shuffle_main)
 _register('shuffle_5x5', 5, shuffle_main)
 _register('shuffle_7x7', 7, shuffle_main)
 _register('xception', 3, xception_main)
+CHOICE_BLOCKS.register_module(name='skip', module=Skip)
 
 
 def build_block(
@@ -202,13 +222,15 @@ def build_block(
         **settings: ``shuffle`` and ``norm_cfg``.
     """
     position = space.blocks[index]
+    config = space.choice_blocks[choice]
     try:
         return build_choice_block(
-            space.choices[choice],
+            config.type,
             in_channels=position.in_channels,
             out_channels=position.out_channels,
             stride=position.stride,
             **settings,
+            **dict(config.settings),
         )
     except InputError as error:
         name = space.block_name(index)
@@ -221,7 +243,8 @@ def build_choice_block(name: str, **settings: object) -> nn.Module:
     Args:
         name: Its name in the registry.
         **settings: ``in_channels``, ``out_channels``, ``stride``,
-            ``shuffle`` and ``norm_cfg``, all of them.
+            ``shuffle`` and ``norm_cfg``, all of them, and the settings of
+            the choice.
     """
     build = CHOICE_BLOCKS.get(name)
     if build is None:
@@ -236,7 +259,13 @@ def build_choice_block(name: str, **settings: object) -> nn.Module:
             f'{settings["shuffle"]!r}'
         )
     if str(build.__module__).startswith('detnas_mm.'):
-        return build(**settings)
+        try:
+            return build(**settings)
+        except TypeError as error:
+            raise InputError(
+                f'the choice block {name!r} does not take its settings: '
+                f'{error}'
+            ) from error
     return _build_custom_block(name, build, settings)
 
 

@@ -29,12 +29,16 @@ class DetNASSupernet(DetNASBackbone):
     ) -> None:
         super().__init__(search_space, shuffle, **settings)
         self._path: ArchPath | None = None
+        digits = range(self.search_space.num_choices)
         self.blocks = nn.ModuleList(
             nn.ModuleList(
-                self.build_block(index, choice)
-                for choice in range(self.search_space.num_choices)
+                # No path runs a choice that the block does not have.
+                self.build_block(index, digit)
+                if digit in allowed
+                else nn.Identity()
+                for digit in digits
             )
-            for index in range(self.search_space.num_blocks)
+            for index, allowed in enumerate(self.search_space.allowed_choices)
         )
         self._freeze_stages()
 
@@ -119,7 +123,7 @@ def extract_path(
         re.escape(f'{prefix}blocks') + r'\.(\d+)\.(\d+)\.(.+)'
     )
     extracted = {}
-    taken = set()
+    found = set()
     for key, value in state_dict.items():
         match = choice_key.fullmatch(key)
         if match is None:
@@ -131,10 +135,11 @@ def extract_path(
                 f'the supernet has a block {block}, but the path only '
                 f'{len(path)} digits: it belongs to another search space'
             )
+        found.add(block)
         if path[block] == choice:
-            taken.add(block)
             extracted[f'{prefix}blocks.{block}.{match[3]}'] = value
-    missing = sorted(set(range(len(path))) - taken)
+    # A choice without weights has no key, but its block has others.
+    missing = sorted(set(range(len(path))) - found)
     if missing:
         raise InputError(
             f'no weights of the supernet under {prefix!r} for block(s) '

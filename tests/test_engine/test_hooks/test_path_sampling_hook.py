@@ -2,12 +2,28 @@
 
 import numpy as np
 import pytest
+import torch
 from kit.models import ToyClassifier, searched
 from kit.spaces import FOUR_BLOCKS
 from kit.toy_training import PathRecorder, UntakenWatch, training_runner
+from mmengine.hooks import Hook
 
 from detnas_mm.cost import backbone_macs
 from detnas_mm.engine import SinglePathSamplingHook
+from detnas_mm.utils.errors import InputError
+
+
+class UpdateCounter(Hook):
+    """Notes after which iterations the stem's weights were changed."""
+
+    def before_train(self, runner):
+        self.changed = []
+        self._weight = runner.model.backbone.stem[0].weight.clone()
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        weight = runner.model.backbone.stem[0].weight
+        self.changed.append(not torch.equal(weight, self._weight))
+        self._weight = weight.clone()
 
 
 def train(work_dir, **settings):
@@ -92,3 +108,44 @@ def test_untaken_choices_stay_bit_for_bit(tmp_path):
     training_runner(tmp_path, watch).train()
     assert watch.changed_outside == [set()] * 6
     assert all(watch.changed_inside)
+
+
+def test_a_fair_update_takes_each_choice_once(tmp_path):
+    """FairNAS, Section 3.2: one update after a path for each choice."""
+    recorder, watch = PathRecorder(), UpdateCounter()
+    optim_wrapper = dict(
+        optimizer=dict(type='SGD', lr=0.01), accumulative_counts=4
+    )
+    training_runner(
+        tmp_path,
+        iterations=8,
+        custom_hooks=[SinglePathSamplingHook(fair=True), recorder, watch],
+        optim_wrapper=optim_wrapper,
+    ).train()
+    assert len(set(recorder.paths)) > 4
+    for update in (recorder.paths[:4], recorder.paths[4:]):
+        for choices in zip(*update, strict=True):
+            assert sorted(choices) == [0, 1, 2, 3]
+    # Weights change after the fourth and the eighth iteration alone.
+    assert watch.changed == [False, False, False, True] * 2
+
+
+def test_wrong_settings_are_refused(tmp_path):
+    with pytest.raises(InputError, match='exclude each other'):
+        SinglePathSamplingHook(fair=True, concentration=0.4)
+    with pytest.raises(InputError, match='`concentration`'):
+        SinglePathSamplingHook(concentration=0)
+    hooks = [SinglePathSamplingHook(fair=True)]
+    with pytest.raises(InputError, match=r'number of choices, 4, got 1'):
+        training_runner(tmp_path, custom_hooks=hooks).train()
+
+
+def test_uneven_paths_are_drawn():
+    paths = np.array(
+        [
+            SinglePathSamplingHook(concentration=0.1).draw(FOUR_BLOCKS, 0, i)
+            for i in range(400)
+        ]
+    )
+    # Of uniform paths, a quarter repeats the choice in a stage of two blocks.
+    assert (paths[:, 0] == paths[:, 1]).mean() > 0.6

@@ -130,3 +130,35 @@ def test_the_input_is_left_as_it_was():
 def test_unknown_block_is_named():
     with pytest.raises(InputError, match="'conv' is not .*CHOICE_BLOCKS"):
         build('conv')
+
+
+def test_expansion_widens_the_inner_layers():
+    """The inner channels are those of ShuffleNetV2 times the expansion."""
+    block = build('shuffle_5x5', 1, (8, 8), expansion=3)
+    assert described(block.main) == [
+        *pointwise(4, 12),
+        *separable(5, 12, 4),
+    ]
+    block = build('xception', 2, (6, 20), expansion=0.5)
+    assert described(block.main) == [
+        *separable(3, 6, 5, stride=2),
+        *separable(3, 5, 5),
+        *separable(3, 5, 14),
+    ]
+
+
+def test_skip_is_the_identity():
+    block = build('skip', 1, (8, 8))
+    x = torch.randn(2, 8, 5, 5)
+    assert torch.equal(block(x), x)
+    assert not block.state_dict()
+
+
+def test_settings_that_a_block_does_not_take_are_refused():
+    for name, settings, message in (
+        ('skip', dict(stride=2), "'skip' exists at stride 1 alone, got 2"),
+        ('shuffle_3x3', dict(expansion=0), '`expansion` must be more than 0'),
+        ('xception', dict(width=2), "'xception' does not take.*width"),
+    ):
+        with pytest.raises(InputError, match=message):
+            build(name, **settings)
