@@ -32,26 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of the search')
     parser.add_argument('checkpoint', help='checkpoint of the supernet')
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument(
-        '--resume',
-        action='store_true',
-        help='resume the search in the work dir',
-    )
-    existing.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace the search in the work dir',
-    )
-    parser.add_argument(
-        '--executor',
-        choices=['local', 'ray'],
-        help="what evaluates, without a launcher: this process, or 'ray' on "
-        'all GPUs of this machine or of a cluster',
-    )
-    parser.add_argument(
-        '--address', help='address of the Ray cluster, for --executor ray'
-    )
+    add_run_arguments(parser)
     parser.add_argument('--seed', type=int, help='seed of the search')
     parser.add_argument(
         '--amp',
@@ -79,6 +60,30 @@ def parse_args() -> argparse.Namespace:
     )
     add_common_arguments(parser)
     return parser.parse_args()
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of what runs as a search does."""
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        '--resume',
+        action='store_true',
+        help='resume the search in the work dir',
+    )
+    existing.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace the search in the work dir',
+    )
+    parser.add_argument(
+        '--executor',
+        choices=['local', 'ray'],
+        help="what evaluates, without a launcher: this process, or 'ray' on "
+        'all GPUs of this machine or of a cluster',
+    )
+    parser.add_argument(
+        '--address', help='address of the Ray cluster, for --executor ray'
+    )
 
 
 def apply_arguments(config: Config, args: argparse.Namespace) -> None:
@@ -168,8 +173,13 @@ def main() -> None:
     setup_compat()
     config = load_config(args)
     apply_arguments(config, args)
+    run_search(config, args.launcher)
+
+
+def run_search(config: Config, launcher: str) -> None:
+    """Checks the data and the work dir, and runs the search of a config."""
     require_data(config, ('train', 'val'))
-    rank = 0 if args.launcher == 'none' else read_launch_rank(args.launcher)
+    rank = 0 if launcher == 'none' else read_launch_rank(launcher)
     if rank:
         # Rank 0 keeps the record; the others leave their logs.
         config.work_dir = str(Path(config.work_dir) / f'workers/rank{rank}')

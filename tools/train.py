@@ -1,12 +1,9 @@
 """Train a supernet or a searched backbone, under mmpretrain or mmdet."""
 
 import argparse
-import logging
 import zipfile
-from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -17,6 +14,7 @@ from detnas_mm.engine.checks import (
     require_inputs,
     require_pretrained,
 )
+from detnas_mm.models import last_checkpoint
 from detnas_mm.utils.cli import (
     add_common_arguments,
     load_config,
@@ -60,35 +58,6 @@ def enable_auto_scale_lr(config: Config) -> None:
     config.auto_scale_lr.enable = True
 
 
-def find_checkpoint(work_dir: str) -> str | None:
-    """Return the last whole checkpoint of a training, None without one.
-
-    MMEngine notes its path, which is another one after a move. A training
-    that was killed may leave a part of a file.
-    """
-    note = Path(work_dir, 'last_checkpoint')
-    if not note.is_file():
-        return None
-    last = Path(work_dir, Path(note.read_text().strip()).name)
-    kind, _, number = last.stem.partition('_')
-    files = {
-        int(file.stem.partition('_')[2]): file
-        for file in Path(work_dir).glob(f'{kind}_*.pth')
-        if file.stem.partition('_')[2].isdigit()
-    }
-    limit = int(number) if number.isdigit() else 0
-    older = [files[n] for n in sorted(files, reverse=True) if n < limit]
-    for file in (last, *older):
-        # The end of a file has the list of its parts.
-        if zipfile.is_zipfile(file):
-            return str(file)
-        print_log(f'{file} is missing or torn', 'current', logging.WARNING)
-    raise InputError(
-        f'no whole checkpoint is in {work_dir}, though {note} names one: '
-        'begin without --resume, or give a checkpoint to --resume'
-    )
-
-
 def main() -> None:
     args = parse_args()
     setup_compat()
@@ -107,7 +76,7 @@ def main() -> None:
         config.resume = True
         is_auto = args.resume == 'auto'
         config.load_from = (
-            find_checkpoint(config.work_dir) if is_auto else args.resume
+            last_checkpoint(config.work_dir) if is_auto else args.resume
         )
     init_distributed(args.launcher, config)
     # Checked before MMEngine prints the whole config.

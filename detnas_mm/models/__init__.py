@@ -25,6 +25,7 @@ from .building import (
     require_trained_network,
 )
 from .checkpoint import (
+    last_checkpoint,
     load_state_dict,
     read_checkpoint,
     require_matching_keys,
@@ -60,6 +61,7 @@ __all__ = [
     'exact_cost_table',
     'extract_path',
     'find_supernet',
+    'last_checkpoint',
     'load_state_dict',
     'measured_cost_table',
     'read_checkpoint',

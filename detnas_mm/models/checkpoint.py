@@ -1,15 +1,18 @@
 """Safe reading of checkpoints, and checks that their keys fit."""
 
 import io
+import logging
 import os
 import pickle
 import re
 import struct
 import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmengine.model import PretrainedInit
 from torch import Tensor, nn
 
@@ -176,3 +179,32 @@ def _reason(error: Exception) -> str:
 def _listing(kind: str, keys: Sequence[str], shown: int = 3) -> str:
     more = f' and {len(keys) - shown} more' if len(keys) > shown else ''
     return f'{len(keys)} {kind}: {", ".join(keys[:shown])}{more}'
+
+
+def last_checkpoint(work_dir: str | os.PathLike) -> str | None:
+    """Return the last whole checkpoint of a training, None without one.
+
+    MMEngine notes its path, which is another one after a move. A training
+    that was killed may leave a part of a file.
+    """
+    note = Path(work_dir, 'last_checkpoint')
+    if not note.is_file():
+        return None
+    last = Path(work_dir, Path(note.read_text().strip()).name)
+    kind, _, number = last.stem.partition('_')
+    files = {
+        int(file.stem.partition('_')[2]): file
+        for file in Path(work_dir).glob(f'{kind}_*.pth')
+        if file.stem.partition('_')[2].isdigit()
+    }
+    limit = int(number) if number.isdigit() else 0
+    older = [files[n] for n in sorted(files, reverse=True) if n < limit]
+    for file in (last, *older):
+        # The end of a file has the list of its parts.
+        if zipfile.is_zipfile(file):
+            return str(file)
+        print_log(f'{file} is missing or torn', 'current', logging.WARNING)
+    raise InputError(
+        f'no whole checkpoint is in {work_dir}, though {note} names one: '
+        'begin without --resume, or give a checkpoint to --resume'
+    )

@@ -8,6 +8,7 @@ from .base import (
     SearchAlgorithm,
 )
 from .evolution import Evolution, RandomSearch
+from .finalists import even_path, pick_finalists, random_path_near
 from .fixed_paths import FixedPaths
 from .nsga2 import NSGA2
 from .operators import crossover, mutate
@@ -23,5 +24,8 @@ __all__ = [
     'ScoredPath',
     'SearchAlgorithm',
     'crossover',
+    'even_path',
     'mutate',
+    'pick_finalists',
+    'random_path_near',
 ]

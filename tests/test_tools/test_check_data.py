@@ -13,6 +13,7 @@ from kit.command_lines import config_file, run_here
 from kit.digits_runs import ROOT
 from PIL import Image
 
+from detnas_mm.models import last_checkpoint
 from detnas_mm.utils.errors import InputError
 
 CLASSES = '0123456789'
@@ -108,15 +109,14 @@ def checkpoints(folder, *numbers, last):
 
 def test_resume_finds_the_last_whole_checkpoint(tmp_path):
     """Though the folder was moved, and the last file is torn."""
-    find = runpy.run_path(str(ROOT / 'tools/train.py'))['find_checkpoint']
     folder = tmp_path / 'work'
-    assert find(str(folder)) is None
+    assert last_checkpoint(folder) is None
     checkpoints(folder, 8, 9, 10, 11, last='epoch_10.pth')
-    assert find(str(folder)) == str(folder / 'epoch_10.pth')
+    assert last_checkpoint(folder) == str(folder / 'epoch_10.pth')
     for number in (10, 9):
         file = folder / f'epoch_{number}.pth'
         file.write_bytes(file.read_bytes()[:-30])
-    assert find(str(folder)) == str(folder / 'epoch_8.pth')
+    assert last_checkpoint(folder) == str(folder / 'epoch_8.pth')
     (folder / 'epoch_8.pth').write_bytes(b'')
     with pytest.raises(InputError, match=re.escape(str(folder))):
-        find(str(folder))
+        last_checkpoint(folder)

@@ -19,6 +19,7 @@ from detnas_mm.engine.checks import (
     require_new_record,
     require_same_images,
 )
+from detnas_mm.engine.runner.candidate_training import CandidateTraining
 from detnas_mm.engine.runner.candidate_validation import CandidateValidation
 from detnas_mm.engine.search.constraint import build_constraint
 from detnas_mm.engine.search.executors import build_executor, serve_search
@@ -52,7 +53,8 @@ class EvolutionSearchLoop(BaseLoop):
 
     Used as ``val_cfg``: each path is scored by MMEngine's validation loop on
     the ``val_dataloader`` with the ``val_evaluator`` of the config, after
-    :class:`BNRecalibrationHook` has recomputed its BN statistics.
+    :class:`BNRecalibrationHook` has recomputed its BN statistics. With the
+    setting ``training`` each path is trained instead.
 
     Args:
         runner: The runner.
@@ -125,8 +127,13 @@ class EvolutionSearchLoop(BaseLoop):
             algorithm=complete,
             planned=self.total,
         )
+        score = self.validation.score
+        if settings.training is not None:
+            score = CandidateTraining(
+                runner, self.supernet.search_space, settings
+            ).score
         self.evaluate = PathEvaluator(
-            self.validation.score,
+            score,
             settings.metric,
             settings.maximize,
             seconds_by_part=lambda: self.validation.timer.seconds,

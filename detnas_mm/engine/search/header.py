@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from mmengine.config import Config
 
@@ -22,6 +23,8 @@ _SCORING_KEYS = (
     'val_dataloader',
     'val_evaluator',
 )
+# What the result of a training depends on beside these.
+_TRAINING_KEYS = ('optim_wrapper', 'param_scheduler', 'train_cfg')
 # How data are loaded does not change scores.
 _LOADING_KEYS = (
     'num_workers',
@@ -50,7 +53,7 @@ def build_header(
         algorithm: Type and settings of the algorithm.
         planned: Number of candidates to evaluate.
     """
-    text = scoring_text(config, settings.fp16)
+    text = scoring_text(config, settings)
     algorithm = dict(algorithm)
     if settings.lookahead:
         # Parents are then of an earlier generation.
@@ -72,7 +75,7 @@ def build_header(
     )
 
 
-def scoring_text(config: Config, fp16: bool) -> str:
+def scoring_text(config: Config, search: SearchSettings) -> str:
     """Returns what scores depend on in a config, as JSON.
 
     The contents of annotation files are part of it, the contents of images
@@ -80,7 +83,7 @@ def scoring_text(config: Config, fp16: bool) -> str:
 
     Args:
         config: The whole config.
-        fp16: Whether the model runs under autocast.
+        search: The settings of the search.
     """
     # Annotation files before they were corrected: their copies may move.
     settings = config.to_dict() | (config.get('original_data') or {})
@@ -88,7 +91,10 @@ def scoring_text(config: Config, fp16: bool) -> str:
     # MMEngine gives it to a model without a `data_preprocessor`.
     if 'data_preprocessor' in settings:
         scoring['data_preprocessor'] = settings['data_preprocessor']
-    scoring['fp16'] = fp16
+    scoring['fp16'] = search.fp16
+    if search.training is not None:
+        scoring['training'] = asdict(search.training)
+        scoring |= {key: settings.get(key) for key in _TRAINING_KEYS}
     scoring['annotations'] = {
         file: file_digest(file)
         for file in annotation_files(Config(settings), ('train', 'val'))

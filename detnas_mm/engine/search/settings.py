@@ -1,6 +1,7 @@
 """The settings of a search: ``val_cfg`` of its config."""
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -50,6 +51,31 @@ _OLD_SETTINGS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a candidate is trained, instead of scored by the supernet.
+
+    Attributes:
+        seeds: Trainings of each candidate, with seeds from 0.
+        share: Share of the schedule of the config, more than 0.
+    """
+
+    seeds: int = 2
+    share: float = 0.25
+
+    def __post_init__(self) -> None:
+        if type(self.seeds) is not int or self.seeds < 1:
+            raise InputError(
+                '`training.seeds` must be a whole number of at least 1, got '
+                f'{self.seeds!r}'
+            )
+        if not 0 < self.share < math.inf:
+            raise InputError(
+                '`training.share` must be more than 0, such as 0.25 for a '
+                f'quarter of the schedule, got {self.share!r}'
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchSettings:
     """What ``val_cfg`` of a search may hold.
 
@@ -70,6 +96,8 @@ class SearchSettings:
         executor: Type and settings of what evaluates the candidates:
             ``Serial``, ``Ray``, with a launcher ``Launched``, or another
             class of the registry ``EXECUTORS``.
+        training: ``seeds`` and ``share`` of :class:`TrainingSettings`, to
+            train each candidate instead of scoring it by the supernet.
         seed: Seed of every random choice of the search.
         lookahead: Number of generations that may start before the current
             one finishes. Keeps workers busy; parents are then that many
@@ -94,6 +122,7 @@ class SearchSettings:
     constraint: Mapping = field(default_factory=dict)
     algorithm: Mapping = field(default_factory=dict)
     executor: Mapping = field(default_factory=dict)
+    training: TrainingSettings | None = None
     seed: int = 0
     lookahead: int = 0
     max_failures: int = 10
@@ -124,6 +153,8 @@ class SearchSettings:
                     f'{", ".join(known)}'
                 )
         settings = {k: v for k, v in settings.items() if v is not None}
+        if 'training' in settings:
+            settings['training'] = _read_training(settings['training'])
         if 'metric' not in settings:
             raise InputError(
                 '`val_cfg` needs `metric`, the key of the metric that is the '
@@ -177,6 +208,16 @@ class SearchSettings:
     def maximize(self) -> tuple[str, ...]:
         """The objectives that are metrics beside the fitness."""
         return split_objectives(self.objectives)[1]
+
+
+def _read_training(settings: object) -> TrainingSettings:
+    known = {item.name for item in fields(TrainingSettings)}
+    if not isinstance(settings, Mapping) or set(settings) - known:
+        raise InputError(
+            '`val_cfg.training` must be such as dict(seeds=2, share=0.25), '
+            f'got {settings!r}'
+        )
+    return TrainingSettings(**settings)
 
 
 def build_algorithm(

@@ -1,0 +1,224 @@
+"""Training of one candidate: what a supernet's score stands for."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
+
+from detnas_mm.engine.search.settings import SearchSettings
+from detnas_mm.evaluation import unrounded, use_exact_metrics
+from detnas_mm.models import extract_path, last_checkpoint
+from detnas_mm.structures import ArchPath, SearchSpace
+from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import write_atomically
+
+# Hooks of a supernet's training and of a search, by the end of their names.
+_SUPERNET_HOOKS = ('SinglePathSamplingHook', 'BNRecalibrationHook')
+# Settings of a scheduler that count epochs or iterations.
+_TIMES = ('begin', 'end', 'T_max', 'total_iters', 'total_steps', 'step_size')
+
+
+class CandidateTraining:
+    """Scores paths, each by trainings of its own.
+
+    A path starts from the supernet's weights, neck and heads included, and is
+    trained by the schedule of the config, shortened to a share. Its score is
+    that on the search split, as the mean of several seeds; the metrics hold
+    the score of each seed. A training runs in a process of its own, and goes
+    on where it was stopped.
+
+    Args:
+        runner: The runner of the search, with the supernet's weights.
+        space: The search space.
+        settings: The settings of the search, with those of the training.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        space: SearchSpace,
+        settings: SearchSettings,
+    ) -> None:
+        self.model = runner.model
+        self.space = space
+        self.seeds = range(settings.training.seeds)
+        self.metric = settings.metric
+        self.folder = Path(runner.work_dir) / 'trainings'
+        self.share = settings.training.share
+        self.config = detector_config(runner.cfg)
+        shorten_loop(self.config, self.share)
+
+    def score(self, path: ArchPath) -> Mapping[str, float]:
+        """Trains a path with each seed and returns the mean metrics."""
+        digits = self.space.format(path)
+        trained = [self._train(path, digits, seed) for seed in self.seeds]
+        metrics = {
+            key: float(np.mean([single[key] for single in trained]))
+            for key in trained[0]
+        }
+        for seed, single in enumerate(trained):
+            metrics[seed_key(self.metric, seed)] = single[self.metric]
+        return metrics
+
+    def _train(self, path: ArchPath, digits: str, seed: int) -> Mapping:
+        config = deepcopy(self.config)
+        config.model.backbone.path = digits
+        config.randomness.seed = seed
+        config.work_dir = str(self.folder / f'{digits}_seed{seed}')
+        finished = Path(config.work_dir) / 'metrics.json'
+        if finished.exists():
+            return json.loads(finished.read_text())
+        checkpoint = last_checkpoint(config.work_dir)
+        config.resume = checkpoint is not None
+        start = checkpoint or Path(config.work_dir) / 'start.pth'
+        config.load_from = str(start)
+        if checkpoint is None:
+            Path(config.work_dir).mkdir(parents=True, exist_ok=True)
+            torch.save(extract_path(self.model.state_dict(), path), start)
+        # A process of its own: MMEngine keeps loggers and default scopes.
+        with ProcessPoolExecutor(
+            1, multiprocessing.get_context('spawn')
+        ) as pool:
+            device = next(self.model.parameters()).device
+            metrics = pool.submit(
+                train, config.to_dict(), self.share, device.index
+            ).result()
+        write_atomically(finished, json.dumps(metrics) + '\n')
+        return metrics
+
+
+def seed_key(metric: str, seed: int) -> str:
+    """Returns the key of the score of one training."""
+    return f'{metric}/seed{seed}'
+
+
+def detector_config(search: Config) -> Config:
+    """Turns the config of a search into that of a training of one path.
+
+    Raises:
+        InputError: If the supernet is not the model's backbone.
+    """
+    config = deepcopy(search)
+    backbone = config.model.get('backbone') or {}
+    if not str(backbone.get('type')).endswith('DetNASSupernet'):
+        raise InputError(
+            'finalists need the supernet as `model.backbone`, got '
+            f'{backbone.get("type")!r} there'
+        )
+    backbone.type = 'detnas_mm.DetNASNet'
+    backbone.init_cfg = None
+    config.custom_hooks = [
+        hook
+        for hook in config.get('custom_hooks') or ()
+        if not str(hook.get('type')).endswith(_SUPERNET_HOOKS)
+    ]
+    config.val_cfg = dict(type='ValLoop')
+    for name in ('test_cfg', 'test_dataloader', 'test_evaluator'):
+        config[name] = None
+    config.launcher = 'none'
+    config.randomness = {**(config.get('randomness') or {}), 'seed': 0}
+    return config
+
+
+def shorten_loop(config: Config, share: float) -> None:
+    """Shortens a training to a share of it, with one validation at the end.
+
+    Raises:
+        InputError: If the config has no training.
+    """
+    loop = config.get('train_cfg')
+    if loop is None:
+        raise InputError(
+            'finalists are trained by the schedule of the config, but it has '
+            'no `train_cfg`'
+        )
+    name = 'max_epochs' if 'max_epochs' in loop else 'max_iters'
+    loop[name] = max(round(loop[name] * share), 1)
+    # Validated after the loop.
+    loop.val_begin = loop.val_interval = loop[name] + 1
+
+
+def shortened_scheduler(
+    scheduler: Mapping, share: float, epoch_length: int
+) -> dict:
+    """Returns the settings of a scheduler of a shortened training."""
+    settings = dict(scheduler)
+    if settings.pop('convert_to_iter_based', False):
+        settings['by_epoch'] = False
+        share *= epoch_length
+    for time in _TIMES:
+        if settings.get(time) is not None:
+            settings[time] = round(settings[time] * share)
+    if settings.get('end') is not None:
+        # MMEngine refuses an empty range.
+        begin = settings.get('begin', 0)
+        settings['end'] = max(settings['end'], begin + 1)
+    if 'milestones' in settings:
+        times = settings['milestones']
+        settings['milestones'] = [round(time * share) for time in times]
+    return settings
+
+
+def train(
+    config: Mapping, share: float, device: int | None
+) -> Mapping[str, float]:
+    """Trains a detector in this process and validates it, unrounded.
+
+    Args:
+        config: The config of the training, with a shortened loop.
+        share: Share to which the schedulers are shortened.
+        device: Index of the GPU, if it is not the first.
+    """
+    config = Config(deepcopy(dict(config)))
+    if config.get('custom_imports'):
+        import_modules_from_strings(**config.custom_imports)
+    if device is not None:
+        torch.cuda.set_device(device)
+    output = Path(config.work_dir) / 'output.log'
+    with (
+        open(output, 'a') as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        runner = Runner.from_cfg(config)
+        runner.register_hook(_EndWithParent())
+        schedulers = runner.param_schedulers or []
+        if isinstance(schedulers, Mapping):
+            schedulers = [schedulers]
+        epoch_length = len(runner.train_loop.dataloader)
+        runner.param_schedulers = [
+            shortened_scheduler(scheduler, share, epoch_length)
+            for scheduler in schedulers
+        ]
+        evaluator = runner.val_loop.evaluator
+        use_exact_metrics(evaluator)
+        runner.train()
+        with unrounded(evaluator.metrics):
+            metrics = runner.val_loop.run()
+    return {
+        key: float(value)
+        for key, value in metrics.items()
+        if isinstance(value, (int, float))
+    }
+
+
+class _EndWithParent(Hook):
+    """Ends a training whose search was killed: another may resume it."""
+
+    def before_train(self, runner: Runner) -> None:
+        self._parent = os.getppid()
+
+    def after_train_iter(self, *args: object, **kwargs: object) -> None:
+        if os.getppid() != self._parent:
+            os._exit(1)

@@ -1,0 +1,108 @@
+"""Candidates that are trained instead of scored by the supernet."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from kit.digits_runs import run_search, search_config
+from mmengine.config import Config
+
+from detnas_mm.engine.runner.candidate_training import (
+    detector_config,
+    shorten_loop,
+    shortened_scheduler,
+)
+from detnas_mm.utils.errors import InputError
+
+METRIC = 'coco/bbox_mAP'
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, base):
+    """A search whose candidate was trained for one epoch."""
+    config = training_search(base, tmp_path_factory.mktemp('trained'))
+    return config.work_dir, run_search(config)[0]
+
+
+def training_search(base, work_dir):
+    config = search_config(base, work_dir)
+    config.train_cfg = dict(
+        type='EpochBasedTrainLoop', max_epochs=8, val_interval=8
+    )
+    config.val_cfg.algorithm = dict(type='FixedPaths', paths=['0123012301'])
+    config.val_cfg.training = dict(seeds=1, share=0.1)
+    return config
+
+
+def test_score_is_that_of_the_training(trained):
+    work_dir, candidate = trained
+    folder = f'{work_dir}/trainings/0123012301_seed0'
+    start = torch.load(f'{folder}/start.pth')
+    end = torch.load(f'{folder}/epoch_1.pth', weights_only=False)
+    assert start.keys() == end['state_dict'].keys()
+    weight = 'backbone.blocks.0.main.0.weight'
+    assert not torch.equal(start[weight], end['state_dict'][weight])
+    with open(f'{folder}/metrics.json') as file:
+        metrics = json.load(file)
+    assert candidate['fitness'] == metrics[METRIC]
+    assert candidate['metrics'][f'{METRIC}/seed0'] == metrics[METRIC]
+
+
+def test_finished_trainings_are_not_repeated(trained, base, tmp_path):
+    """A search may be killed between the seeds of a candidate."""
+    folder = tmp_path / 'trainings'
+    shutil.copytree(f'{trained[0]}/trainings', folder)
+    scores = [0.25, 0.75]
+    for seed, score in enumerate(scores):
+        file = folder / f'0123012301_seed{seed}/metrics.json'
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps({METRIC: score}))
+    config = training_search(base, tmp_path)
+    config.val_cfg.training.seeds = 2
+    candidate = run_search(config)[0]
+    assert candidate['fitness'] == 0.5
+    assert candidate['metrics'] == {
+        METRIC: 0.5, f'{METRIC}/seed0': 0.25, f'{METRIC}/seed1': 0.75,
+    }  # fmt: skip
+
+
+def test_schedules_are_shortened():
+    config = Config(dict(train_cfg=dict(max_epochs=12, val_interval=1)))
+    shorten_loop(config, 0.25)
+    assert config.train_cfg.max_epochs == 3
+    assert config.train_cfg.val_begin > 3
+    shorten_loop(config, 0.01)
+    assert config.train_cfg.max_epochs == 1
+    for scheduler, expected in (
+        (
+            dict(type='LinearLR', by_epoch=False, begin=0, end=500),
+            dict(type='LinearLR', by_epoch=False, begin=0, end=125),
+        ),
+        (
+            dict(type='MultiStepLR', end=12, milestones=[8, 11]),
+            dict(type='MultiStepLR', end=3, milestones=[2, 3]),
+        ),
+        (
+            dict(T_max=12, begin=1, end=12, convert_to_iter_based=True),
+            dict(T_max=30, begin=2, end=30, by_epoch=False),
+        ),
+        (dict(begin=0, end=1), dict(begin=0, end=1)),
+    ):
+        assert shortened_scheduler(scheduler, 0.25, 10) == expected
+
+
+def test_wrong_settings_are_refused(base, tmp_path):
+    config = search_config(base, tmp_path)
+    for training, message in (
+        (dict(epochs=3), r'`val_cfg.training`.*epochs'),
+        (dict(seeds=0), '`training.seeds`'),
+        (dict(share=0), '`training.share`'),
+    ):
+        config.val_cfg.training = training
+        with pytest.raises(InputError, match=message):
+            run_search(config)
+    with pytest.raises(InputError, match='`train_cfg`'):
+        shorten_loop(Config(dict(train_cfg=None)), 0.5)
+    with pytest.raises(InputError, match="as `model.backbone`, got 'ResNet'"):
+        detector_config(Config(dict(model=dict(backbone=dict(type='ResNet')))))
