@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
@@ -108,6 +109,38 @@ def toy_checkpoint(file, seed=0):
     return file
 
 
+def toy_model(**backbone):
+    """The toy classifier, to be built from a config."""
+    return ToyClassifier(supernet(FOUR_BLOCKS, seed=1, **backbone))
+
+
+def toy_config(work_dir, checkpoint, **search):
+    """The config of the same search, for processes that build it again."""
+    algorithm = dict(type='Evolution', population=4, parents=2)
+    settings = dict(metric=METRIC, generations=3, algorithm=algorithm)
+    loader = loader_config() | dict(dataset=dict(type=f'{__name__}.ToyImages'))
+    return Config(
+        dict(
+            model=dict(type=f'{__name__}.toy_model'),
+            work_dir=str(work_dir),
+            load_from=str(checkpoint),
+            train_dataloader=loader,
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+            val_dataloader=loader,
+            val_evaluator=dict(type=f'{__name__}.ToyMetric'),
+            val_cfg=dict(
+                type='detnas_mm.EvolutionSearchLoop', **(settings | search)
+            ),
+            custom_hooks=[
+                dict(type='detnas_mm.BNRecalibrationHook', num_images=8)
+            ],
+            default_hooks=dict(checkpoint=None),
+            default_scope='detnas_mm',
+        )
+    )
+
+
 def toy_runner(
     work_dir,
     scorer=None,
@@ -131,7 +164,7 @@ def toy_runner(
     )
     number = next(_run_number)
     return Runner(
-        ToyClassifier(supernet(FOUR_BLOCKS, seed=1, norm_cfg=dict(type=norm))),
+        toy_model(norm_cfg=dict(type=norm)),
         work_dir=str(work_dir),
         cfg=dict(train_dataloader=loader, load_from=str(checkpoint)),
         load_from=str(checkpoint),
