@@ -16,6 +16,7 @@ import pytest
 from kit import ray_faults as faults
 from kit.digits_runs import read_candidates, run_search, without_seconds
 from kit.ray_faults import PATHS, FaultyBuild, attempts
+from kit.scoring import facts
 from kit.toy_search import toy_checkpoint, toy_config, toy_runner
 
 from detnas_mm.executors import ray as module
@@ -38,13 +39,6 @@ def log(tmp_path):
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
     monkeypatch.setattr(module, '_REBUILD_SECONDS', 0.0)
-
-
-def facts(results):
-    """What does not depend on time; a path that comes twice is an error."""
-    found = {path: (r.fitness, r.metrics, r.error) for path, r in results}
-    assert len(found) == len(results)
-    return found
 
 
 EXPECTED = facts(
