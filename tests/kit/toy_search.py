@@ -157,8 +157,7 @@ def toy_runner(
         checkpoint = toy_checkpoint(work_dir.parent / 'toy.pth')
     if hooks is None:
         hooks = [BNRecalibrationHook(num_images=8)]
-    algorithm = dict(type='Evolution', population=4, parents=2)
-    settings = dict(metric=METRIC, generations=3, algorithm=algorithm)
+    config = toy_config(work_dir, checkpoint, **search)
     loader = loader_config(size=images) | dict(
         num_workers=num_workers, persistent_workers=num_workers > 0
     )
@@ -170,9 +169,7 @@ def toy_runner(
         load_from=str(checkpoint),
         val_dataloader=loader,
         val_evaluator=Evaluator(scorer or ToyMetric()),
-        val_cfg=dict(
-            type='detnas_mm.EvolutionSearchLoop', **(settings | search)
-        ),
+        val_cfg=config.val_cfg.to_dict(),
         custom_hooks=hooks,
         default_hooks=dict(checkpoint=None),
         experiment_name=f'toy{number}',
