@@ -30,6 +30,28 @@ def pytest_addoption(parser):
     parser.addoption('--kills', type=int, default=20)
 
 
+# The slowest first, so that short files fill the end of a run of two workers.
+FOLDERS = [
+    *('test_tools', 'test_runner', 'test_configs', 'test_benchmarks'),
+    *('test_executors', 'test_visualization', 'test_docs', 'tests'),
+]
+
+
+def pytest_configure(config):
+    """Lets pytest-xdist keep the order."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """Sorts the tests by folder."""
+
+    def rank(item):
+        name = item.path.parent.name
+        return FOLDERS.index(name) if name in FOLDERS else len(FOLDERS)
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope='session', autouse=True)
 def one_thread():
     digits_runs.use_one_thread()

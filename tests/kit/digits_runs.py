@@ -5,9 +5,11 @@ import itertools
 import json
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import mmengine.config.config
 import mmengine.config.utils
+import mmengine.dataset.base_dataset
 import mmengine.runner.runner
 import torch
 from mmengine.config import Config
@@ -33,8 +35,15 @@ def use_one_thread():
     # MMEngine formats the config and asks the compilers for their versions.
     mmengine.config.config.FormatCode = lambda text, **_: (text, True)
     mmengine.runner.runner.collect_env = dict
-    # For each config of mmdet, MMEngine reads all metafiles of mmdet.
-    mmengine.config.utils.load = functools.cache(mmengine.config.utils.load)
+    # For each config of mmdet, MMEngine reads all metafiles of mmdet, and
+    # loads the module that knows the installed packages again.
+    for module, name in (
+        (mmengine.config.utils, 'load'),
+        (mmengine.config.config, 'is_installed'),
+    ):
+        setattr(module, name, functools.cache(getattr(module, name)))
+    # Each data set collects garbage.
+    mmengine.dataset.base_dataset.gc = SimpleNamespace(collect=lambda: None)
 
 
 def digits_folder(base):

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
@@ -108,6 +109,38 @@ def toy_checkpoint(file, seed=0):
     return file
 
 
+def toy_model(**backbone):
+    """The toy classifier, to be built from a config."""
+    return ToyClassifier(supernet(FOUR_BLOCKS, seed=1, **backbone))
+
+
+def toy_config(work_dir, checkpoint, **search):
+    """The config of the same search, for processes that build it again."""
+    algorithm = dict(type='Evolution', population=4, parents=2)
+    settings = dict(metric=METRIC, generations=3, algorithm=algorithm)
+    loader = loader_config() | dict(dataset=dict(type=f'{__name__}.ToyImages'))
+    return Config(
+        dict(
+            model=dict(type=f'{__name__}.toy_model'),
+            work_dir=str(work_dir),
+            load_from=str(checkpoint),
+            train_dataloader=loader,
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+            val_dataloader=loader,
+            val_evaluator=dict(type=f'{__name__}.ToyMetric'),
+            val_cfg=dict(
+                type='detnas_mm.EvolutionSearchLoop', **(settings | search)
+            ),
+            custom_hooks=[
+                dict(type='detnas_mm.BNRecalibrationHook', num_images=8)
+            ],
+            default_hooks=dict(checkpoint=None),
+            default_scope='detnas_mm',
+        )
+    )
+
+
 def toy_runner(
     work_dir,
     scorer=None,
@@ -124,22 +157,19 @@ def toy_runner(
         checkpoint = toy_checkpoint(work_dir.parent / 'toy.pth')
     if hooks is None:
         hooks = [BNRecalibrationHook(num_images=8)]
-    algorithm = dict(type='Evolution', population=4, parents=2)
-    settings = dict(metric=METRIC, generations=3, algorithm=algorithm)
+    config = toy_config(work_dir, checkpoint, **search)
     loader = loader_config(size=images) | dict(
         num_workers=num_workers, persistent_workers=num_workers > 0
     )
     number = next(_run_number)
     return Runner(
-        ToyClassifier(supernet(FOUR_BLOCKS, seed=1, norm_cfg=dict(type=norm))),
+        toy_model(norm_cfg=dict(type=norm)),
         work_dir=str(work_dir),
         cfg=dict(train_dataloader=loader, load_from=str(checkpoint)),
         load_from=str(checkpoint),
         val_dataloader=loader,
         val_evaluator=Evaluator(scorer or ToyMetric()),
-        val_cfg=dict(
-            type='detnas_mm.EvolutionSearchLoop', **(settings | search)
-        ),
+        val_cfg=config.val_cfg.to_dict(),
         custom_hooks=hooks,
         default_hooks=dict(checkpoint=None),
         experiment_name=f'toy{number}',

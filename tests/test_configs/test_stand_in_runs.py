@@ -5,7 +5,6 @@ width of backbone and each supernet without pre-training. test_reproduction.py
 shows that the runs of all other configs would be the same.
 """
 
-import gc
 from math import isfinite
 
 import pytest
@@ -25,11 +24,7 @@ def workplace(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         write_data(folder)
         patch.chdir(folder)
-        # Each data set of a run collects garbage.
-        gc.collect()
-        gc.freeze()
         yield folder
-        gc.unfreeze()
 
 
 @pytest.mark.parametrize('name', ALL_RUNS)

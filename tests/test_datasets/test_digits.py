@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from kit.command_lines import run_here
 from pycocotools.coco import COCO
 from sklearn.datasets import load_digits
 
@@ -226,7 +227,6 @@ def test_killed_build_does_not_look_complete(tmp_path):
 
 
 def test_command_builds_and_a_second_build_does_nothing(tmp_path):
-    tool = ROOT / 'tools' / 'dataset_converters' / 'digits.py'
     settings = DigitsSettings(
         train_images=3,
         search_images=2,
@@ -240,17 +240,10 @@ def test_command_builds_and_a_second_build_does_nothing(tmp_path):
         for word in (f'--{name.replace("_", "-")}', str(value))
     ]
     out = tmp_path / 'digits'
-    built = subprocess.run(
-        [sys.executable, str(tool), '--out', str(out), *options],
-        capture_output=True,
-        text=True,
-        env={'PYTHONPATH': str(ROOT)},
-        check=False,
-    )
-    assert built.returncode == 0, built.stderr
-    assert 'images: 3 train, 2 search, 2 test' in built.stdout
-    assert 'crops: 20 train, 10 val' in built.stdout
-    assert 'share no digit and no image' in built.stdout
+    printed = run_here('dataset_converters/digits.py', '--out', out, *options)
+    assert 'images: 3 train, 2 search, 2 test' in printed
+    assert 'crops: 20 train, 10 val' in printed
+    assert 'share no digit and no image' in printed
     before = (out / 'meta.json').stat().st_mtime_ns
     report = build_digits(out, settings)
     assert not report.built

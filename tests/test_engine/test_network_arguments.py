@@ -23,14 +23,6 @@ def parse(*args):
     return parser.parse_args(args)
 
 
-def test_device_that_does_not_exist_is_refused(capsys):
-    assert parse('--device', 'cpu').device == 'cpu'
-    with pytest.raises(SystemExit) as error:
-        parse('--device', 'gpu')
-    assert error.value.code == 2
-    assert "such as cuda:0 or cpu, got 'gpu'" in capsys.readouterr().err
-
-
 def test_image_size_is_read_from_the_config_and_padded():
     pipeline = [dict(type='Load'), dict(type='Resize', scale=(1333, 800))]
     config = Config(

@@ -113,16 +113,6 @@ def test_results_come_while_rank_0_is_busy(log):
     assert facts(results) == expected(PATHS[:6])
 
 
-def test_paths_ahead_are_evaluated_once(log):
-    build = partial(path_evaluator, log)
-    with launched(2, build(), build) as executor:
-        results = list(executor.run(PATHS[:3], ahead=PATHS[3:9]))
-        rest = [path for path in PATHS[3:] if path not in dict(results)]
-        results += executor.run(rest)
-    assert facts(results) == expected()
-    assert attempts(log) == sorted(PATHS)
-
-
 def test_torchrun_shares_its_store(tmp_path, log):
     program = tmp_path / 'program.py'
     program.write_text(PROGRAM)

@@ -14,7 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 from kit import ray_faults as faults
+from kit.digits_runs import read_candidates, run_search, without_seconds
 from kit.ray_faults import PATHS, FaultyBuild, attempts
+from kit.scoring import facts
+from kit.toy_search import toy_checkpoint, toy_config, toy_runner
 
 from detnas_mm.executors import ray as module
 from detnas_mm.executors.base import PathEvaluator, WrongSearchError
@@ -36,13 +39,6 @@ def log(tmp_path):
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
     monkeypatch.setattr(module, '_REBUILD_SECONDS', 0.0)
-
-
-def facts(results):
-    """What does not depend on time; a path that comes twice is an error."""
-    found = {path: (r.fitness, r.metrics, r.error) for path, r in results}
-    assert len(found) == len(results)
-    return found
 
 
 EXPECTED = facts(
@@ -135,6 +131,15 @@ def test_a_head_that_is_lost_ends_the_search(ray_cluster, log, monkeypatch):
         executor._head = '127.0.0.1:1'
         with pytest.raises(HeadLostError, match=r'lost .* --resume'):
             list(executor.run(PATHS))
+
+
+def test_two_ray_workers_search_as_one_process(ray_cluster, tmp_path):
+    checkpoint = toy_checkpoint(tmp_path / 'toy.pth')
+    toy_runner(tmp_path / 'whole').val()
+    ray = dict(type='Ray', workers=2)
+    config = toy_config(tmp_path / 'search', checkpoint, executor=ray)
+    found, expected = run_search(config), read_candidates(tmp_path / 'whole')
+    assert without_seconds(found) == without_seconds(expected)
 
 
 @pytest.mark.slow

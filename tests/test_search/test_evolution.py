@@ -24,12 +24,6 @@ def run_generation(search, fitness=sum):
     return search
 
 
-def test_defaults_are_those_of_the_paper():
-    search = Evolution(SMALL)
-    settings = search.population, search.parents, search.mutation_prob
-    assert settings == (50, 10, 0.1)
-
-
 @pytest.mark.parametrize(
     ('settings', 'counts'),
     [

@@ -253,16 +253,6 @@ def test_a_record_without_candidates_is_replaced(tmp_path):
     assert SearchRecord.read(path).candidates == [candidate(0)]
 
 
-def test_a_record_in_use_is_not_overwritten(path):
-    before = path.read_bytes()
-    with (
-        open_record(path),
-        pytest.raises(InputError, match='another search is writing'),
-    ):
-        SearchRecord.open(path, header(seed=1), overwrite=True)
-    assert path.read_bytes() == before
-
-
 def test_the_candidates_that_finished_last_can_be_dropped(tmp_path):
     order = [FIRST[2], FIRST[0], FIRST[1]]
     path = write(tmp_path / 'record', order)

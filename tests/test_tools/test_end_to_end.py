@@ -39,7 +39,7 @@ TINY = SEARCH_SPACES['tiny']
 
 def test_all_stages(digits, tmp_path):
     stage_1 = tmp_path / 'cls'
-    train_classifier(digits, tmp_path, stage_1)
+    train_classifier(digits, stage_1)
     stage_2 = tmp_path / 'det'
     train(
         'retinanet_detnas-supernet-tiny_fpn_digits',
@@ -53,16 +53,15 @@ def test_all_stages(digits, tmp_path):
     report_result(digits, tmp_path, final, stage_3)
 
 
-def train_classifier(digits, cwd, work_dir):
+def train_classifier(digits, work_dir):
     options = loading_options(digits, 'train', 'val', classification=True)
-    log = run(
+    log = run_here(
         'train.py',
         config_file('detnas-supernet-tiny_digits-cls'),
         *('--work-dir', work_dir, '--cfg-options'),
         *options,
         *TRAINING,
         *RECALIBRATION,
-        cwd=cwd,
     )
     assert 'accuracy/top1' in log
 

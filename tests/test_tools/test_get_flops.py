@@ -93,9 +93,3 @@ def test_parts_of_other_models():
     assert found['backbone', '448x448'][0] == 4 * 288_082_368
     found = rows(CONFIGS / 'detnas/detnas-small_8xb128_in1k.py', *path)
     assert found['all', '224x224'][0] == PUBLISHED['detnas_fpn_300m'][2]
-
-
-def test_supernet_needs_a_path(refusal):
-    config = CONFIGS / 'digits/retinanet_detnas-search-tiny_fpn_digits.py'
-    assert 'supernet; give one of its paths' in refusal(TOOL, config)
-    assert ('all', '128x128') in rows(config, '--path', '0' * 10)

@@ -96,7 +96,6 @@ def test_options_that_do_not_fit_together(error_line):
 
 def test_settings_that_cannot_be_met(error_line, tmp_path):
     cases = {
-        'algorithm=dict(': 'val_cfg.population=3',
         'no path keeps the bounds': 'val_cfg.constraint.max_macs=1',
         'choose one of coco/bbox_mAP, ': 'val_cfg.metric=coco/bbox_map',
     }

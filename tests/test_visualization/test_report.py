@@ -51,10 +51,15 @@ def report(folder, *searches):
 
 
 @pytest.fixture
-def empty_figures(monkeypatch):
-    """Figures are drawn, but their files, which take long, are empty."""
-    monkeypatch.setattr(report_module, 'svg', lambda figure: '<svg></svg>')
+def empty_png(monkeypatch):
+    """The second files of figures, which take long, are empty."""
     monkeypatch.setattr(report_module, 'png', lambda figure: b'')
+
+
+@pytest.fixture
+def empty_figures(monkeypatch, empty_png):
+    """Figures are drawn, but their files are empty."""
+    monkeypatch.setattr(report_module, 'svg', lambda figure: '<svg></svg>')
 
 
 @pytest.fixture(scope='module')
@@ -168,6 +173,7 @@ def test_front_is_that_of_all_objectives(tmp_path):
 
 
 @pytest.mark.filterwarnings('ignore:Glyph 1')
+@pytest.mark.usefixtures('empty_png')
 def test_hostile_text_stays_text(tmp_path):
     """In each field, because a record may come from somebody else."""
     space = SearchSpace(4, (8, 12), (2, 1), (HOSTILE, HOSTILE * 2))
@@ -203,6 +209,7 @@ def test_hostile_text_stays_text(tmp_path):
             assert not [e for e in root.iter() if e.tag.endswith('script')]
 
 
+@pytest.mark.usefixtures('empty_png')
 def test_page_shows_what_a_record_has(html, tmp_path):
     parts = dict(reading=212.5, calibration=1275.0)
     candidates = [
@@ -242,6 +249,7 @@ def test_page_shows_what_a_record_has(html, tmp_path):
     assert [text for text in texts if text in without] == []
 
 
+@pytest.mark.usefixtures('empty_png')
 def test_two_searches_are_compared_in_one_chart(tmp_path):
     random = synthetic_search(
         'random',

@@ -93,16 +93,6 @@ def test_scores_depend_on_the_path_alone(tmp_path):
     assert scores(other, PATHS[2:]) == {p: first[p] for p in PATHS[2:]}
 
 
-def test_validation_leaves_the_random_state_alone(tmp_path):
-    runner = validation_runner(tmp_path / 'a')
-    scores(runner, PATHS[:1])
-    np.random.seed(3)
-    expected = np.random.rand()
-    np.random.seed(3)
-    scores(runner, PATHS[:1])
-    assert np.random.rand() == expected
-
-
 def fail(*args, **kwargs):
     raise RuntimeError('lost')
 

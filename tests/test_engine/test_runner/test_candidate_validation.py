@@ -11,7 +11,7 @@ from kit.digits_runs import (
     search_config,
     without_seconds,
 )
-from kit.models import ToyClassifier, changed_keys, copies, supernet
+from kit.models import ToyClassifier, supernet
 from kit.spaces import FOUR_BLOCKS
 from kit.toy_search import ToyImages, toy_runner
 from mmengine.hooks import Hook
@@ -53,7 +53,7 @@ def test_score_is_that_of_the_validation_loop(base, tmp_path, name):
     # As before a search: the weights get their memory format.
     runner.call_hook('before_run')
     space = loop.supernet.search_space
-    paths = [space.parse(text) for text in ('0120312013', '3' * 10, '0' * 10)]
+    paths = [space.parse(text) for text in ('0120312013', '0' * 10)]
     (metric,) = loop.validation.val_loop.evaluator.metrics
     assert type(metric) is ExactCocoMetric
     score = loop.validation.score
@@ -87,33 +87,6 @@ def validate(config, paths):
         find_supernet(runner.model).set_path(path)
         metrics.append(runner.val())
     return metrics
-
-
-def test_hook_recomputes_and_restores_the_statistics(tmp_path):
-    """Exactly those of the path differ while it is validated."""
-    seen = []
-
-    class Watch(Hook):
-        def before_run(self, runner):
-            self.before = copies(runner.model.state_dict())
-
-        def before_val_iter(self, runner, batch_idx, data_batch=None):
-            if batch_idx == 0:
-                state_dict = runner.model.state_dict()
-                seen.append(changed_keys(self.before, state_dict))
-
-    runner = toy_runner(tmp_path / 'search')
-    watch = Watch()
-    runner.register_hook(watch)
-    loop = runner.val_loop
-    watch.before_run(runner)
-    loop.run()
-    candidates = read_candidates(tmp_path / 'search')
-    for candidate, keys in zip(candidates, seen, strict=True):
-        blocks = {tuple(k.split('.')[2:4]) for k in keys if 'blocks' in k}
-        assert blocks == {(str(i), c) for i, c in enumerate(candidate['path'])}
-        assert not [k for k in keys if k.endswith(('weight', 'bias'))]
-    assert not changed_keys(watch.before, runner.model.state_dict())
 
 
 @pytest.mark.parametrize('batch', [0, 1])
@@ -200,6 +173,7 @@ def test_sync_bn_of_a_config_becomes_bn(tmp_path):
 def test_search_in_mixed_precision(base, tmp_path):
     """On a CPU that is bfloat16, which metrics cannot read."""
     config = search_config(base, tmp_path)
-    config.val_cfg.update(fp16=True, generations=1)
+    config.val_cfg.fp16 = True
+    config.val_cfg.algorithm = dict(type='FixedPaths', paths='0' * 10)
     candidates = run_search(config)
     assert {c['status'] for c in candidates} == {'complete'}

@@ -1,7 +1,6 @@
-"""The same search by several workers: the record is that of one process."""
+"""The same search by several ranks: the record is that of one process."""
 
 import pytest
-from kit.digits_runs import run_search, search_config, without_seconds
 from kit.kills import assert_equal_to
 from kit.search_process import (
     ENDED,
@@ -62,12 +61,3 @@ def test_rank_with_another_checkpoint_ends_the_search(tmp_path):
     assert not noted(work_dir / 'rank1', ENDED)
     errors = (work_dir / 'rank1' / ERRORS).read_text()
     assert 'checkpoint_digest' in errors
-
-
-def test_two_ray_workers_search_as_one_process(
-    ray_cluster, searched, base, tmp_path
-):
-    config = search_config(base, tmp_path / 'search')
-    config.val_cfg.executor = dict(type='Ray', workers=2)
-    candidates = run_search(config)
-    assert without_seconds(candidates) == without_seconds(searched[1])

