@@ -3,65 +3,107 @@
 import torch
 from torch import nn
 
+from detnas_mm.models.backbones.choice_blocks import ShuffleBlock
 from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
 from detnas_mm.registry import WEIGHT_INITIALIZERS
 from detnas_mm.structures import SHUFFLE_CHOICES
 from detnas_mm.utils.errors import InputError
 
+_SHUFFLES = SHUFFLE_CHOICES[:3]
+_KNOWN = (*SHUFFLE_CHOICES, 'skip')
+
 
 @WEIGHT_INITIALIZERS.register_module()
 class AlignedInit:
-    """Initializes all choices of a block like its 3x3 choice.
+    """Initializes all choices of a block as the same function.
 
     Not part of the paper. With independent random weights, four blocks of
     stride 2 alone give the next layers 256 unrelated inputs, and a supernet
-    needs tens of thousands of iterations before it learns anything. Here the
-    larger kernels are the 3x3 kernel surrounded by zeros, and the additional
-    layers of an Xception block are the identity (except for a ReLU, and for
-    the stride, which comes earlier). The choices diverge in training. Use it
-    as ``init_cfg=dict(type='detnas_mm.AlignedInit')`` for trainings of a few
+    needs tens of thousands of iterations before it learns anything. Here each
+    choice begins as the smallest shuffle block: larger kernels are its kernel
+    surrounded by zeros, additional inner channels have no effect yet, and the
+    additional layers of an Xception block are the identity (except for a
+    ReLU, and for the stride, which comes earlier). ``skip`` has no weights.
+    The choices diverge in training. Use it as
+    ``init_cfg=dict(type='detnas_mm.AlignedInit')`` for trainings of a few
     hundred iterations.
     """
 
     @torch.no_grad()
     def __call__(self, module: DetNASSupernet) -> None:
-        """Draw the weights of a supernet with the paper's choices."""
+        """Draw the weights of a supernet with the choices of this package."""
         is_supernet = isinstance(module, DetNASSupernet)
-        choices = module.search_space.choices if is_supernet else None
-        if choices != SHUFFLE_CHOICES:
+        space = module.search_space if is_supernet else None
+        names = space and [choice.type for choice in space.choice_blocks]
+        if not names or not set(names) <= set(_KNOWN):
             raise InputError(
                 'AlignedInit is for a DetNASSupernet with the choices '
-                f'{", ".join(SHUFFLE_CHOICES)}, got '
-                f'{type(module).__name__} with {choices}'
+                f'{", ".join(_KNOWN)}, got {type(module).__name__} with '
+                f'{space and ", ".join(space.choice_names)}'
             )
         for layer in module.modules():
             if hasattr(layer, 'reset_parameters'):
                 layer.reset_parameters()
-        for shuffle_3x3, shuffle_5x5, shuffle_7x7, xception in module.blocks:
-            for block in (shuffle_5x5, shuffle_7x7):
-                _copy_kernels(_convs(shuffle_3x3.main), _convs(block.main))
-            _align_xception(_convs(shuffle_3x3.main), _convs(xception.main))
-            if shuffle_3x3.stride == 2:
-                for block in (shuffle_5x5, shuffle_7x7, xception):
-                    _copy_kernels(
-                        _convs(shuffle_3x3.projection),
-                        _convs(block.projection),
-                    )
+        for choices, allowed in zip(
+            module.blocks, space.allowed_choices, strict=True
+        ):
+            shuffles = [choices[i] for i in allowed if names[i] in _SHUFFLES]
+            xceptions = [choices[i] for i in allowed if names[i] == 'xception']
+            _align(shuffles, xceptions)
+
+
+def _align(
+    shuffles: list[ShuffleBlock], xceptions: list[ShuffleBlock]
+) -> None:
+    """Give the choices of a block the weights of its smallest shuffle."""
+    if not shuffles:
+        return
+    smallest = min(shuffles, key=_size)
+    for block in (*shuffles, *xceptions):
+        if block is smallest:
+            continue
+        target = _convs(block.main)
+        if block in xceptions:
+            # One half of each of three separable convolutions.
+            for layer in (target[0], target[3], target[4]):
+                nn.init.dirac_(layer.weight, groups=layer.groups)
+            target = [target[1], target[2], target[5]]
+        _copy_kernels(_convs(smallest.main), target)
+        if smallest.stride == 2:
+            _copy_kernels(
+                _convs(smallest.projection), _convs(block.projection)
+            )
+
+
+def _size(block: ShuffleBlock) -> int:
+    return sum(layer.weight.numel() for layer in _convs(block.main))
 
 
 def _convs(layers: nn.Sequential) -> list[nn.Conv2d]:
     return [layer for layer in layers if isinstance(layer, nn.Conv2d)]
 
 
-def _align_xception(source: list[nn.Conv2d], target: list[nn.Conv2d]) -> None:
-    """Make one half of each of three separable convolutions the identity."""
-    _copy_kernels(source, [target[1], target[2], target[5]])
-    for layer in (target[0], target[3], target[4]):
-        nn.init.dirac_(layer.weight, groups=layer.groups)
-
-
 def _copy_kernels(source: list[nn.Conv2d], target: list[nn.Conv2d]) -> None:
-    """Copy kernels into the middle of kernels that may be larger."""
+    """Copy kernels into the first channels of layers that may be larger.
+
+    Additional output channels keep their weights, additional input channels
+    get zeros.
+    """
     for old, new in zip(source, target, strict=True):
-        margin = (new.kernel_size[0] - old.kernel_size[0]) // 2
-        new.weight.copy_(nn.functional.pad(old.weight, (margin,) * 4))
+        out_channels, in_channels, size, _ = old.weight.shape
+        margin = (new.kernel_size[0] - size) // 2
+        if margin < 0 or any(
+            larger < smaller
+            for larger, smaller in zip(
+                new.weight.shape, old.weight.shape, strict=True
+            )
+        ):
+            raise InputError(
+                'AlignedInit needs one shuffle block that is part of all '
+                f'others: a layer of shape {tuple(new.weight.shape)} cannot '
+                f'hold one of {tuple(old.weight.shape)}'
+            )
+        new.weight[:out_channels] = 0
+        new.weight[:, in_channels:] = 0
+        middle = slice(margin, margin + size)
+        new.weight[:out_channels, :in_channels, middle, middle] = old.weight

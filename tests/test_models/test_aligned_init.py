@@ -7,9 +7,9 @@ from torch import nn
 from detnas_mm.models import AlignedInit, DetNASNet, DetNASSupernet
 
 
-def initialized():
+def initialized(space='tiny'):
     torch.manual_seed(0)
-    net = DetNASSupernet('tiny', init_cfg=dict(type='detnas_mm.AlignedInit'))
+    net = DetNASSupernet(space, init_cfg=dict(type='detnas_mm.AlignedInit'))
     net.init_weights()
     return net.train()
 
@@ -24,6 +24,22 @@ def test_kernel_choices_are_one_function():
         with net.activate(path):
             outputs = net(x)
         torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_width_and_kernel_choices_are_one_function():
+    net = initialized('elastic_tiny')
+    x = torch.randn(2, 3, 64, 64)
+    with net.activate('003 003 0033 003'):
+        expected = net(x)
+    for path in ('223 113 2133 123', '213 203 1233 213'):
+        with net.activate(path):
+            outputs = net(x)
+        torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-4)
+    # Both halves of a wide block learn.
+    with net.activate('222 222 2222 222'):
+        net(x)[-1].square().sum().backward()
+    wide = net.blocks[1][2].main
+    assert wide[5].weight.grad[:, 16:].abs().max() > 0
 
 
 def correlation(first, second):
@@ -47,3 +63,13 @@ def test_is_for_supernets_only():
         name = type(module).__name__
         with pytest.raises(ValueError, match=f'is for a DetNAS.*{name}'):
             AlignedInit()(module)
+    choices = [
+        dict(type='shuffle_3x3', expansion=2),
+        dict(type='shuffle_5x5', expansion=0.5),
+    ]
+    space = dict(
+        stem_channels=4, stage_channels=[8], stage_blocks=[2], choices=choices
+    )
+    net = DetNASSupernet(space, out_indices=(0,))
+    with pytest.raises(ValueError, match='part of all others'):
+        AlignedInit()(net)
