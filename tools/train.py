@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import traceback
 import zipfile
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch.utils import data as torch_data
 
 from detnas_mm.compat import init_distributed, setup_compat
-from detnas_mm.datasets.checks import is_of_loader, require_readable
+from detnas_mm.datasets.checks import require_readable
 from detnas_mm.engine.checks import (
     require_batches,
     require_inputs,
@@ -87,6 +89,13 @@ def find_checkpoint(work_dir: str) -> str | None:
         f'no whole checkpoint is in {work_dir}, though {note} names one: '
         'begin without --resume, or give a checkpoint to --resume'
     )
+
+
+def is_of_loader(error: Exception) -> bool:
+    """Return True if a data loader raised an error, or one of its workers."""
+    loader = Path(torch_data.__file__).parent
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(loader in Path(frame.filename).parents for frame in frames)
 
 
 def main() -> None:
