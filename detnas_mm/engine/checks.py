@@ -91,14 +91,7 @@ def require_new_record(path: Path, settings: SearchSettings) -> None:
 
 @contextmanager
 def refuse_empty_split(name: str) -> Iterator[None]:
-    """Names the data set if one built inside the block is empty.
-
-    Args:
-        name: Its data loader in the config.
-
-    Raises:
-        InputError: If it is empty.
-    """
+    """Names the loader of a data set that is built inside, and is empty."""
     try:
         yield
     except ValueError as error:

@@ -85,9 +85,9 @@ def list_problems(
     """
     init_default_scope(config.get('default_scope') or 'mmdet')
     original = {
-        key: copy.deepcopy(config.get(key))
-        for part in parts
-        for key in (f'{part}_dataloader', f'{part}_evaluator')
+        key: copy.deepcopy(settings)
+        for key, settings in config.items()
+        if key.endswith(('_dataloader', '_evaluator'))
     }
     data = _Data(config)
     for part in parts:
@@ -218,8 +218,7 @@ def _reader(dataset: Mapping) -> str:
     """
     bases = getattr(_class_of(dataset), '__mro__', ())
     reads = [c.__name__ for c in bases if 'load_data_list' in vars(c)]
-    known = reads[:1] in (['CocoDataset'], ['XMLDataset'])
-    return reads[0] if known else ''
+    return reads[0] if {*reads[:1]} & {'CocoDataset', 'XMLDataset'} else ''
 
 
 def _classes(dataset: Mapping, key: str) -> tuple[str, ...]:
@@ -339,7 +338,8 @@ class _Data:
             _warn(f'{file}: left as it is: {cleaned.describe("noted")}')
         copied = None
         if cleaned.changed or cleaned.refused:
-            copied = self._copy(file, json.dumps(content))
+            copied = self._copy(file, json.dumps(cleaned.content))
+        if cleaned.changed:
             _warn(
                 f'{file}: {cleaned.describe("changed")} are corrected in a '
                 f'copy, {copied}, which is used in its place'

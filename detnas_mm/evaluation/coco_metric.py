@@ -127,10 +127,8 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
             if left.pop(prediction['img_id'], None) is None:
                 raise InputError(
                     f'image {prediction["img_id"]!r} of the data loader is '
-                    'read twice, or not among the '
-                    f'{len(self._truth.image_numbers)} images of the '
-                    'annotation file of the metric; both must use the same '
-                    'file, in the same order'
+                    'read twice, or not in the annotation file of the metric; '
+                    'both must use the same file, in the same order'
                 )
 
     def _fast_recalls(

@@ -197,8 +197,7 @@ class CleanAnnotations:
     def _number_annotations(self, annotations: list[dict]) -> None:
         if annotations and not self._number:
             text = f'none of its {len(annotations):,} annotations counts'
-            problem = Problem(self._file, f'{text}; correct them')
-            self.refused.append(problem)
+            self.refused.append(Problem(self._file, f'{text}; correct it'))
         ids = [annotation.get('id') for annotation in annotations]
         odd = [i for i in ids if type(i) is not int or not 0 < i < 2**63]
         if odd or len(set(ids)) < len(ids):
@@ -212,8 +211,7 @@ class CleanAnnotations:
         places = {name: place for place, name in enumerate(order)}
         names = [c['name'] for c in categories if c['name'] in places]
         if names != sorted(names, key=places.get):
-            text = 'categories in another order than for training'
-            self.changed[text] = names
+            self.changed['categories not in the order of training'] = names
             categories.sort(key=lambda c: places.get(c['name'], len(places)))
 
 

@@ -369,6 +369,8 @@ def test_images_that_cannot_be_read(kind):
     assert image_fault(b'') == 'the file is empty'
     assert 'runcated' in image_fault(data[: len(data) * 2 // 3])
     assert "b'<!DOCTYPE html>'" in image_fault(b'<!DOCTYPE html><html>404')
+    # mmdet reads images with OpenCV, not with Pillow.
+    assert image_fault(encoded(kind='TGA')).endswith('the format TGA')
 
 
 class Images:
