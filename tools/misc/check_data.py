@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.checks import images_of, read_image
@@ -151,7 +151,7 @@ def main() -> None:
     if not rows:
         print(f'{len(images):,} images of {", ".join(parts)}: nothing wrong')
         return
-    table = Table('split', 'file', 'problem')
+    table = Table('split', Column('file', overflow='fold'), 'problem')
     for row in rows:
         table.add_row(*row[:3])
     console = Console()
