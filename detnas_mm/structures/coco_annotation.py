@@ -65,9 +65,8 @@ class CleanAnnotations:
         self.changed, self.noted = defaultdict(list), defaultdict(list)
         self._file = file
         # Sizes of images and ids of categories.
-        self._known: dict[str, dict[int, Any]] = {'image': {}, 'category': {}}
-        self._names: set[tuple[str, str]] = set()
-        self._boxes: set[int] = set()
+        self._known: dict[str, dict] = {'image_id': {}, 'category_id': {}}
+        self._names, self._boxes = set[tuple[str, str]](), set[int]()
         # Annotations that count for a score.
         self._number = 0
         if not isinstance(content, dict) or not all(
@@ -99,10 +98,12 @@ class CleanAnnotations:
         check = getattr(self, f'_check_{kind}')
         usable = []
         for number, entry in enumerate(entries, 1):
-            name = f'{kind} {entry.get("id", f"number {number}")!r}'
+            before = entry.get('id')
             try:
                 check(entry)
             except FieldError as error:
+                place = f'number {number}' if before is None else repr(before)
+                name = f'{kind} {place}'
                 text = f'{name}: {error}; correct the file'
                 problem = Problem(self._file, text, f'{self._file}: {name}')
                 self.refused.append(problem)
@@ -116,14 +117,14 @@ class CleanAnnotations:
             size = image.get(side)
             if not is_finite_number(size) or size <= 0:
                 raise FieldError(side, size, 'a positive number')
-        self._known['image'][image['id']] = image['width'], image['height']
+        self._known['image_id'][image['id']] = image['width'], image['height']
         if not is_new:
             self.noted[TWO_IDS].append(image['file_name'])
 
     def _check_category(self, category: dict) -> None:
         if not self._is_new('category', category, 'name'):
             raise FieldError('name', category['name'], 'a name of its own')
-        self._known['category'][category['id']] = category['name']
+        self._known['category_id'][category['id']] = category['name']
 
     def _is_new(self, kind: str, entry: dict, key: str) -> bool:
         """Checks id and name; returns False if the name is known."""
@@ -131,7 +132,7 @@ class CleanAnnotations:
         self._set_id(kind, entry, 'id')
         if not isinstance(name, str) or not name:
             raise FieldError(key, name, 'a text')
-        if entry['id'] in self._known[kind]:
+        if entry['id'] in self._known[f'{kind}_id']:
             raise FieldError('id', before, 'an id of its own')
         path = kind, os.path.normpath(name) if kind == 'image' else name
         is_new = path not in self._names
@@ -140,8 +141,7 @@ class CleanAnnotations:
 
     def _check_annotation(self, annotation: dict) -> None:
         is_known = True
-        for kind, known in self._known.items():
-            key = f'{kind}_id'
+        for key, known in self._known.items():
             self._set_id('annotation', annotation, key)
             if annotation[key] not in known:
                 is_known = False
@@ -164,7 +164,7 @@ class CleanAnnotations:
     def _is_seen(self, annotation: dict) -> bool:
         """Returns True if a pixel of a box is in its image."""
         image, box = annotation['image_id'], annotation['bbox']
-        sizes = self._known['image']
+        sizes = self._known['image_id']
         right, bottom = sizes.get(image, (math.inf, math.inf))
         x, y, width, height = box
         is_seen = (
