@@ -11,7 +11,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from detnas_mm.compat import setup_compat
-from detnas_mm.engine.checks import require_data, require_new_record
+from detnas_mm.engine.checks import require_new_record
+from detnas_mm.engine.data_checks import require_data
 from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.executors.launched import read_launch_rank
 from detnas_mm.structures import COSTS, RECORD, split_objectives

@@ -1,14 +1,17 @@
 """Train a supernet or a searched backbone, under mmpretrain or mmdet."""
 
 import argparse
+import traceback
 import zipfile
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch.utils import data as torch_data
 
 from detnas_mm.compat import init_distributed, setup_compat
-from detnas_mm.datasets.checks import is_of_loader, require_readable
+from detnas_mm.datasets.checks import require_readable
 from detnas_mm.engine.checks import (
     require_batches,
     require_inputs,
@@ -56,6 +59,13 @@ def enable_auto_scale_lr(config: Config) -> None:
             'config'
         )
     config.auto_scale_lr.enable = True
+
+
+def is_of_loader(error: Exception) -> bool:
+    """Return True if a data loader raised an error, or one of its workers."""
+    loader = Path(torch_data.__file__).parent
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(loader in Path(frame.filename).parents for frame in frames)
 
 
 def main() -> None:

@@ -122,13 +122,13 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
             return COCO(self.gt_to_coco_json(truths, prefix))
 
     def _require_images(self, predictions: Sequence[Mapping]) -> None:
-        known = self._truth.image_numbers
+        left = dict(self._truth.image_numbers)
         for prediction in predictions:
-            if prediction['img_id'] not in known:
+            if left.pop(prediction['img_id'], None) is None:
                 raise InputError(
                     f'image {prediction["img_id"]!r} of the data loader is '
-                    f'not among the {len(known)} images of the annotation '
-                    'file of the metric; both must use the same file'
+                    'read twice, or not in the annotation file of the metric; '
+                    'both must use the same file, in the same order'
                 )
 
     def _fast_recalls(

@@ -1,6 +1,5 @@
 """Ground truth of a COCO evaluation, in the form that hotcoco takes."""
 
-import logging
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -8,9 +7,11 @@ from functools import cached_property
 import hotcoco
 import numpy as np
 from mmdet.datasets.api_wrappers import COCO
-from mmengine.logging import print_log
 
-from detnas_mm.structures.coco_annotation import annotation_fault
+from detnas_mm.structures.coco_annotation import (
+    FieldError,
+    require_usable,
+)
 from detnas_mm.utils.errors import InputError
 
 
@@ -53,7 +54,6 @@ class CocoTruth:
             if annotation['image_id'] in self.image_numbers
             and annotation['category_id'] in self._numbers
         ]
-        self._report_ignored(annotations)
 
     @cached_property
     def boxes(self) -> hotcoco.COCO:
@@ -96,21 +96,6 @@ class CocoTruth:
             **columns,
         )
 
-    def _report_ignored(self, annotations: Sequence[Mapping]) -> None:
-        for field, known in (
-            ('image_id', self._api.imgs),
-            ('category_id', self._api.cats),
-        ):
-            unknown = [a[field] for a in annotations if a[field] not in known]
-            if unknown:
-                print_log(
-                    f'{len(unknown)} of {len(annotations)} annotations do not '
-                    f'count: their `{field}`, such as {unknown[0]!r}, is not '
-                    'in the annotation file of the metric',
-                    'current',
-                    logging.WARNING,
-                )
-
 
 def _numbers(ids: Iterable[Hashable]) -> dict[Hashable, int]:
     """Returns numbers from 1 in the order of the ids."""
@@ -123,15 +108,11 @@ def _numbers(ids: Iterable[Hashable]) -> dict[Hashable, int]:
 
 def _complete(annotation: dict) -> None:
     """Adds missing fields, and refuses what cannot be used."""
-    fault = annotation_fault(annotation)
-    if fault:
-        field, expected = fault
-        raise InputError(
-            f'`{field}` of annotation {annotation["id"]!r} of image '
-            f'{annotation["image_id"]!r} must be {expected}, got '
-            f'{annotation.get(field)!r}; correct the annotation file of the '
-            'metric'
-        )
+    try:
+        require_usable(annotation)
+    except FieldError as error:
+        name = f'annotation {annotation["id"]!r} in the file of the metric'
+        raise InputError(f'{name}: {error}; correct it') from error
     *_, width, height = annotation['bbox']
     if annotation.get('area') is None:
         annotation['area'] = width * height

@@ -9,7 +9,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
+import numpy as np
 from mmengine.evaluator import BaseMetric, Evaluator
+
+from detnas_mm.utils.errors import InputError
 
 
 class ExactMetric:
@@ -18,6 +21,10 @@ class ExactMetric:
     @classmethod
     def from_mmdet(cls, metric: BaseMetric) -> Self:
         """Returns a metric with the settings and data of mmdet's metric."""
+        if np.max(metric.iou_thrs) > 1:
+            raise InputError(
+                f'`iou_thrs` must be from 0 to 1, got {metric.iou_thrs}'
+            )
         exact = cls.__new__(cls)
         vars(exact).update(vars(metric))
         return exact

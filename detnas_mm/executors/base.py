@@ -137,7 +137,8 @@ def read_metrics(
         objectives: Keys of further metrics without which the path has failed.
 
     Raises:
-        InputError: If the evaluator does not give one of these metrics.
+        InputError: If the evaluator does not give one of these metrics, or
+            there is nothing that it could find.
     """
     if not metrics:
         # mmdet's CocoMetric gives none when no box was predicted at all.
@@ -163,10 +164,8 @@ def read_metrics(
         # mmdet's MultiDatasetsEvaluator puts a prefix before it.
         if '/coco/' in f'/{name}' and finite[name] == -1:
             # What COCO's evaluation gives where there is nothing to find.
-            return Result(
-                None,
-                finite,
-                error=f'{name} is -1: the search split has no such object',
+            raise InputError(
+                f'{name} is -1: the search split has no such object'
             )
     return Result(finite[metric], finite)
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from detnas_mm.datasets.checks import (
     check_voc_list,
-    clean_annotations,
     image_fault,
     require_readable,
 )
+from detnas_mm.structures.coco_annotation import CleanAnnotations
 from detnas_mm.utils.errors import InputError
 
 CLASSES = ('cat', 'dog')
@@ -103,7 +103,7 @@ def test_ids_of_any_kind_join_the_same_objects(make):
         put_id('images', 'image_id', make),
         put_id('categories', 'category_id', make),
     ):
-        cleaned = clean_annotations(content, 'a.json').content
+        cleaned = CleanAnnotations(content, 'a.json').content
         assert joined(cleaned) == right
         ids = [annotation['id'] for annotation in cleaned['annotations']]
         assert len(set(ids)) == 6
@@ -120,7 +120,7 @@ def test_ids_of_any_kind_join_the_same_objects(make):
 )
 def test_annotation_ids_that_no_metric_can_use(make):
     """From 0, unique in an image only, none, and true."""
-    cleaned = clean_annotations(put('annotations', 'id', make), 'a.json')
+    cleaned = CleanAnnotations(put('annotations', 'id', make), 'a.json')
     ids = [annotation['id'] for annotation in cleaned.content['annotations']]
     assert ids == [1, 2, 3, 4, 5, 6]
     assert 'annotation ids' in cleaned.describe('changed')
@@ -128,19 +128,19 @@ def test_annotation_ids_that_no_metric_can_use(make):
 
 def test_ids_are_joined_across_types_and_files():
     content = put('annotations', 'image_id', str)
-    cleaned = clean_annotations(content, 'a.json')
+    cleaned = CleanAnnotations(content, 'a.json')
     assert joined(cleaned.content) == joined(truth())
     assert list(cleaned.changed) == ['values of `image_id` (annotation)']
     # Another file lists the same images in another order.
-    first = clean_annotations(put('images', 'id', 'x{}'.format), 'a.json')
+    first = CleanAnnotations(put('images', 'id', 'x{}'.format), 'a.json')
     content = put('images', 'id', 'x{}'.format)
     content['images'].reverse()
-    second = clean_annotations(content, 'b.json')
+    second = CleanAnnotations(content, 'b.json')
     assert first.content['images'] == second.content['images'][::-1]
 
 
 def test_clean_annotations_are_unchanged():
-    cleaned = clean_annotations(truth(), 'a.json', CLASSES)
+    cleaned = CleanAnnotations(truth(), 'a.json', CLASSES)
     assert cleaned.content == truth()
     assert not cleaned.changed
     assert not cleaned.noted
@@ -149,12 +149,12 @@ def test_clean_annotations_are_unchanged():
 def test_categories_are_brought_into_the_order_of_the_training():
     content = truth()
     content['categories'].reverse()
-    cleaned = clean_annotations(copy.deepcopy(content), 'a.json', CLASSES)
+    cleaned = CleanAnnotations(copy.deepcopy(content), 'a.json', CLASSES)
     assert [c['name'] for c in cleaned.content['categories']] == ['cat', 'dog']
     assert joined(cleaned.content) == joined(truth())
     # Further categories have no place in it.
     content['categories'].insert(1, dict(id=9, name='fish'))
-    cleaned = clean_annotations(content, 'a.json', CLASSES).content
+    cleaned = CleanAnnotations(content, 'a.json', CLASSES).content
     assert [c['id'] for c in cleaned['categories']] == [1, 2, 9]
 
 
@@ -171,7 +171,7 @@ def test_categories_are_brought_into_the_order_of_the_training():
     ],
 )
 def test_missing_fields_are_added(content):
-    cleaned = clean_annotations(content, 'a.json')
+    cleaned = CleanAnnotations(content, 'a.json')
     assert joined(cleaned.content) == joined(truth())
     assert cleaned.describe('changed').startswith('6 ')
 
@@ -207,11 +207,9 @@ def test_missing_fields_are_added(content):
 )
 def test_value_that_cannot_be_used_is_named(part, key, value):
     content = put(part, key, lambda _: value)
-    with pytest.raises(InputError) as error:
-        clean_annotations(content, 'some/a.json')
-    message = str(error.value)
-    assert message.startswith(f'some/a.json: `{key}` of ')
-    assert f'is {value!r}, expected' in message
+    message = str(CleanAnnotations(content, 'some/a.json').refused[0])
+    assert message.startswith('some/a.json: ')
+    assert f': `{key}` is {value!r}, expected' in message
 
 
 @pytest.mark.parametrize(
@@ -223,37 +221,84 @@ def test_value_that_cannot_be_used_is_named(part, key, value):
         (put('annotations', 'bbox', lambda box: [-9, 2, 9, 4]), 6),
         (put('annotations', 'bbox', lambda box: [*box[:2], -3, 4]), 6),
         (put('images', 'file_name', lambda _: 'a.png'), 2),
+        (put('images', 'file_name', lambda n: n.replace('2', './1')), 1),
+        (put('annotations', 'bbox', lambda box: [*box[:2], 40, 40]), 6),
+        (put('annotations', 'area', lambda _: 1e11), 6),
+        (put('annotations', 'ignore', lambda n: n % 2), 3),
     ],
 )
-def test_what_has_no_influence_is_counted(content, number):
-    cleaned = clean_annotations(content, 'a.json')
+def test_what_looks_wrong_is_counted(content, number):
+    cleaned = CleanAnnotations(content, 'a.json')
     assert not cleaned.changed
     (values,) = cleaned.noted.values()
     assert len(values) == number
 
 
-VOC = """<annotation><size><width>9</width><height>9</height></size>{}
-</annotation>"""
+def test_box_that_is_there_twice_is_told():
+    content = truth()
+    content['annotations'].append(content['annotations'][0] | dict(id=99))
+    (values,) = CleanAnnotations(content, 'a.json').noted.values()
+    assert values == [[1, 0, 4, 5]]
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        put('annotations', 'category_id', lambda i: i + 54),
+        put('annotations', 'bbox', lambda _: [0.2, 0.3, 0.5, 0.9]),
+        put('annotations', 'iscrowd', lambda _: 1),
+    ],
+)
+def test_file_of_which_nothing_counts_is_refused(content):
+    (problem,) = CleanAnnotations(content, 'a.json').refused
+    assert str(problem).startswith('a.json: none of its 6 annotations counts')
+
+
+def test_all_that_is_refused_is_listed_and_left_out():
+    content = truth()
+    content['images'][2]['width'] = 0
+    content['annotations'][1]['bbox'] = None
+    content['annotations'][2]['area'] = 'x'
+    cleaned = CleanAnnotations(content, 'a.json')
+    assert [problem.entry for problem in cleaned.refused] == [
+        'a.json: image 3',
+        'a.json: annotation 2',
+        'a.json: annotation 3',
+    ]
+    assert [i['id'] for i in cleaned.content['images']] == [1, 2]
+    ids = [annotation['id'] for annotation in cleaned.content['annotations']]
+    assert ids == [1, 4, 5, 6]
+
+
+VOC = """<annotation><size><width>{size}</width><height>9</height></size>
+{objects}</annotation>"""
 OBJECT = """<object><name>{name}</name><difficult>{difficult}</difficult>
 <bndbox><xmin>{x}</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox>
 </object>"""
 
 
-def voc(folder, name='cat', difficult='0', x='1', names='a\nb\n', end=None):
+def voc(
+    folder,
+    name='cat',
+    difficult='0',
+    x='1',
+    names=b'a\nb\n',
+    size='9',
+    head='',
+    end=None,
+):
     """Two images, the first of which has an object as given."""
-    (folder / 'Annotations').mkdir(exist_ok=True)
     objects = OBJECT.format(name=name, difficult=difficult, x=x)
-    text = VOC.format(objects)[:end]
-    (folder / 'Annotations/a.xml').write_text(text)
-    (folder / 'Annotations/b.xml').write_text(VOC.format(''))
-    (folder / 'list.txt').write_text(names)
+    text = head + VOC.format(size=size, objects=objects)[:end]
+    (folder / 'a.xml').write_text(text)
+    (folder / 'b.xml').write_text(VOC.format(size='9', objects=''))
+    (folder / 'list.txt').write_bytes(names)
     return check_voc_list(folder / 'list.txt', folder, CLASSES)
 
 
-def test_list_of_voc(tmp_path):
-    assert voc(tmp_path) == ['a', 'b']
-    # Objects of other classes are left out on purpose.
-    assert voc(tmp_path, 'horse', '1') == ['a', 'b']
+@pytest.mark.parametrize('names', [b'a\nb', b'a\r\nb\r\n', b'a\nb\n'])
+def test_list_of_voc(tmp_path, names):
+    assert voc(tmp_path, names=names) == (['a', 'b'], [])
 
 
 @pytest.mark.parametrize(
@@ -263,24 +308,51 @@ def test_list_of_voc(tmp_path):
             dict(difficult='Unspecified'),
             ['a.xml: `difficult`', "'Unspecified'"],
         ),
-        (dict(difficult='1'), ['all 1 objects', 'list.txt', '`difficult`']),
+        (dict(difficult=''), ['a.xml: `difficult`', "is ''"]),
         (dict(name='Cat'), ['a.xml: `name`', "'Cat', expected 'cat'"]),
         (dict(name=' cat'), ['a.xml: `name`', "expected 'cat'"]),
         (dict(x='left'), ['a.xml: `bndbox/xmin`', "'left'"]),
         (dict(x='nan'), ['a.xml: `bndbox/xmin`', "'nan'"]),
-        (dict(names='a\n\nb\n'), ["list.txt: line 2 is ''"]),
-        (dict(names='a\nb \n'), ["list.txt: line 2 is 'b '"]),
-        (dict(names='a\nc\n'), ['c.xml', 'No such file']),
+        (
+            dict(x='7'),
+            ['a.xml: `bndbox/xmax`', "'5', expected a number from 7"],
+        ),
+        # With a filter of small images they would not be used to train.
+        (dict(size='0'), ['a.xml: `size/width`', "is '0'"]),
+        (dict(names=b'a\n\nb\n'), ["list.txt: line 2 is ''"]),
+        (dict(names=b'a\nb \n'), ["list.txt: line 2 is 'b '"]),
+        (dict(names=b'a\nb\na\n'), ["list.txt: line 3 is 'a'", 'another']),
+        (dict(names=b'a\nc\n'), ['c.xml', 'No such file']),
+        (dict(names=b'a\n\xb0\n'), ['list.txt', 'UTF-8']),
         (dict(end=-20), ['a.xml', 'unclosed token']),
         (dict(end=0), ['a.xml', 'no element found']),
+        (dict(head='<?xml version="1.0" encoding="gbk"?>'), ['a.xml', 'byte']),
+        (
+            dict(head='<?xml version="1.0" encoding="x"?>'),
+            ['a.xml', 'encoding'],
+        ),
     ],
 )
 def test_annotations_of_voc_that_cannot_be_used(tmp_path, change, parts):
-    with pytest.raises(InputError) as error:
-        voc(tmp_path, **change)
-    message = str(error.value)
+    names, problems = voc(tmp_path, **change)
+    message = str(problems[0])
     assert '\n' not in message
     assert not [part for part in parts if part not in message]
+    # The others remain.
+    assert set(names) < {'a', 'b'} or change.get('names')
+
+
+@pytest.mark.parametrize(
+    ('change', 'text'),
+    [
+        (dict(difficult='1'), 'all 1 objects of its images are `difficult`'),
+        (dict(name='horse'), 'no object of its images is of one of the'),
+    ],
+)
+def test_list_of_voc_of_which_nothing_counts(tmp_path, change, text):
+    names, (problem,) = voc(tmp_path, **change)
+    assert names == ['a', 'b']
+    assert str(problem).startswith(f'{tmp_path}/list.txt: {text}')
 
 
 def encoded(size=(20, 10), kind='JPEG', **settings):
@@ -297,6 +369,8 @@ def test_images_that_cannot_be_read(kind):
     assert image_fault(b'') == 'the file is empty'
     assert 'runcated' in image_fault(data[: len(data) * 2 // 3])
     assert "b'<!DOCTYPE html>'" in image_fault(b'<!DOCTYPE html><html>404')
+    # mmdet reads images with OpenCV, not with Pillow.
+    assert image_fault(encoded(kind='TGA')).endswith('the format TGA')
 
 
 class Images:

@@ -11,7 +11,8 @@ from mmdet.registry import DATASETS, METRICS
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
 from mmengine.evaluator import Evaluator
-from torch.utils.data import DataLoader
+from mmengine.logging import MMLogger
+from torch.utils.data import BatchSampler, DataLoader
 
 from detnas_mm.engine.checks import (
     require_batches,
@@ -20,6 +21,7 @@ from detnas_mm.engine.checks import (
     require_pretrained,
     require_same_images,
 )
+from detnas_mm.engine.data_checks import list_problems
 from detnas_mm.engine.search.header import scoring_text
 from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.evaluation import use_exact_metrics
@@ -29,6 +31,7 @@ from detnas_mm.utils.errors import InputError
 NET = 'digits/retinanet_detnas-tiny_fpn_digits'
 PARTS = ('train', 'val')
 CLASSES = tuple('0123456789')
+BOXES = 'annotations'
 
 
 @pytest.fixture
@@ -160,7 +163,7 @@ def test_config_without_a_model(config):
 def test_annotations_in_another_format(config, tmp_path, content):
     file = tmp_path / 'digits/annotations/instances_test.json'
     file.write_text(content)
-    assert f'{file} is not an annotation file' in line_of(config)
+    assert line_of(config).startswith(f'{file}')
 
 
 def test_head_with_fewer_outputs_than_classes(config):
@@ -168,7 +171,8 @@ def test_head_with_fewer_outputs_than_classes(config):
     assert line_of(config) == (
         '`train_dataloader.dataset` has 10 classes, but a bbox_head of the '
         'model has num_classes=3: set it to 10, or `train_dataloader.dataset.'
-        'metainfo.classes` to those of your data'
+        'metainfo.classes` to those of your data (and 1 more: list all by '
+        '`python tools/misc/check_data.py CONFIG`)'
     )
     # A head may have been trained for more.
     config.model.bbox_head.num_classes = 80
@@ -301,10 +305,113 @@ def test_wrong_annotation_of_either_setting(config, boxes):
         content['annotations'][1]['bbox'] = [1, 2]
 
     boxes(cut)
-    expected = '`bbox` of annotation 2 is [1, 2], expected four'
+    expected = 'annotation 2: `bbox` is [1, 2], expected four'
     assert expected in line_of(config)
     config.val_dataloader.dataset = config.train_dataloader.dataset
     assert expected in line_of(config)
+
+
+def test_all_problems_are_counted_and_nothing_is_changed(config, boxes):
+    def spoil(content):
+        content['annotations'][0]['bbox'] = None
+        content['images'][1]['width'] = 0
+
+    boxes(spoil)
+    before = config.to_dict()
+    assert '(and 1 more: list all by `python tools/misc/' in line_of(config)
+    assert config.to_dict() == before
+    problems = list_problems(config, PARTS)
+    assert [part for part, _ in problems] == ['val', 'val']
+    # The copy lacks what is refused.
+    assert len(read_val(config)['annotations']) == 1
+
+
+@pytest.mark.parametrize('classes', ['red', 'cat,dog'])
+def test_classes_that_are_one_text(config, tmp_path, classes):
+    """mmdet takes it for letters."""
+    for part in PARTS:
+        dataset = config[f'{part}_dataloader'].dataset
+        dataset.metainfo = dict(classes=classes)
+    assert f'is the text {classes!r}, expected a list' in line_of(config)
+    file = tmp_path / 'classes.txt'
+    file.write_text('\n'.join(CLASSES))
+    for part in PARTS:
+        dataset = config[f'{part}_dataloader'].dataset
+        dataset.metainfo = dict(classes=str(file))
+    require_inputs(config, PARTS)
+
+
+def test_classes_that_the_file_of_the_metric_does_not_have(config, tmp_path):
+    content = read_val(config)
+    content['categories'].pop(3)
+    file = tmp_path / 'other.json'
+    file.write_text(json.dumps(content))
+    config.val_evaluator.ann_file = str(file)
+    line = line_of(config)
+    assert f"{file}: '3' is not among its categories" in line
+
+
+def test_metric_of_another_class_gets_the_copy_as_well(config, boxes):
+    """Else it would not know the ids of the images."""
+    boxes(lambda content: content['images'][1].update(id='a'))
+    config.val_evaluator.type = 'OwnMetric'
+    require_inputs(config, PARTS)
+    copied = config.val_dataloader.dataset.ann_file
+    assert config.val_evaluator.ann_file == copied
+    assert type(read_val(config)['images'][1]['id']) is int
+
+
+def warnings_of(config, caplog):
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        require_inputs(config, PARTS)
+    finally:
+        logger.removeHandler(caplog.handler)
+    return ' '.join(record.getMessage() for record in caplog.records)
+
+
+def voc(config, tmp_path, val='b\nc\n'):
+    """Data sets of VOC, each of two images with one object."""
+    for name in 'abc':
+        (tmp_path / 'Annotations').mkdir(exist_ok=True)
+        (tmp_path / f'Annotations/{name}.xml').write_text(
+            '<a><object><name>1</name><bndbox><xmin>1</xmin><ymin>1</ymin>'
+            '<xmax>2</xmax><ymax>2</ymax></bndbox></object></a>'
+        )
+    for part, names in (('train', 'a\nb\n'), ('val', val)):
+        (tmp_path / f'{part}.txt').write_text(names)
+        config[f'{part}_dataloader'].dataset = dict(
+            type='XMLDataset',
+            metainfo=dict(classes=CLASSES),
+            data_root=str(tmp_path),
+            ann_file=f'{part}.txt',
+            data_prefix=dict(sub_data_root=''),
+        )
+    config.val_evaluator = dict(type='VOCMetric')
+    config.work_dir = str(tmp_path / 'work')
+
+
+def test_lists_of_voc(config, tmp_path, caplog):
+    voc(config, tmp_path)
+    text = warnings_of(config, caplog)
+    assert 'share 1 images' in text
+    assert f'{tmp_path}/JPEGImages/b.jpg' in text
+    voc(config, tmp_path, val='b\n\nc\nb\nd\n')
+    line = line_of(config)
+    assert "val.txt: line 2 is ''" in line
+    assert '(and 2 more' in line
+    list_problems(config, PARTS)
+    copied = Path(config.val_dataloader.dataset.ann_file)
+    assert copied.read_text().split() == ['b', 'c']
+
+
+def test_remote_annotations_are_not_checked(config, caplog):
+    file = 's3://bucket/instances_train.json'
+    config.train_dataloader.dataset.update(
+        ann_file=file, data_root='', data_prefix=dict(img='')
+    )
+    assert f'{file} is not checked' in warnings_of(config, caplog)
 
 
 def test_class_of_a_user_is_checked_as_its_parent(config, boxes):
@@ -314,20 +421,25 @@ def test_class_of_a_user_is_checked_as_its_parent(config, boxes):
     config.val_dataloader.dataset.type = Own
     boxes(lambda content: content['images'][0].pop('height'))
     config.val_evaluator = {}
-    assert '`height` of image 1 is None' in line_of(config)
+    assert 'image 1: `height` is None' in line_of(config)
 
 
 @pytest.mark.parametrize(
     ('change', 'problem'),
     [
         ({}, None),
-        (dict(indices=1), 'has 2, 1 are read; image 2 is only on one side'),
+        (dict(indices=1), 'has 2, 1 are read; image 2, 2.png, is only on'),
         (dict(other=lambda c: c['images'].pop()), '1, 2 are read; image 2'),
         (
             dict(other=lambda c: c['images'][0].update(file_name='b.png')),
-            'image 1 is b.png there',
+            'image 1, 1.png, is only on one side',
         ),
-        (dict(times=2), 'has 2, 4 are read; an image id is read twice'),
+        (dict(times=2), 'has 2, 4 are read; an image is read twice'),
+        # Another split whose images have the same ids and names.
+        (
+            dict(other=lambda c: [a['bbox'].reverse() for a in c[BOXES]]),
+            'only 0 of 1 boxes are there',
+        ),
     ],
 )
 def test_images_of_loader_and_metric(config, boxes, tmp_path, change, problem):
@@ -377,6 +489,10 @@ def test_images_that_drop_last_drops():
     for accepted in (loader(4), loader(9, False), loader(9, True, endless)):
         require_batches(accepted, 'val_dataloader', all_images=True)
     require_batches(loader(3), 'train_dataloader')
+    # As mmdet's AspectRatioBatchSampler has it.
+    batches = BatchSampler(range(8), 3, drop_last=True)
+    with pytest.raises(InputError, match='the last 2 would not be read'):
+        require_batches(DataLoader(range(8), batch_sampler=batches), 'x', True)
     for size, all_images in ((3, True), (9, True), (9, False)):
         with pytest.raises(InputError, match='drop_last=True'):
             require_batches(loader(size), 'x_dataloader', all_images)

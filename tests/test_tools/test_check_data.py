@@ -80,6 +80,30 @@ def test_all_that_is_wrong_is_listed(data, capsys):
     assert out.read_text().split() == [f'{data}/{file}' for file in files]
 
 
+def test_refused_entries_of_all_files_are_listed_beside_images(data):
+    """A file that is refused does not hide what is wrong in another."""
+    for part, box in (('train', [1, 2]), ('test', [1, 2, None, 4])):
+        file = data / f'annotations/instances_{part}.json'
+        content = json.loads(file.read_text())
+        content['annotations'] = [
+            dict(id=i, image_id=1, category_id=i, bbox=[2, 2, 4, 4])
+            for i in (1, 2, 3)
+        ]
+        content['annotations'][1]['bbox'] = box
+        content['images'][0]['width'] = '20'
+        file.write_text(json.dumps(content))
+    (data / 'train/2.png').write_bytes(b'')
+    out = data / 'out.txt'
+    with pytest.raises(SystemExit):
+        check(data, '--out', out)
+    expected = [
+        f'{data}/annotations/instances_{part}.json: {entry}'
+        for part in ('test', 'train')
+        for entry in ('annotation 2', 'image 0')
+    ]
+    assert out.read_text().splitlines() == [*expected, f'{data}/train/2.png']
+
+
 def encoded(**settings):
     file = io.BytesIO()
     Image.new('RGB', (20, 10)).save(file, 'JPEG', **settings)
@@ -98,6 +122,9 @@ def test_pictures_that_do_not_fit_their_annotations():
     assert 'EXIF orientation 6' in picture_fault(turned, (20, 10))
     # The boxes are in the frame of the picture as it is shown.
     assert picture_fault(turned, (10, 20)) is None
+    # Sizes do not tell what is upside down.
+    exif[274] = 3
+    assert 'EXIF orientation 3' in picture_fault(encoded(exif=exif), (20, 10))
 
 
 def checkpoints(folder, *numbers, last):

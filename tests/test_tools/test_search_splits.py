@@ -144,6 +144,7 @@ def own_data(tmp_path):
     for number, image in enumerate(content['images'], 1):
         file = root / 'val2017' / image['file_name']
         image.update(id=number, file_name=f'{number:012d}.jpg')
+        content['annotations'][number - 1]['image_id'] = number
         file.rename(file.with_name(image['file_name']))
     coco_file(root, 'instances_val2017').write_text(json.dumps(content))
     return root

@@ -5,12 +5,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from detnas_mm.datasets.checks import TWO_IDS, clean_annotations
 from detnas_mm.datasets.search_split import (
     hold_out,
     require_disjoint,
     write_split,
 )
+from detnas_mm.structures.coco_annotation import TWO_IDS, CleanAnnotations
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import file_digest
@@ -131,7 +131,10 @@ def read(file: Path) -> dict:
         )
     if not content['images']:
         raise InputError(f'{file} lists no images')
-    twice = clean_annotations(content, str(file)).noted.get(TWO_IDS)
+    cleaned = CleanAnnotations(content, str(file))
+    if cleaned.refused:
+        raise InputError(str(cleaned.refused[0]))
+    twice = cleaned.noted.get(TWO_IDS)
     if twice:
         raise InputError(
             f'{file} lists the image {twice[0]} under two ids, of which each '

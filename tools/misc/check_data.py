@@ -14,16 +14,25 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 from detnas_mm.compat import setup_compat
 from detnas_mm.datasets.checks import images_of, read_image
-from detnas_mm.engine.checks import datasets_of, require_data
+from detnas_mm.engine.data_checks import datasets_of, list_problems
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 from detnas_mm.utils.files import bytes_digest, write_atomically
 
 EXIF_ORIENTATION = 274
 PARTS = ('train', 'val', 'test')
+
+
+class Row(NamedTuple):
+    """A problem of a part, and what to leave out because of it."""
+
+    part: str
+    file: str
+    text: str
+    left_out: str = ''
 
 
 class Image(NamedTuple):
@@ -32,7 +41,6 @@ class Image(NamedTuple):
     part: str
     file: str
     fault: str | None
-    is_readable: bool
     digest: str | None
 
 
@@ -49,8 +57,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out',
         type=Path,
-        help='text file for the names of what to leave out: images that '
-        'cannot be read, and all but the first of equal ones',
+        help='text file for the names of what to leave out: entries that '
+        'cannot be used, images that cannot be read, and all but the first '
+        'of equal ones',
     )
     add_common_arguments(parser)
     return parser.parse_args()
@@ -69,7 +78,13 @@ def picture_fault(data: bytes, size: tuple[float, float]) -> str | None:
     if turned in (5, 6, 7, 8):
         width, height = height, width
     if (width, height) == tuple(size):
-        return None
+        # Sizes do not tell what was turned by 180 degrees, or mirrored.
+        if turned == 1 or picture.size != tuple(size):
+            return None
+        return (
+            f'EXIF orientation {turned} turns or mirrors the picture: look '
+            'whether the boxes are in the frame that is shown'
+        )
     found = f'{width} x {height}'
     if turned != 1 and picture.size == tuple(size):
         return (
@@ -84,20 +99,26 @@ def picture_fault(data: bytes, size: tuple[float, float]) -> str | None:
 def check_image(part: str, file: str, info: dict, source: dict) -> Image:
     data, fault = read_image(file, source.get('backend_args'))
     if fault:
-        return Image(part, file, fault, False, None)
+        return Image(part, file, fault, None)
     size = info.get('width'), info.get('height')
     fault = picture_fault(data, size) if all(size) else None
-    return Image(part, file, fault, True, bytes_digest(data))
+    return Image(part, file, fault, bytes_digest(data))
 
 
-def check_images(config: Config, parts: Iterable[str]) -> Iterator[Image]:
+def check_images(
+    config: Config, parts: Iterable[str], rows: list[Row]
+) -> Iterator[Image]:
     """Read all images, those that a filter leaves out as well."""
     for part in parts:
         for key, settings in datasets_of(config, part):
             settings = copy.deepcopy(dict(settings)) | dict(pipeline=[])
             settings.pop('filter_cfg', None)
-            dataset = DATASETS.build(settings)
-            images = list(images_of(dataset))
+            try:
+                images = list(images_of(DATASETS.build(settings)))
+            except Exception as error:
+                text = f'its images are not checked: {error}'
+                rows.append(Row(part, key, text))
+                continue
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 checked = pool.map(
                     lambda image: check_image(*image),
@@ -106,15 +127,17 @@ def check_images(config: Config, parts: Iterable[str]) -> Iterator[Image]:
                 yield from track(checked, key, len(images))
 
 
-def name_equal(images: Iterable[Image]) -> Iterator[tuple[Image, str]]:
-    """Yield images with what is wrong, equal contents included."""
+def find_faults(images: Iterable[Image]) -> Iterator[Row]:
+    """Yield what is wrong with images, equal contents included."""
     first: dict[str, Image] = {}
     for image in images:
-        if image.fault:
-            yield image, image.fault
-        same = first.setdefault(image.digest or image.file, image)
-        if same is not image and image.is_readable:
-            yield image, f'the same picture as {same.file} ({same.part})'
+        part, file, fault, digest = image
+        if fault:
+            yield Row(part, file, fault, '' if digest else file)
+        same = first.setdefault(digest or file, image)
+        if same is not image and digest:
+            text = f'the same picture as {same.file} ({same.part})'
+            yield Row(part, file, text, file)
 
 
 def main() -> None:
@@ -122,26 +145,22 @@ def main() -> None:
     setup_compat()
     config = load_config(args)
     parts = list(dict.fromkeys(args.parts))
-    require_data(config, parts)
-    images = list(check_images(config, parts))
-    problems = list(name_equal(images))
-    if not problems:
+    rows = [Row(part, *p) for part, p in list_problems(config, parts)]
+    images = list(check_images(config, parts, rows))
+    rows += find_faults(images)
+    if not rows:
         print(f'{len(images):,} images of {", ".join(parts)}: nothing wrong')
         return
-    table = Table('split', 'image', 'problem')
-    for image, text in problems:
-        table.add_row(image.part, image.file, text)
+    table = Table('split', Column('file', overflow='fold'), 'problem')
+    for row in rows:
+        table.add_row(*row[:3])
     console = Console()
     # Names are not cut where the output is a file.
     console.print(table, soft_wrap=not console.is_terminal)
     if args.out is not None:
-        files = {
-            image.file
-            for image, text in problems
-            if not image.is_readable or text.startswith('the same')
-        }
-        write_atomically(args.out, ''.join(f'{f}\n' for f in sorted(files)))
-        print(f'{args.out}: {len(files):,} images to leave out')
+        left_out = sorted({row.left_out for row in rows} - {''})
+        write_atomically(args.out, ''.join(f'{f}\n' for f in left_out))
+        print(f'{args.out}: {len(left_out):,} entries to leave out')
     raise SystemExit(1)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from mmengine.config import Config
 
 from detnas_mm.cost import Constraint
-from detnas_mm.engine.checks import annotation_files
+from detnas_mm.engine.data_checks import annotation_files
 from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.models import DetNASSupernet
 from detnas_mm.structures import SearchHeader

@@ -102,6 +102,15 @@ def test_what_no_path_explains_ends_the_search_at_the_first(tmp_path):
     assert after[1]['error'] == 'TypeError: not a setting'
 
 
+def test_setting_that_mmdet_refuses_ends_the_search(base, tmp_path):
+    """mmdet takes this number of boxes, and fails once it computes."""
+    config = search_config(base, tmp_path / 'search')
+    config.val_evaluator.proposal_nums = (100,)
+    with pytest.raises(FirstCandidateError, match='IndexError: list index'):
+        Runner.from_cfg(config).val()
+    assert statuses(tmp_path / 'search') == []
+
+
 def test_fewer_failures_stay_failed(tmp_path):
     """Something else ended the search, such as Ctrl-C."""
     work_dir = tmp_path / 'search'
