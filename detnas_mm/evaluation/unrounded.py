@@ -1,12 +1,10 @@
 """Metrics that return all decimals.
 
 mmdet's metrics round to 3 decimals before they return, so that different
-candidates tie.
+candidates tie. Other metrics than the two that are replaced here return what
+they return elsewhere.
 """
 
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Self
 
 import numpy as np
@@ -57,36 +55,3 @@ def _exact(metric: BaseMetric) -> BaseMetric:
     exact_classes = {CocoMetric: ExactCocoMetric, VOCMetric: ExactVOCMetric}
     exact_class = exact_classes.get(type(metric))
     return metric if exact_class is None else exact_class.from_mmdet(metric)
-
-
-@contextmanager
-def unrounded(metrics: Iterable[BaseMetric]) -> Iterator[None]:
-    """Makes metrics without an exact class return all decimals.
-
-    These are rarely used metrics of mmdet, and the user's own. They call the
-    built-in ``round``; inside the ``with`` block the modules that define them
-    see a function that rounds only to integers.
-
-    Args:
-        metrics: Metrics of an evaluator.
-    """
-    modules = {
-        sys.modules[cls.__module__]
-        for metric in metrics
-        if not isinstance(metric, ExactMetric)
-        for cls in type(metric).__mro__
-        if cls.__module__ not in ('abc', 'builtins')
-    }
-    # A module that defines a `round` of its own keeps it.
-    modules = [m for m in modules if 'round' not in vars(m)]
-    for module in modules:
-        module.round = _keep_decimals
-    try:
-        yield
-    finally:
-        for module in modules:
-            del module.round
-
-
-def _keep_decimals(value: float, ndigits: int | None = None) -> float:
-    return round(value) if ndigits is None else value

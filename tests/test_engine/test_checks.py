@@ -273,6 +273,9 @@ def boxes(config, tmp_path):
     return write
 
 
+SETTINGS = SearchSettings(metric='coco/bbox_mAP')
+
+
 def test_annotations_are_corrected_in_a_copy(config, boxes):
     def reverse(content):
         content['categories'].reverse()
@@ -281,7 +284,7 @@ def test_annotations_are_corrected_in_a_copy(config, boxes):
     boxes(reverse)
     file, setting = config.val_evaluator.ann_file, config.val_dataloader
     setting = setting.dataset.ann_file
-    before = scoring_text(config, fp16=False)
+    before = scoring_text(config, SETTINGS)
     require_inputs(config, PARTS)
     copy = config.val_evaluator.ann_file
     assert Path(copy).parent == Path(config.work_dir, 'annotations')
@@ -291,7 +294,7 @@ def test_annotations_are_corrected_in_a_copy(config, boxes):
     assert [a['id'] for a in content['annotations']] == [1, 2]
     assert [a['area'] for a in content['annotations']] == [9, 9]
     # The search is still the same one.
-    assert scoring_text(config, fp16=False) == before
+    assert scoring_text(config, SETTINGS) == before
     assert config.original_data.val_dataloader.dataset.ann_file == setting
     # A second command finds the same copy.
     config.val_evaluator.ann_file = file

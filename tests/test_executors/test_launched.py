@@ -204,6 +204,8 @@ def test_a_rank_0_that_hangs_ends_the_others(monkeypatch):
 
 def test_ctrl_c_ends_the_evaluation_of_rank_0():
     """Python would abort at its end otherwise."""
+    # A shell that starts the tests in the background ignores the signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     ended = threading.Event()
 
     def evaluate(path):

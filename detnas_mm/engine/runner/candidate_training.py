@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from detnas_mm.engine.search.settings import SearchSettings
-from detnas_mm.evaluation import unrounded, use_exact_metrics
+from detnas_mm.evaluation import use_exact_metrics
 from detnas_mm.models import extract_path, last_checkpoint
 from detnas_mm.structures import ArchPath, SearchSpace
 from detnas_mm.utils.errors import InputError
@@ -173,7 +173,7 @@ def shortened_scheduler(
 def train(
     config: Mapping, share: float, device: int | None
 ) -> Mapping[str, float]:
-    """Trains a detector in this process and validates it, unrounded.
+    """Trains a detector in this process and validates it.
 
     Args:
         config: The config of the training, with a shortened loop.
@@ -201,11 +201,9 @@ def train(
             shortened_scheduler(scheduler, share, epoch_length)
             for scheduler in schedulers
         ]
-        evaluator = runner.val_loop.evaluator
-        use_exact_metrics(evaluator)
+        use_exact_metrics(runner.val_loop.evaluator)
         runner.train()
-        with unrounded(evaluator.metrics):
-            metrics = runner.val_loop.run()
+        metrics = runner.val_loop.run()
     return {
         key: float(value)
         for key, value in metrics.items()

@@ -16,7 +16,6 @@ from detnas_mm.datasets.batch_cache import CachedLoader, MemoryBudget
 from detnas_mm.engine.hooks.bn_recalibration_hook import BNRecalibrationHook
 from detnas_mm.evaluation import (
     float32_predictions,
-    unrounded,
     use_exact_metrics,
 )
 from detnas_mm.models import find_supernet
@@ -64,17 +63,15 @@ class CandidateValidation:
         runner.register_hook(self.timer)
 
     def score(self, path: ArchPath) -> Mapping[str, float]:
-        """Validates a path and returns its metrics, unrounded.
+        """Validates a path and returns its metrics.
 
         Raises:
             InputError: If an image cannot be read.
         """
-        metrics = self.val_loop.evaluator.metrics
-        for metric in metrics:
+        for metric in self.val_loop.evaluator.metrics:
             # A validation that failed leaves its predictions behind.
             metric.results.clear()
         with contextlib.ExitStack() as stack:
-            stack.enter_context(unrounded(metrics))
             stack.enter_context(silenced(self.runner))
             if self.val_loop.fp16:
                 stack.enter_context(float32_predictions(self.runner.model))

@@ -73,6 +73,7 @@ def test_header_defines_the_search(searched, supernet):
         population=3,
         parents=2,
         mutation_prob=0.1,
+        concentration=None,
         num_mutation=None,
         num_crossover=None,
         num_random=0,

@@ -7,11 +7,14 @@ from pathlib import Path
 from kit.digits_runs import search_config
 
 from detnas_mm.engine.search.header import scoring_text
+from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.structures.record_header import diff
 
 
 def read(config):
-    return json.loads(scoring_text(config, fp16=False))
+    return json.loads(
+        scoring_text(config, SearchSettings(metric='coco/bbox_mAP'))
+    )
 
 
 def changed(config, key, value):

@@ -1,16 +1,11 @@
-"""Metrics other than mmdet's ``CocoMetric`` with all decimals."""
-
-import builtins
+"""mmdet's ``VOCMetric`` with all decimals."""
 
 import numpy as np
 import pytest
 import torch
 from mmdet.evaluation import VOCMetric
-from mmdet.evaluation.metrics import voc_metric
-from mmengine.evaluator import BaseMetric
 from mmengine.structures import InstanceData
 
-from detnas_mm.evaluation import unrounded
 from detnas_mm.evaluation.voc_metric import ExactVOCMetric
 
 NUM_BOXES = 7
@@ -70,56 +65,3 @@ def test_recalls_of_voc_metric_are_mmdet_numbers():
     found = evaluate_voc(ExactVOCMetric, **settings)
     assert found == evaluate_voc(VOCMetric, **settings)
     assert 'pascal_voc/AR@100' in found
-
-
-class OwnMetric(BaseMetric):
-    """A user's metric, in a module of its own."""
-
-    default_prefix = 'own'
-
-    def process(self, data_batch, data_samples):
-        self.results.append(0.123456)
-
-    def compute_metrics(self, results):
-        return dict(score=round(results[0], 2), count=round(2.7))
-
-
-class DerivedMetric(OwnMetric):
-    def compute_metrics(self, results):
-        return super().compute_metrics(results)
-
-
-@pytest.mark.parametrize('kind', [OwnMetric, DerivedMetric])
-def test_own_metrics_keep_all_decimals(kind):
-    metric = kind()
-    metric.process({}, [])
-    with unrounded([metric]):
-        with unrounded([metric]):
-            pass
-        wanted = {'own/score': 0.123456, 'own/count': 3}
-        assert metric.evaluate(size=1) == wanted
-    assert 'round' not in globals()
-
-
-def test_own_round_of_a_module_stays(monkeypatch):
-    monkeypatch.setitem(globals(), 'round', lambda value, ndigits=0: ndigits)
-    metric = OwnMetric()
-    metric.process({}, [])
-    with unrounded([metric]):
-        assert metric.evaluate(size=1)['own/score'] == 2
-
-
-def fail():
-    raise KeyError(voc_metric.round(0.12345, 3))
-
-
-def test_modules_are_restored_after_a_failure():
-    with pytest.raises(KeyError, match='0.12345'), unrounded([VOCMetric()]):
-        fail()
-    assert 'round' not in vars(voc_metric)
-    assert builtins.round(0.12345, 3) == 0.123
-
-
-def test_exact_metrics_need_no_other_round():
-    with unrounded([ExactVOCMetric()]):
-        assert 'round' not in vars(voc_metric)
