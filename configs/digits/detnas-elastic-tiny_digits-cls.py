@@ -1,0 +1,8 @@
+# Pre-training of a found backbone of other depth and width.
+_base_ = './detnas-tiny_digits-cls.py'
+
+search = 'work_dirs/retinanet_detnas-search-elastic-tiny_fpn_digits'
+model = dict(
+    backbone=dict(search_space='elastic_tiny', path=search + '/best.json'))
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.05))

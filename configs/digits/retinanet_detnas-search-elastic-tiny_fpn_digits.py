@@ -1,0 +1,16 @@
+# Stage 3 in a space whose nets differ in depth and width.
+_base_ = './retinanet_detnas-supernet-elastic-tiny_fpn_digits.py'
+
+custom_hooks = [
+    dict(type='detnas_mm.SinglePathSamplingHook', concentration=0.4),
+    dict(type='detnas_mm.BNRecalibrationHook', num_images=128),
+]
+val_cfg = dict(
+    _delete_=True,
+    type='detnas_mm.EvolutionSearchLoop',
+    metric='coco/bbox_mAP',
+    # A tenth of the range of the space.
+    constraint=dict(min_macs=54e6, max_macs=62e6),
+    generations=5,
+    algorithm=dict(
+        type='Evolution', population=12, parents=5, concentration=0.4))
