@@ -21,9 +21,11 @@ from torch import nn
 from detnas_mm.models import DetNASNet, DetNASSupernet
 
 ALL = [*NAMES, *DIGITS]
-# A path that replaces that of a search, by the channels of the last stage.
+# A path that replaces that of a search, by the search space, or where only
+# the result of the search names it, by the channels of the last stage.
 KNOWN_PATHS = {
-    256: '0123' * 2 + '01',
+    'tiny': '0123' * 2 + '01',
+    'elastic_tiny': '012 012 0123 012',
     640: 'detnas_fpn_300m',
     960: 'detnasnet_1.3g',
 }
@@ -39,7 +41,8 @@ def build(name):
     if str(model.backbone.get('path', '')).endswith('/best.json'):
         channels = model.neck.in_channels
         last = channels if isinstance(channels, int) else channels[-1]
-        model.backbone.path = KNOWN_PATHS[last]
+        space = model.backbone.get('search_space', last)
+        model.backbone.path = KNOWN_PATHS[space]
     if model.type == 'ImageClassifier':
         model.data_preprocessor = deepcopy(config.data_preprocessor)
     # A model for VOC is a model for COCO with fewer classes.
