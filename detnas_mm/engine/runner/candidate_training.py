@@ -19,9 +19,9 @@ from mmengine.utils import import_modules_from_strings
 from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.evaluation import use_exact_metrics
 from detnas_mm.models import extract_path, last_checkpoint
-from detnas_mm.structures import ArchPath, SearchSpace
+from detnas_mm.structures import ArchPath, SearchHeader, SearchSpace
 from detnas_mm.utils.errors import InputError
-from detnas_mm.utils.files import write_atomically
+from detnas_mm.utils.files import text_digest, write_atomically
 
 # Hooks of a supernet's training and of a search, by the end of their names.
 _SUPERNET_HOOKS = ('SinglePathSamplingHook', 'BNRecalibrationHook')
@@ -42,6 +42,8 @@ class CandidateTraining:
         runner: The runner of the search, with the supernet's weights.
         space: The search space.
         settings: The settings of the search, with those of the training.
+        header: What defines the search. Trainings from another checkpoint,
+            or by another schedule, are not continued.
     """
 
     def __init__(
@@ -49,12 +51,18 @@ class CandidateTraining:
         runner: Runner,
         space: SearchSpace,
         settings: SearchSettings,
+        header: SearchHeader,
     ) -> None:
         self.model = runner.model
         self.space = space
         self.seeds = range(settings.training.seeds)
         self.metric = settings.metric
-        self.folder = Path(runner.work_dir) / 'trainings'
+        work_dir = Path(runner.work_dir)
+        if work_dir.parent.name == 'workers':
+            # Another worker may continue what this one began.
+            work_dir = work_dir.parents[1]
+        digest = text_digest(header.config_digest + header.checkpoint_digest)
+        self.folder = work_dir / 'trainings' / digest[:8]
         self.share = settings.training.share
         self.config = detector_config(runner.cfg)
         shorten_loop(self.config, self.share)
@@ -63,6 +71,8 @@ class CandidateTraining:
         """Trains a path with each seed and returns the mean metrics."""
         digits = self.space.format(path)
         trained = [self._train(path, digits, seed) for seed in self.seeds]
+        if not all(trained):
+            return {}  # nothing was predicted
         metrics = {
             key: float(np.mean([single[key] for single in trained]))
             for key in trained[0]

@@ -130,7 +130,7 @@ class EvolutionSearchLoop(BaseLoop):
         score = self.validation.score
         if settings.training is not None:
             score = CandidateTraining(
-                runner, self.supernet.search_space, settings
+                runner, self.supernet.search_space, settings, self.header
             ).score
         self.evaluate = PathEvaluator(
             score,

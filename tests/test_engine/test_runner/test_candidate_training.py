@@ -1,7 +1,8 @@
 """Candidates that are trained instead of scored by the supernet."""
 
 import json
-import shutil
+from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def training_search(base, work_dir):
 
 def test_score_is_that_of_the_training(trained):
     work_dir, candidate = trained
-    folder = f'{work_dir}/trainings/0123012301_seed0'
+    (folder,) = Path(work_dir).glob('trainings/*/0123012301_seed0')
     start = torch.load(f'{folder}/start.pth')
     end = torch.load(f'{folder}/epoch_1.pth', weights_only=False)
     assert start.keys() == end['state_dict'].keys()
@@ -49,22 +50,43 @@ def test_score_is_that_of_the_training(trained):
     assert candidate['metrics'][f'{METRIC}/seed0'] == metrics[METRIC]
 
 
-def test_finished_trainings_are_not_repeated(trained, base, tmp_path):
+def test_finished_trainings_are_not_repeated(base, tmp_path, monkeypatch):
     """A search may be killed between the seeds of a candidate."""
-    folder = tmp_path / 'trainings'
-    shutil.copytree(f'{trained[0]}/trainings', folder)
-    scores = [0.25, 0.75]
-    for seed, score in enumerate(scores):
-        file = folder / f'0123012301_seed{seed}/metrics.json'
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps({METRIC: score}))
+    scores = iter([{METRIC: 0.25}, KeyboardInterrupt(), {METRIC: 0.75}])
+
+    class Pool:
+        def __init__(self, *_):
+            self.submit = lambda *_: self
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def result(self):
+            score = next(scores)
+            if isinstance(score, KeyboardInterrupt):
+                raise score
+            return score
+
+    module = 'detnas_mm.engine.runner.candidate_training'
+    monkeypatch.setattr(f'{module}.ProcessPoolExecutor', Pool)
     config = training_search(base, tmp_path)
     config.val_cfg.training.seeds = 2
-    candidate = run_search(config)[0]
+    with pytest.raises(KeyboardInterrupt):
+        run_search(deepcopy(config))
+    config.val_cfg.resume = True
+    candidate = run_search(deepcopy(config))[0]
     assert candidate['fitness'] == 0.5
     assert candidate['metrics'] == {
         METRIC: 0.5, f'{METRIC}/seed0': 0.25, f'{METRIC}/seed1': 0.75,
     }  # fmt: skip
+    # With other settings all trainings are new.
+    config.val_cfg.update(resume=False, overwrite=True)
+    config.val_cfg.training.share = 0.5
+    scores = iter([{METRIC: 1.0}, {METRIC: 0.0}])
+    assert run_search(config)[0]['metrics'][f'{METRIC}/seed0'] == 1.0
 
 
 def test_schedules_are_shortened():
