@@ -103,17 +103,19 @@ def choose(record: SearchRecord, args: argparse.Namespace) -> dict[str, str]:
     macs = exact_cost_table(space, size).macs
     target = macs(found[0])
     rng = np.random.default_rng(record.header.seed)
+    # Of equal scores the first one wins.
     nets = {
-        space.format(random_path_near(space, macs, target, rng)): 'random',
-        space.format(even_path(space, macs, target)): 'even',
+        space.format(path): f'search, {rank}'
+        for rank, path in enumerate(found, 1)
     }
-    for rank, path in enumerate(found, 1):
-        nets[space.format(path)] = f'search, {rank}'
+    nets.setdefault(space.format(even_path(space, macs, target)), 'even')
+    drawn = random_path_near(space, macs, target, rng)
+    nets.setdefault(space.format(drawn), 'random')
     return nets
 
 
-def half_width(candidates: Sequence[Candidate], metric: str) -> float:
-    """Returns half the 95 % interval of a mean, NaN with one training.
+def half_width(candidates: Sequence[Candidate], metric: str) -> float | None:
+    """Returns half the 95 % interval of a mean, None with one training.
 
     The spread between seeds is pooled over all nets.
     """
@@ -125,7 +127,7 @@ def half_width(candidates: Sequence[Candidate], metric: str) -> float:
     )
     nets, seeds = scores.shape
     if seeds < 2:
-        return float('nan')
+        return None
     spread = np.sqrt(scores.var(axis=1, ddof=1).mean() / seeds)
     return float(stats.t.ppf(0.975, nets * (seeds - 1)) * spread)
 
@@ -143,6 +145,7 @@ def print_result(
     scores = {c.path: c.fitness for c in search.candidates}
     done = [c for c in trained.candidates if c.status is Status.COMPLETE]
     half = half_width(done, metric)
+    interval = '' if half is None else f' ± {half:.4f}'
     space = SearchSpace(**search.header.search_space)
     table = Table(title=f'Trained nets: {metric} on the search split')
     table.add_column('net')
@@ -155,7 +158,7 @@ def print_result(
             space.format_stages(space.parse(candidate.path)),
             f'{candidate.macs / 1e6:.1f}',
             '' if score is None else f'{score:.4f}',
-            f'{candidate.fitness:.4f} ± {half:.4f}',
+            f'{candidate.fitness:.4f}{interval}',
         )
     Console().print(table)
 
@@ -178,6 +181,8 @@ def main() -> None:
     search.resume, search.overwrite = args.resume, args.overwrite
     search.launcher = args.launcher
     run_search(config, args.launcher)
+    if int(os.environ.get('RANK', 0)):
+        return
     trained = SearchRecord.read(Path(args.work_dir) / RECORD)
     print_result(nets, record, trained)
 

@@ -1,6 +1,7 @@
 """Searches the paths of a trained supernet (Section 3.4 of the paper)."""
 
 import argparse
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from detnas_mm.engine.checks import require_new_record
 from detnas_mm.engine.data_checks import require_data
 from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.executors.launched import read_launch_rank
+from detnas_mm.registry import ALGORITHMS
 from detnas_mm.structures import COSTS, RECORD, split_objectives
 from detnas_mm.utils.cli import (
     add_common_arguments,
@@ -25,7 +27,7 @@ from detnas_mm.utils.cli import (
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import require_writable
 
-ALGORITHMS = {'evolution': 'Evolution', 'random': 'RandomSearch'}
+ALGORITHM_NAMES = {'evolution': 'Evolution', 'random': 'RandomSearch'}
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--algorithm',
-        choices=list(ALGORITHMS),
+        choices=list(ALGORITHM_NAMES),
         help="'random' is the paper's baseline with the same budget",
     )
     parser.add_argument(
@@ -94,7 +96,7 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
             '`val_cfg` of the config is '
             f'{(config.get("val_cfg") or {}).get("type")!r}, expected '
             "dict(type='detnas_mm.EvolutionSearchLoop', metric=...); inherit "
-            'from the config of the supernet as configs/detnas/*_search_*.py '
+            'from the config of the supernet as configs/detnas/*-search-*.py '
             'do'
         )
     config.load_from = args.checkpoint
@@ -102,8 +104,8 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
     # Refuses settings of an earlier version before they are changed.
     read_settings(config)
     search.launcher = args.launcher
-    search.resume = args.resume
-    search.overwrite = args.overwrite
+    search.resume = args.resume or search.get('resume', False)
+    search.overwrite = args.overwrite or search.get('overwrite', False)
     if args.seed is not None:
         search.seed = args.seed
     if args.amp:
@@ -143,15 +145,15 @@ def read_algorithm(search: Config, args: argparse.Namespace) -> dict:
             )
         return dict(type='FixedPaths', paths=args.paths)
     if args.algorithm is not None:
-        algorithm['type'] = ALGORITHMS[args.algorithm]
+        algorithm['type'] = ALGORITHM_NAMES[args.algorithm]
     elif args.objectives is not None:
         algorithm['type'] = 'NSGA2'
     # Settings of the config's algorithm that the other one has, too.
-    shared = {
-        'RandomSearch': ('type', 'population'),
-        'NSGA2': ('type', 'population', 'mutation_prob'),
-    }.get(algorithm['type'], tuple(algorithm))
-    return {name: algorithm[name] for name in shared if name in algorithm}
+    if algorithm['type'] != (search.get('algorithm') or {}).get('type'):
+        other = ALGORITHMS.module_dict[algorithm['type']]
+        known = ('type', *inspect.signature(other).parameters)
+        return {k: v for k, v in algorithm.items() if k in known}
+    return algorithm
 
 
 def read_executor(search: Config, args: argparse.Namespace) -> dict:
@@ -159,7 +161,7 @@ def read_executor(search: Config, args: argparse.Namespace) -> dict:
     executor = dict(search.get('executor') or {})
     if args.executor is not None:
         kind = {'local': 'Serial', 'ray': 'Ray'}[args.executor]
-        if executor.get('type') != kind:
+        if executor.setdefault('type', kind) != kind:
             executor = {'type': kind}
     if args.address is not None:
         if executor.get('type') != 'Ray':

@@ -174,8 +174,13 @@ class Constraint:
             'bounds; search fewer, or widen the bounds: '
             f'{details or "there are none"}'
             if count
-            else f'no path keeps the bounds: {details}'
+            else f'{self._none_text()} keeps the bounds: {details}'
         )
+
+    def _none_text(self) -> str:
+        if self.space.size <= MAX_COUNTED:
+            return 'no path'
+        return f'none of {MAX_COUNTED:,} drawn paths'
 
     def count_legal_paths(self, at_least: int) -> int:
         """Count the paths that keep the bounds, up to ``at_least``.

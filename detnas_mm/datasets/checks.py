@@ -1,10 +1,10 @@
 """Checks of the lists and annotations of VOC, and of images."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,7 +17,7 @@ from detnas_mm.utils.errors import InputError, is_of_network
 
 def check_voc_list(
     file: str, folder: Path, classes: Sequence[str]
-) -> tuple[list[str], list[Problem]]:
+) -> tuple[list[str], list[Problem], list[Problem]]:
     """Checks a list of images of VOC and their annotations.
 
     Args:
@@ -26,15 +26,18 @@ def check_voc_list(
         classes: The names of the classes.
 
     Returns:
-        The names of the images that can be used, and what is wrong.
+        The names of the images that can be used, what is wrong, and what
+        only looks wrong.
     """
     try:
         # Other than `splitlines`, as MMEngine reads it.
-        lines = Path(file).read_text('utf-8').rstrip('\n').split('\n')
+        lines = Path(file).read_text('utf-8').removesuffix('\n').split('\n')
     except ValueError as error:
-        return [], [Problem(file, f'expected a text in UTF-8: {error}')]
+        text = f'expected a text in UTF-8: {error}'
+        return [], [Problem(file, text)], []
     problems: list[Problem] = []
     counts: Counter[str] = Counter()
+    noted: dict[str, list[str]] = defaultdict(list)
     names: dict[str, bool] = {}
     for number, name in enumerate(lines, 1):
         if not name or name != name.strip() or name in names:
@@ -44,7 +47,10 @@ def check_voc_list(
             continue
         xml = str(folder / f'{name}.xml')
         try:
-            counts.update(_read_difficult(xml, classes))
+            for entry in _read_objects(xml, classes):
+                counts[entry.difficult] += entry.name in classes
+                for text in entry.looks_wrong(classes):
+                    noted[text].append(f'{entry.name!r} in {name}')
             names[name] = True
         except (OSError, SyntaxError, ValueError, LookupError) as error:
             text = f'{error}; correct the file, or take it off {file}'
@@ -54,24 +60,61 @@ def check_voc_list(
         if not counts['1']:
             text = 'no object of its images is of one of the `classes`'
         problems.append(Problem(file, f'{text}: none counts for a score'))
-    return list(names), problems
+    texts = [
+        f'left as it is: {len(places):,} {text} (such as {places[0]})'
+        for text, places in noted.items()
+    ]
+    return list(names), problems, [Problem(file, text) for text in texts]
 
 
-def _read_difficult(xml: str, classes: Sequence[str]) -> list[str]:
-    """Checks a file; returns ``difficult`` of the objects of the classes."""
+class _Object(NamedTuple):
+    name: str
+    difficult: str
+    box: tuple[float, float, float, float]
+    size: tuple[float, float]
+    is_repeated: bool
+
+    def looks_wrong(self, classes: Sequence[str]) -> Iterator[str]:
+        """Yields what looks wrong and may be right."""
+        if self.name not in classes:
+            yield 'objects of none of the `classes`'
+            return
+        left, top, right, bottom = self.box
+        width, height = self.size
+        is_seen = left < min(right, width) and top < min(bottom, height)
+        if not is_seen or min(right, bottom) <= 0:
+            yield 'boxes of which no pixel is in the image'
+        elif min(left, top) < 0 or right > width + 1 or bottom > height + 1:
+            yield 'boxes that reach out of the image'
+        if self.is_repeated:
+            yield 'boxes that are there twice'
+
+
+def _read_objects(xml: str, classes: Sequence[str]) -> list[_Object]:
+    """Checks a file, and returns its objects."""
     root = ElementTree.parse(xml).getroot()
     for side in ('width', 'height') if root.find('size') is not None else ():
         text = root.findtext(f'size/{side}', '')
         if not text.strip().isdecimal() or int(text) == 0:
             raise FieldError(f'size/{side}', text, 'a positive number')
-    found = [_check_object(one, classes) for one in root.findall('object')]
-    return [difficult for difficult in found if difficult is not None]
+    size = tuple(
+        float(root.findtext(f'size/{side}', 'inf'))
+        for side in ('width', 'height')
+    )
+    objects, known = [], set()
+    for entry in root.findall('object'):
+        name, difficult, box = _check_object(entry, classes)
+        objects.append(
+            _Object(name, difficult, box, size, (name, box) in known)
+        )
+        known.add((name, box))
+    return objects
 
 
 def _check_object(
     entry: ElementTree.Element, classes: Sequence[str]
-) -> str | None:
-    """Returns ``difficult`` of an object, None if it is of another class."""
+) -> tuple[str, str, tuple[float, ...]]:
+    """Returns name, ``difficult`` and box of an object."""
     name = entry.findtext('name')
     close = [c for c in classes if c.lower() == str(name).strip().lower()]
     if name is None or (close and name not in classes):
@@ -91,7 +134,9 @@ def _check_object(
         if not is_right:
             raise FieldError(f'bndbox/{side}', text, f'a number from {low} on')
         least[side[0]] = text
-    return difficult.strip() if name in classes else None
+    sides = ('xmin', 'ymin', 'xmax', 'ymax')
+    box = tuple(float(entry.findtext(f'bndbox/{side}')) for side in sides)
+    return name, difficult.strip(), box
 
 
 def image_fault(data: bytes) -> str | None:

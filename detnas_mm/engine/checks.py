@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
@@ -197,30 +198,60 @@ def require_same_images(dataset: Dataset, evaluator: Evaluator) -> None:
             (key, os.path.basename(image['file_name']))
             for key, image in known.items()
         }
-        # The corners of boxes are the same numbers on both sides.
-        corners = {
-            (info['img_id'], *instance['bbox'][:2])
-            for info in infos
-            for instance in info.get('instances', [])
-        }
-        same = corners & {
-            (annotation['image_id'], *annotation['bbox'][:2])
-            for annotation in metric._coco_api.anns.values()
-        }
+        missing = ()
+        if _reads_coco(data):
+            boxes = _boxes_read(infos, data.metainfo['classes'])
+            missing = boxes - _boxes_of_truth(metric._coco_api)
         problem = None
         if len(read) < len(infos):
             problem = 'an image is read twice'
         elif different:
             first = min(different, key=str)
             problem = f'image {first[0]!r}, {first[1]}, is only on one side'
-        elif len(same) < len(corners) / 2:
-            problem = f'only {len(same):,} of {len(corners):,} boxes are there'
+        elif missing:
+            image, *box, name, crowd = min(missing, key=str)
+            problem = (
+                f'it lacks {len(missing):,} boxes that are read, such as '
+                f'{box} of {name!r} in image {image}, crowd {crowd}'
+            )
         if problem:
             raise InputError(
                 'the annotation file of the metric must have the images of '
                 f'`val_dataloader`: it has {len(known):,}, {len(infos):,} are '
                 f'read; {problem}'
             )
+
+
+def _reads_coco(data: Dataset) -> bool:
+    inner = getattr(data, 'dataset', data)
+    parts = getattr(inner, 'datasets', [inner])
+    return all(hasattr(part, 'cat_ids') for part in parts)
+
+
+def _boxes_read(
+    infos: Sequence[Mapping], classes: Sequence[str]
+) -> set[tuple]:
+    return {
+        (
+            info['img_id'],
+            *instance['bbox'],
+            classes[instance['bbox_label']],
+            bool(instance['ignore_flag']),
+        )
+        for info in infos
+        for instance in info.get('instances', [])
+    }
+
+
+def _boxes_of_truth(api: Any) -> set[tuple]:
+    boxes = set()
+    for annotation in api.anns.values():
+        x, y, width, height = annotation['bbox']
+        name = api.cats.get(annotation['category_id'], {}).get('name')
+        crowd = bool(annotation.get('iscrowd'))
+        image = annotation['image_id']
+        boxes.add((image, x, y, x + width, y + height, name, crowd))
+    return boxes
 
 
 def load_supernet(runner: Runner) -> None:

@@ -1,7 +1,6 @@
 """What is wrong in the data of a config, found before the long work."""
 
 import copy
-import functools
 import itertools
 import json
 import logging
@@ -9,7 +8,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ def require_data(config: Config, parts: Sequence[str]) -> None:
 
 
 def list_problems(
-    config: Config, parts: Sequence[str]
+    config: Config, parts: Sequence[str], with_noted: bool = False
 ) -> list[tuple[str, Problem]]:
     """Returns what is wrong in the data of a config, each with its part.
 
@@ -82,6 +81,8 @@ def list_problems(
         config: The config. Its annotation files may change; the settings
             before are then in ``original_data``.
         parts: Parts that are needed, of ``'train'``, ``'val'``, ``'test'``.
+        with_noted: Whether to list what only looks wrong, too, instead of
+            warning of it.
     """
     init_default_scope(config.get('default_scope') or 'mmdet')
     original = {
@@ -102,6 +103,10 @@ def list_problems(
     if any(copied for _, copied in data.known.values()):
         config.original_data = original
     _warn_of_shared(data.pictures)
+    if with_noted:
+        return data.problems + data.noted
+    for _, problem in data.noted:
+        _warn(str(problem))
     return data.problems
 
 
@@ -226,7 +231,15 @@ def _classes(dataset: Mapping, key: str) -> tuple[str, ...]:
     if classes is None:
         classes = _class_of(dataset).METAINFO.get('classes')
     if not isinstance(classes, str):
-        return tuple(classes or ())
+        classes = tuple(classes or ())
+        for name in classes:
+            if not isinstance(name, str) or classes.count(name) > 1:
+                raise InputError(
+                    f'`{key}.metainfo.classes` has the name {name!r}, '
+                    'expected texts, each once; on a command line write '
+                    "names of digits in quotes, as in ['0','1']"
+                )
+        return classes
     # mmdet takes the name of a file, too.
     if not Path(classes).is_file():
         raise InputError(
@@ -260,18 +273,14 @@ class _Data:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.problems: list[tuple[str, Problem]] = []
+        self.noted: list[tuple[str, Problem]] = []
         # The usable content of each file, and the copy in its place.
         self.known: dict[str, tuple[Any, str | None]] = {}
         self.pictures: dict[str, set[str]] = defaultdict(set)
         self.classes: dict[str, list[set]] = defaultdict(list)
-        self._read = functools.cache(_read_json)
-        # MMDetection numbers labels by the order of categories in each file.
-        self._order: list[str] = []
-        for _, dataset in datasets_of(config, 'train'):
-            if _reader(dataset) == 'CocoDataset' and not self._order:
-                with suppress(OSError, ValueError, TypeError, KeyError):
-                    content = self._read(_annotations(dataset))
-                    self._order = [c['name'] for c in content['categories']]
+        # The first classes, and the data set that has them.
+        self._order: tuple[str, ...] | None = None
+        self._order_of = ''
 
     @contextmanager
     def listed(self, part: str) -> Iterator[None]:
@@ -287,21 +296,23 @@ class _Data:
         if not reader:
             return
         classes = _classes(dataset, key)
+        self._require_same_classes(classes, key)
         self.classes[part].append(set(classes))
         prefix, names, copied = dataset.get('data_prefix') or {}, [], None
         root = Path(dataset.get('data_root') or '')
         if _is_remote(dataset) or '://' in str(file):
             _warn(f'{file} is not checked, since it is no local file')
         elif reader == 'CocoDataset' and Path(file).is_file():
-            content, copied = self._clean(part, file)
+            content, copied = self._clean(part, file, classes)
             _require_categories(file, content, classes, key)
             root /= prefix.get('img', '')
             names = [image['file_name'] for image in content['images']]
         elif Path(file).is_file():
             root /= prefix.get('sub_data_root', '')
             folder = root / dataset.get('ann_subdir', 'Annotations')
-            names, problems = check_voc_list(file, folder, classes)
+            names, problems, noted = check_voc_list(file, folder, classes)
             self.problems += [(part, problem) for problem in problems]
+            self.noted += [(part, problem) for problem in noted]
             if problems:
                 copied = self._copy(file, '\n'.join(names))
             root /= dataset.get('img_subdir', 'JPEGImages')
@@ -319,7 +330,7 @@ class _Data:
         if not Path(file).is_file():
             return
         if getattr(kind, '__name__', str(kind)).endswith('CocoMetric'):
-            content, _ = self._clean(part, file)
+            content, _ = self._clean(part, file, self._order or ())
             # Several data sets may have different classes.
             classes = set.intersection(*self.classes[part] or [set()])
             key = f'{part}_dataloader.dataset'
@@ -327,15 +338,32 @@ class _Data:
         _, copied = self.known.get(os.path.realpath(file), (None, None))
         evaluator['ann_file'] = copied or file
 
-    def _clean(self, part: str, file: str) -> tuple[dict, str | None]:
+    def _require_same_classes(
+        self, classes: tuple[str, ...], key: str
+    ) -> None:
+        """A label is a place in this list, in training and in a score."""
+        if self._order is None:
+            self._order, self._order_of = classes, key
+        if classes != self._order:
+            raise InputError(
+                f'`{key}` has the classes {_shortened(classes)}, but '
+                f'`{self._order_of}` has {_shortened(self._order)}: set '
+                '`metainfo.classes` of both to the same list'
+            )
+
+    def _clean(
+        self, part: str, file: str, order: Sequence[str]
+    ) -> tuple[dict, str | None]:
         known = os.path.realpath(file)
         if known in self.known:
             return self.known[known]
-        content = self._read(file)
-        cleaned = CleanAnnotations(content, file, self._order)
+        content = _read_json(file)
+        # MMDetection numbers labels by the order of categories in each file.
+        cleaned = CleanAnnotations(content, file, order)
         self.problems += [(part, problem) for problem in cleaned.refused]
         if cleaned.noted:
-            _warn(f'{file}: left as it is: {cleaned.describe("noted")}')
+            text = f'left as it is: {cleaned.describe("noted")}'
+            self.noted.append((part, Problem(file, text)))
         copied = None
         if cleaned.changed or cleaned.refused:
             copied = self._copy(file, json.dumps(cleaned.content))
@@ -373,6 +401,11 @@ def _warn_of_shared(pictures: Mapping[str, set[str]]) -> None:
             )
 
 
+def _shortened(names: Sequence[str]) -> str:
+    more = f' and {len(names) - 5} more' if len(names) > 5 else ''
+    return ', '.join(map(repr, names[:5])) + more
+
+
 def _warn(text: str) -> None:
     print_log(text, 'current', logging.WARNING)
 
@@ -384,9 +417,7 @@ def _require_categories(
     names = [category['name'] for category in content['categories']]
     missing = [name for name in classes if name not in names]
     if missing:
-        shown = ', '.join(map(repr, names[:5]))
-        more = f' and {len(names) - 5} more' if len(names) > 5 else ''
         raise InputError(
             f'`classes` in the `metainfo` of `{key}` do not fit {file}: '
-            f'{missing[0]!r} is not among its categories, {shown}{more}'
+            f'{missing[0]!r} is not among its categories, {_shortened(names)}'
         )

@@ -19,9 +19,12 @@ class ExactMetric:
     @classmethod
     def from_mmdet(cls, metric: BaseMetric) -> Self:
         """Returns a metric with the settings and data of mmdet's metric."""
-        if np.max(metric.iou_thrs) > 1:
+        thresholds = np.ravel(metric.iou_thrs)
+        is_number = thresholds.dtype.kind in 'if' and len(thresholds)
+        if not is_number or thresholds.min() < 0 or thresholds.max() > 1:
             raise InputError(
-                f'`iou_thrs` must be from 0 to 1, got {metric.iou_thrs}'
+                '`iou_thrs` must be numbers from 0 to 1, got '
+                f'{metric.iou_thrs!r}'
             )
         exact = cls.__new__(cls)
         vars(exact).update(vars(metric))

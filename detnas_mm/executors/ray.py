@@ -112,8 +112,11 @@ class Ray:
     def __post_init__(self) -> None:
         for name in ('workers', 'cpus_per_worker', 'candidate_timeout'):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InputError(f'`{name}` must be more than 0, got {value}')
+            is_number = isinstance(value, (int, float))
+            if value is not None and not (is_number and value > 0):
+                raise InputError(
+                    f'`{name}` must be a number of more than 0, got {value!r}'
+                )
         if self.gpus_per_worker is not None and self.gpus_per_worker < 0:
             raise InputError(
                 '`gpus_per_worker` must be at least 0, got '

@@ -117,9 +117,10 @@ class PopulationSearch(SearchAlgorithm):
         concentration: float | None = None,
         seed: int = 0,
     ) -> None:
-        if population < 1:
+        if type(population) is not int or population < 1:
             raise InputError(
-                f'`population` must be at least 1, got {population}'
+                '`population` must be a whole number of at least 1, got '
+                f'{population!r}'
             )
         if seed < 0:
             raise InputError(f'`seed` must be at least 0, got {seed}')

@@ -70,10 +70,10 @@ class Evolution(PopulationSearch):
             concentration=concentration,
             seed=seed,
         )
-        if not 1 <= parents <= population:
+        if type(parents) is not int or not 1 <= parents <= population:
             raise InputError(
                 f'`parents` must be 1 to `population` ({population}), got '
-                f'{parents}'
+                f'{parents!r}; set both settings of the algorithm'
             )
         require_mutation_prob(mutation_prob)
         self.parents = parents

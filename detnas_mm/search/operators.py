@@ -60,8 +60,9 @@ def pick(paths: Sequence[ArchPath], rng: np.random.Generator) -> ArchPath:
 
 def require_mutation_prob(mutation_prob: float) -> None:
     """Check that a mutation probability is in range."""
-    if not 0 < mutation_prob <= 1:
+    is_number = isinstance(mutation_prob, (int, float))
+    if not is_number or not 0 < mutation_prob <= 1:
         raise InputError(
             '`mutation_prob` must be more than 0 and at most 1, got '
-            f'{mutation_prob}'
+            f'{mutation_prob!r}'
         )

@@ -142,11 +142,11 @@ class CleanAnnotations:
     def _check_annotation(self, annotation: dict) -> None:
         is_known = True
         for key, known in self._known.items():
+            before = annotation.get(key)
             self._set_id('annotation', annotation, key)
             if annotation[key] not in known:
                 is_known = False
-                text = f'annotations with `{key}` of none'
-                self.noted[text].append(annotation[key])
+                self.noted[f'annotations with `{key}` of none'].append(before)
         require_usable(annotation)
         is_seen = self._is_seen(annotation)
         area, crowd = annotation.get('area'), annotation.get('iscrowd')
@@ -218,8 +218,8 @@ class CleanAnnotations:
 def _as_id(value: Any) -> int | None:
     """Returns the whole number of an id, the same for the same id."""
     if isinstance(value, str):
-        if re.fullmatch(r'-?[0-9]{1,18}', value):
-            return int(value)
+        if re.fullmatch(r'\s*[+-]?0*[0-9]{1,18}(\.0*)?\s*', value):
+            return int(value.partition('.')[0])
     elif isinstance(value, bool) or not is_finite_number(value):
         return None
     elif value == int(value) and abs(value) < 2**63:

@@ -370,10 +370,11 @@ class SearchSpace:
 
 def require_concentration(concentration: float) -> None:
     """Check the concentration of uneven paths."""
-    if not 0 < concentration < math.inf:
+    is_number = isinstance(concentration, (int, float))
+    if not is_number or not 0 < concentration < math.inf:
         raise InputError(
             '`concentration` must be a number of more than 0, such as 0.4, '
-            f'got {concentration}'
+            f'got {concentration!r}'
         )
 
 

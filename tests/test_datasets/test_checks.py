@@ -286,9 +286,10 @@ def voc(
     size='9',
     head='',
     end=None,
+    copies=1,
 ):
     """Two images, the first of which has an object as given."""
-    objects = OBJECT.format(name=name, difficult=difficult, x=x)
+    objects = OBJECT.format(name=name, difficult=difficult, x=x) * copies
     text = head + VOC.format(size=size, objects=objects)[:end]
     (folder / 'a.xml').write_text(text)
     (folder / 'b.xml').write_text(VOC.format(size='9', objects=''))
@@ -298,7 +299,27 @@ def voc(
 
 @pytest.mark.parametrize('names', [b'a\nb', b'a\r\nb\r\n', b'a\nb\n'])
 def test_list_of_voc(tmp_path, names):
-    assert voc(tmp_path, names=names) == (['a', 'b'], [])
+    assert voc(tmp_path, names=names) == (['a', 'b'], [], [])
+
+
+@pytest.mark.parametrize(
+    ('change', 'text'),
+    [
+        (dict(name='horse'), "1 objects of none of the `classes` (such as 'h"),
+        (dict(x='-3'), "1 boxes that reach out of the image (such as 'cat'"),
+        (dict(x='5'), "1 boxes of which no pixel is in the image (such as '"),
+    ],
+)
+def test_odd_objects_of_voc_are_counted(tmp_path, change, text):
+    *_, (noted,) = voc(tmp_path, **change)
+    assert f'{tmp_path}/list.txt: left as it is: {text}' in str(noted)
+    assert str(noted).endswith(' in a)')
+
+
+def test_objects_of_voc_that_are_there_twice_are_counted(tmp_path):
+    _, problems, (noted,) = voc(tmp_path, copies=2)
+    assert not problems
+    assert "1 boxes that are there twice (such as 'cat' in a)" in str(noted)
 
 
 @pytest.mark.parametrize(
@@ -320,6 +341,7 @@ def test_list_of_voc(tmp_path, names):
         # With a filter of small images they would not be used to train.
         (dict(size='0'), ['a.xml: `size/width`', "is '0'"]),
         (dict(names=b'a\n\nb\n'), ["list.txt: line 2 is ''"]),
+        (dict(names=b'a\nb\n\n'), ["list.txt: line 3 is ''"]),
         (dict(names=b'a\nb \n'), ["list.txt: line 2 is 'b '"]),
         (dict(names=b'a\nb\na\n'), ["list.txt: line 3 is 'a'", 'another']),
         (dict(names=b'a\nc\n'), ['c.xml', 'No such file']),
@@ -334,7 +356,7 @@ def test_list_of_voc(tmp_path, names):
     ],
 )
 def test_annotations_of_voc_that_cannot_be_used(tmp_path, change, parts):
-    names, problems = voc(tmp_path, **change)
+    names, problems, _ = voc(tmp_path, **change)
     message = str(problems[0])
     assert '\n' not in message
     assert not [part for part in parts if part not in message]
@@ -350,7 +372,7 @@ def test_annotations_of_voc_that_cannot_be_used(tmp_path, change, parts):
     ],
 )
 def test_list_of_voc_of_which_nothing_counts(tmp_path, change, text):
-    names, (problem,) = voc(tmp_path, **change)
+    names, (problem,), _ = voc(tmp_path, **change)
     assert names == ['a', 'b']
     assert str(problem).startswith(f'{tmp_path}/list.txt: {text}')
 

@@ -1,6 +1,7 @@
 """What is wrong in a config is found before a Runner is built."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -193,15 +194,33 @@ def test_types_may_be_classes(config):
 
 
 def test_classes_that_the_annotation_file_does_not_have(config):
-    dataset = config.val_dataloader.dataset
+    dataset = config.train_dataloader.dataset
     dataset.metainfo = dict(classes=('cat', '0'))
     line = line_of(config)
-    assert '`val_dataloader.dataset`' in line
+    assert '`train_dataloader.dataset`' in line
     assert "'cat' is not among its categories, '0', '1'" in line
     assert "'4' and 5 more" in line
     # The default is the classes of COCO.
     del dataset['metainfo']
     assert "'person' is not among" in line_of(config)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        (
+            CLASSES[::-1],
+            "has the classes '9', '8'.*`train_data.* has '0', '1'",
+        ),
+        (CLASSES[:-1], "has the classes '0', '1', .* and 4 more, but"),
+        ((*CLASSES[:-1], '0'), "has the name '0', expected texts, each once"),
+        ((*CLASSES[:-1], 9), 'has the name 9, expected texts'),
+    ],
+)
+def test_other_classes_than_in_training_are_refused(config, classes, message):
+    """A label is a place in the list: all scores would be wrong."""
+    config.val_dataloader.dataset.metainfo = dict(classes=classes)
+    assert re.search(message, line_of(config))
 
 
 def test_channels_that_the_backbone_does_not_have(config):
@@ -441,7 +460,7 @@ def test_class_of_a_user_is_checked_as_its_parent(config, boxes):
         # Another split whose images have the same ids and names.
         (
             dict(other=lambda c: [a['bbox'].reverse() for a in c[BOXES]]),
-            'only 0 of 1 boxes are there',
+            'it lacks 2 boxes that are read',
         ),
     ],
 )

@@ -450,9 +450,11 @@ def test_what_is_no_number_is_refused_before_the_search(file):
 @pytest.mark.parametrize('kind', [CocoMetric, VOCMetric])
 def test_thresholds_in_percent_are_refused(kind):
     """No overlap is above 1: all scores would be 0."""
-    metric = kind(iou_thrs=[50.0, 75.0])
-    with pytest.raises(InputError, match='`iou_thrs` must be from 0 to 1'):
-        use_exact_metrics(Evaluator([metric]))
+    for wrong in ([50.0, 75.0], [-0.5], [], ['0.5']):
+        metric = kind()
+        metric.iou_thrs = wrong
+        with pytest.raises(InputError, match='`iou_thrs` must be numbers fr'):
+            use_exact_metrics(Evaluator([metric]))
 
 
 def test_image_that_the_file_lacks_is_refused(file):

@@ -135,7 +135,8 @@ def find_faults(images: Iterable[Image]) -> Iterator[Row]:
         if fault:
             yield Row(part, file, fault, '' if digest else file)
         same = first.setdefault(digest or file, image)
-        if same is not image and digest:
+        # Splits may be the same images; a warning says so.
+        if same.file != file and digest:
             text = f'the same picture as {same.file} ({same.part})'
             yield Row(part, file, text, file)
 
@@ -145,22 +146,22 @@ def main() -> None:
     setup_compat()
     config = load_config(args)
     parts = list(dict.fromkeys(args.parts))
-    rows = [Row(part, *p) for part, p in list_problems(config, parts)]
+    problems = list_problems(config, parts, with_noted=True)
+    rows = [Row(part, *problem) for part, problem in problems]
     images = list(check_images(config, parts, rows))
     rows += find_faults(images)
-    if not rows:
-        print(f'{len(images):,} images of {", ".join(parts)}: nothing wrong')
-        return
-    table = Table('split', Column('file', overflow='fold'), 'problem')
-    for row in rows:
-        table.add_row(*row[:3])
-    console = Console()
-    # Names are not cut where the output is a file.
-    console.print(table, soft_wrap=not console.is_terminal)
     if args.out is not None:
         left_out = sorted({row.left_out for row in rows} - {''})
         write_atomically(args.out, ''.join(f'{f}\n' for f in left_out))
         print(f'{args.out}: {len(left_out):,} entries to leave out')
+    if not rows:
+        print(f'{len(images):,} images of {", ".join(parts)}: nothing wrong')
+        return
+    columns = [Column(name, overflow='fold') for name in ('file', 'problem')]
+    table = Table('split', *columns)
+    for row in rows:
+        table.add_row(*row[:3])
+    Console().print(table)
     raise SystemExit(1)
 
 
