@@ -171,6 +171,12 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
         """Returns the ground truth and the predictions for hotcoco."""
         truth = self._truth
         labels = np.concatenate([p['labels'] for p in predictions])
+        if labels.max(initial=0) >= len(truth.category_numbers):
+            raise InputError(
+                f'the detector predicts the class number {labels.max()}, but '
+                f'the metric has {len(truth.category_numbers)} classes: set '
+                '`num_classes` of the bbox_head to their number'
+            )
         numbers = [truth.image_numbers[p['img_id']] for p in predictions]
         boxes = np.concatenate([p['bboxes'] for p in predictions])
         boxes = boxes.astype(float)

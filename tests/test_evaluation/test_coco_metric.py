@@ -467,6 +467,14 @@ def test_image_that_the_file_lacks_is_refused(file):
         evaluate(exact_metric(file, content), classes, samples)
 
 
+def test_class_that_the_metric_does_not_have_is_refused(file):
+    content, classes, samples = random_data(17)
+    pred = samples[0]['pred_instances']
+    pred['labels'] = torch.full_like(pred['labels'], len(classes))
+    with pytest.raises(InputError, match=f'class number {len(classes)}, but'):
+        evaluate(exact_metric(file, content), classes, samples)
+
+
 def test_annotations_of_nothing_do_not_count(file):
     content, classes, samples = random_data(17)
     wanted = evaluate(exact_metric(file, content), classes, samples)
