@@ -13,5 +13,9 @@ val_cfg = dict(
     metric='coco/bbox_mAP',
     constraint=constraint,
     generations=generations,
-    algorithm=dict(type='Evolution', population=population),
+    # A fifth of a generation, as in the paper: 10 of 50.
+    algorithm=dict(
+        type='Evolution',
+        population=population,
+        parents=max(population // 5, 1)),
 )
