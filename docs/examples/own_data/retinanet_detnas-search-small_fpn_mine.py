@@ -17,5 +17,6 @@ val_cfg = dict(
     algorithm=dict(
         type='Evolution',
         population=population,
-        parents=max(population // 5, 1)),
+        parents=max(population // 5, 1),
+    ),
 )
