@@ -180,8 +180,7 @@ def main() -> None:
     search.objectives = []
     search.resume, search.overwrite = args.resume, args.overwrite
     search.launcher = args.launcher
-    run_search(config, args.launcher)
-    if int(os.environ.get('RANK', 0)):
+    if run_search(config, args.launcher):
         return
     trained = SearchRecord.read(Path(args.work_dir) / RECORD)
     print_result(nets, record, trained)

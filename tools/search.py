@@ -104,8 +104,8 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
     # Refuses settings of an earlier version before they are changed.
     read_settings(config)
     search.launcher = args.launcher
-    search.resume = args.resume or search.get('resume', False)
-    search.overwrite = args.overwrite or search.get('overwrite', False)
+    search.resume = args.resume
+    search.overwrite = args.overwrite
     if args.seed is not None:
         search.seed = args.seed
     if args.amp:
@@ -179,8 +179,12 @@ def main() -> None:
     run_search(config, args.launcher)
 
 
-def run_search(config: Config, launcher: str) -> None:
-    """Checks the data and the work dir, and runs the search of a config."""
+def run_search(config: Config, launcher: str) -> int:
+    """Checks the data and the work dir, and runs the search of a config.
+
+    Returns:
+        The rank of this process. Rank 0 keeps the record.
+    """
     require_data(config, ('train', 'val'))
     rank = 0 if launcher == 'none' else read_launch_rank(launcher)
     if rank:
@@ -206,6 +210,7 @@ def run_search(config: Config, launcher: str) -> None:
                 file=sys.stderr,
             )
         sys.exit(130)
+    return rank
 
 
 if __name__ == '__main__':
