@@ -261,9 +261,9 @@ class SearchSpace:
         Returns:
             Digits, of shape ``(count, num_blocks)``.
         """
-        counts = list(map(len, self.allowed_choices))
         if concentration is None:
-            ranks = rng.integers(counts, size=(count, self.num_blocks))
+            counts, size = self._counts, (count, self.num_blocks)
+            ranks = rng.integers(counts, size=size)
             return self._digits_of_ranks(ranks)
         require_concentration(concentration)
         shape = (count, len(self.stage_blocks), self.num_choices)
@@ -285,16 +285,24 @@ class SearchSpace:
             Digits, of shape ``(N, num_blocks)``; each number gives another
             path.
         """
-        counts = np.array(list(map(len, self.allowed_choices)))
-        places = np.cumprod([1, *counts[:-1]])
-        return self._digits_of_ranks(numbers[:, None] // places % counts)
+        places = np.cumprod([1, *self._counts[:-1]])
+        ranks = numbers[:, None] // places % self._counts
+        return self._digits_of_ranks(ranks)
 
-    def _digits_of_ranks(self, ranks: np.ndarray) -> np.ndarray:
-        """Map ranks among the choices that a block has to their digits."""
+    @cached_property
+    def _counts(self) -> np.ndarray:
+        return np.array(list(map(len, self.allowed_choices)))
+
+    @cached_property
+    def _digits_by_rank(self) -> np.ndarray:
         table = np.zeros((self.num_blocks, self.num_choices), dtype=int)
         for block, allowed in enumerate(self.allowed_choices):
             table[block, : len(allowed)] = allowed
-        return table[np.arange(self.num_blocks), ranks]
+        return table
+
+    def _digits_of_ranks(self, ranks: np.ndarray) -> np.ndarray:
+        """Map ranks among the choices that a block has to their digits."""
+        return self._digits_by_rank[np.arange(self.num_blocks), ranks]
 
     def complete_row(self, values: Mapping[int, T]) -> tuple[T, ...]:
         """Complete a row of a table, which has one value for each digit.
