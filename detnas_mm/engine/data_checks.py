@@ -51,7 +51,10 @@ def require_data(config: Config, parts: Sequence[str]) -> None:
             'the config has no `model`; a file to inherit from, such as '
             'best_backbone.py, is not a config on its own'
         )
-    problems = [str(problem) for _, problem in list_problems(config, parts)]
+    found, noted = list_problems(config, parts)
+    for _, problem in noted:
+        _warn(str(problem))
+    problems = [str(problem) for _, problem in found]
     if len(problems) > 1:
         problems[0] += (
             f' (and {len(problems) - 1:,} more: list all by `python '
@@ -69,9 +72,9 @@ def require_data(config: Config, parts: Sequence[str]) -> None:
 
 
 def list_problems(
-    config: Config, parts: Sequence[str], with_noted: bool = False
-) -> list[tuple[str, Problem]]:
-    """Returns what is wrong in the data of a config, each with its part.
+    config: Config, parts: Sequence[str]
+) -> tuple[list[tuple[str, Problem]], list[tuple[str, Problem]]]:
+    """Finds what is wrong in the data of a config.
 
     Where an annotation file would be scored wrongly, and the right values
     are plain, the config gets a corrected copy in its work dir. Entries that
@@ -81,8 +84,9 @@ def list_problems(
         config: The config. Its annotation files may change; the settings
             before are then in ``original_data``.
         parts: Parts that are needed, of ``'train'``, ``'val'``, ``'test'``.
-        with_noted: Whether to list what only looks wrong, too, instead of
-            warning of it.
+
+    Returns:
+        What is refused, and what only looks wrong, each with its part.
     """
     init_default_scope(config.get('default_scope') or 'mmdet')
     original = {
@@ -103,11 +107,7 @@ def list_problems(
     if any(copied for _, copied in data.known.values()):
         config.original_data = original
     _warn_of_shared(data.pictures)
-    if with_noted:
-        return data.problems + data.noted
-    for _, problem in data.noted:
-        _warn(str(problem))
-    return data.problems
+    return data.problems, data.noted
 
 
 def annotation_files(config: Config, parts: Sequence[str]) -> list[str]:

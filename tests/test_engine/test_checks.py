@@ -342,7 +342,7 @@ def test_all_problems_are_counted_and_nothing_is_changed(config, boxes):
     before = config.to_dict()
     assert '(and 1 more: list all by `python tools/misc/' in line_of(config)
     assert config.to_dict() == before
-    problems = list_problems(config, PARTS)
+    problems, _ = list_problems(config, PARTS)
     assert [part for part, _ in problems] == ['val', 'val']
     # The copy lacks what is refused.
     assert len(read_val(config)['annotations']) == 1

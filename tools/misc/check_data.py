@@ -146,8 +146,8 @@ def main() -> None:
     setup_compat()
     config = load_config(args)
     parts = list(dict.fromkeys(args.parts))
-    problems = list_problems(config, parts, with_noted=True)
-    rows = [Row(part, *problem) for part, problem in problems]
+    refused, noted = list_problems(config, parts)
+    rows = [Row(part, *problem) for part, problem in refused + noted]
     images = list(check_images(config, parts, rows))
     rows += find_faults(images)
     if args.out is not None:
