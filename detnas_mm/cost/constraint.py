@@ -169,8 +169,13 @@ class Constraint:
             f'{self._ends_text(cost)}, bounds are {self._bounds_text(cost)}'
             for cost in self._limits
         )
+        # From a large space paths are drawn.
+        is_exact = self.space.size <= MAX_COUNTED
+        found = (
+            f'{count} keep' if is_exact else f'about {count} drawn ones keep'
+        )
         raise InputError(
-            f'the search asks for {needed} paths, but only {count} keep the '
+            f'the search asks for {needed} paths, but only {found} the '
             'bounds; search fewer, or widen the bounds: '
             f'{details or "there are none"}'
             if count
