@@ -16,7 +16,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from detnas_mm.compat import setup_compat
-from detnas_mm.datasets.digits.build import DigitsSettings, build_digits
+from detnas_mm.datasets.digits.build import build_digits
+from detnas_mm.datasets.digits.settings import DigitsSettings
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'

@@ -17,8 +17,10 @@ from pycocotools.coco import COCO
 from sklearn.datasets import load_digits
 
 from detnas_mm.datasets.digits import scenes as digit_scenes
-from detnas_mm.datasets.digits.build import DigitsSettings, build_digits
+from detnas_mm.datasets.digits.build import build_digits
+from detnas_mm.datasets.digits.settings import DigitsSettings
 from detnas_mm.datasets.digits.sources import load_sources
+from detnas_mm.utils.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SMALL = DigitsSettings(
@@ -209,9 +211,9 @@ def test_killed_build_does_not_look_complete(tmp_path):
     """The process ends inside the build, without any clean-up."""
     code = (
         'import os, sys\n'
-        'from detnas_mm.datasets.digits import build as digits\n'
+        'from detnas_mm.datasets.digits import build as digits, settings\n'
         'digits.write_classification = lambda *a: os._exit(9)\n'
-        'digits.build_digits(sys.argv[1], digits.DigitsSettings(\n'
+        'digits.build_digits(sys.argv[1], settings.DigitsSettings(\n'
         '    train_images=2, search_images=2, test_images=2))\n'
     )
     out = tmp_path / 'digits'
@@ -249,3 +251,23 @@ def test_command_builds_and_a_second_build_does_nothing(tmp_path):
     assert not report.built
     assert list(report.counts['images'].values()) == [3, 2, 2]
     assert (out / 'meta.json').stat().st_mtime_ns == before
+
+
+def test_images_of_other_sizes_hold_more_and_smaller_digits(tmp_path):
+    """Larger ones than the photographs, too, which are 128 pixels wide."""
+    settings = replace(
+        SMALL, image_size=192, max_digits=24, min_height=16, max_height=20
+    )
+    build_digits(tmp_path / 'digits', settings)
+    file = tmp_path / 'digits/annotations/instances_search.json'
+    search = json.loads(file.read_text())
+    assert {image['width'] for image in search['images']} == {192}
+    counts = Counter(box['image_id'] for box in search['annotations'])
+    assert 5 < max(counts.values()) <= 24
+    # A digit is turned and sheared a little.
+    assert all(box['bbox'][3] <= 1.4 * 20 for box in search['annotations'])
+
+
+def test_sizes_that_do_not_ascend_are_refused():
+    with pytest.raises(InputError, match='got 24, 56, 48'):
+        DigitsSettings(image_size=48)

@@ -3,11 +3,8 @@
 import argparse
 import time
 
-from detnas_mm.datasets.digits.build import (
-    DigitsSettings,
-    build_digits,
-    setting_help,
-)
+from detnas_mm.datasets.digits.build import build_digits
+from detnas_mm.datasets.digits.settings import DigitsSettings, setting_help
 from detnas_mm.utils.cli import run_command
 
 

@@ -19,10 +19,9 @@ import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -30,6 +29,7 @@ from detnas_mm.datasets.digits.layouts import (
     write_classification,
     write_detection,
 )
+from detnas_mm.datasets.digits.settings import DigitsSettings
 from detnas_mm.datasets.digits.sources import (
     CROP_SPLITS,
     SPLIT_SHARES,
@@ -48,34 +48,6 @@ _REMEDY = (
 )
 
 Counts = dict[str, dict[str, int]]
-
-
-def _setting(default: int, meaning: str) -> Any:
-    return field(default=default, metadata={'help': meaning})
-
-
-@dataclass(frozen=True, kw_only=True)
-class DigitsSettings:
-    """Settings that define the content of the data set.
-
-    With a larger number of images, the images of the smaller number stay the
-    same and others are added.
-    """
-
-    seed: int = _setting(0, 'decides the splits and every image')
-    train_images: int = _setting(1000, 'images of the training split')
-    search_images: int = _setting(200, 'images of the search split')
-    test_images: int = _setting(300, 'images of the test split')
-    train_crops: int = _setting(400, 'training crops of each class')
-    val_crops: int = _setting(100, 'validation crops of each class')
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            minimum = 0 if name == 'seed' else 1
-            if value < minimum:
-                raise InputError(
-                    f'`{name}` must be at least {minimum}, but got {value}'
-                )
 
 
 @dataclass(frozen=True)
@@ -119,9 +91,7 @@ def build_digits(
         sources = load_sources(settings.seed)
         for split in sources:
             images = getattr(settings, f'{split}_images')
-            write_detection(
-                folder, split, sources[split], images, settings.seed
-            )
+            write_detection(folder, split, sources[split], images, settings)
         for name, split in CROP_SPLITS.items():
             crops = getattr(settings, f'{name}_crops')
             write_classification(
@@ -169,7 +139,8 @@ def _verify_existing(out: Path, settings: DigitsSettings) -> Counts:
     """Verify a data set that was built before, with its settings."""
     try:
         meta = json.loads((out / META_NAME).read_text())
-        built = {'format': meta['format'], **meta['settings']}
+        built = {'format': meta['format'], **asdict(DigitsSettings())}
+        built |= meta['settings']
         counts = _verify(out)
         if counts != meta['counts']:
             raise InputError(f'expected {meta["counts"]}, but found {counts}')
@@ -204,10 +175,3 @@ def _replacing(out: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
-
-
-def setting_help() -> dict[str, tuple[int, str]]:
-    """Return default and meaning of every setting, for a command line."""
-    return {
-        f.name: (f.default, f.metadata['help']) for f in fields(DigitsSettings)
-    }

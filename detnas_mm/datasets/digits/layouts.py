@@ -12,12 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from detnas_mm.datasets.digits.scenes import draw_scene
+from detnas_mm.datasets.digits.settings import DigitsSettings
 from detnas_mm.datasets.digits.sources import CLASSES, SplitSources
 
-# Sides of the square images and ranges of digit heights, in pixels.
-DETECTION_SIZE = 128
-DETECTION_HEIGHTS = (24, 56)
-MAX_DIGITS = 5
+# Side of the square crops and range of digit heights, in pixels.
 CROP_SIZE = 48
 CROP_HEIGHTS = (32, 42)
 CROP_SHIFT = 3
@@ -34,9 +32,13 @@ _STREAMS = {
 
 
 def write_detection(
-    root: Path, split: str, sources: SplitSources, images: int, seed: int
+    root: Path,
+    split: str,
+    sources: SplitSources,
+    images: int,
+    settings: DigitsSettings,
 ) -> None:
-    """Write images of 1 to 5 digits and their annotations.
+    """Write images of some digits and their annotations.
 
     Args:
         root: Folder of the data set; receives
@@ -44,29 +46,31 @@ def write_detection(
         split: ``train``, ``search`` or ``test``.
         sources: Digits and photographs of the split.
         images: Number of images.
-        seed: Seed of the data set.
+        settings: Seed, and what an image looks like.
     """
+    size = settings.image_size
+    heights = settings.min_height, settings.max_height
     folder = root / split
     folder.mkdir()
+    stream = _STREAMS[f'detection/{split}']
     by_class = _rows_by_class(sources)
     records: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
     for image_id in range(1, images + 1):
-        key = (seed, _STREAMS[f'detection/{split}'], image_id)
+        key = (settings.seed, stream, image_id)
         rng = np.random.default_rng(key)
-        labels = rng.integers(len(CLASSES), size=rng.integers(MAX_DIGITS) + 1)
+        count = rng.integers(settings.max_digits) + 1
+        labels = rng.integers(len(CLASSES), size=count)
         rows = np.array([rng.choice(by_class[label]) for label in labels])
-        image, digits = draw_scene(
-            sources, rows, DETECTION_SIZE, DETECTION_HEIGHTS, rng
-        )
+        image, digits = draw_scene(sources, rows, size, heights, rng)
         name = f'{image_id:06d}.jpg'
         _write_image(folder / name, image)
         records.append(
             {
                 'id': image_id,
                 'file_name': name,
-                'width': DETECTION_SIZE,
-                'height': DETECTION_SIZE,
+                'width': size,
+                'height': size,
             }
         )
         annotations += [

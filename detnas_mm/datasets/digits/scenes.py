@@ -106,7 +106,9 @@ def _background(
     photo = photos[rng.integers(len(photos))]
     # Enlarged up to twice, never shrunk, so that the narrow strips of the
     # small splits look like the wide strip of the training split.
-    side = int(rng.integers(size // 2, size + 1))
+    # A larger image needs more than twice.
+    largest = min(size, *photo.shape[:2])
+    side = int(rng.integers(min(size // 2, largest), largest + 1))
     y = int(rng.integers(photo.shape[0] - side + 1))
     x = int(rng.integers(photo.shape[1] - side + 1))
     crop = photo[y : y + side, x : x + side]
