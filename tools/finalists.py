@@ -20,7 +20,7 @@ from scipy import stats
 from search import add_run_arguments, read_executor, run_search
 
 from detnas_mm.compat import setup_compat
-from detnas_mm.engine.runner.candidate_training import seed_key
+from detnas_mm.engine.runner.candidate_training import TEST, seed_key
 from detnas_mm.models import exact_cost_table
 from detnas_mm.search import even_path, pick_finalists, random_path_near
 from detnas_mm.structures import (
@@ -62,6 +62,11 @@ def parse_args() -> argparse.Namespace:
         type=float,
         default=0.25,
         help='share of the schedule of the config of the search',
+    )
+    parser.add_argument(
+        '--test',
+        action='store_true',
+        help='test each net on the test split, too, only to report it',
     )
     add_run_arguments(parser)
     add_common_arguments(parser)
@@ -144,12 +149,17 @@ def print_result(
     metric = search.header.metric
     scores = {c.path: c.fitness for c in search.candidates}
     done = [c for c in trained.candidates if c.status is Status.COMPLETE]
-    half = half_width(done, metric)
-    interval = '' if half is None else f' ± {half:.4f}'
+    columns = {'trained': metric}
+    if any(TEST + metric in candidate.metrics for candidate in done):
+        columns['test split'] = TEST + metric
+    intervals = {}
+    for key in columns.values():
+        half = half_width(done, key)
+        intervals[key] = '' if half is None else f' ± {half:.4f}'
     space = SearchSpace(**search.header.search_space)
     table = Table(title=f'Trained nets: {metric} on the search split')
     table.add_column('net')
-    for column in ('path', 'MACs (M)', 'supernet', 'trained'):
+    for column in ('path', 'MACs (M)', 'supernet', *columns):
         table.add_column(column, justify='right')
     for candidate in sorted(done, key=lambda c: (-c.fitness, c.index)):
         score = scores.get(candidate.path)
@@ -158,7 +168,10 @@ def print_result(
             space.format_stages(space.parse(candidate.path)),
             f'{candidate.macs / 1e6:.1f}',
             '' if score is None else f'{score:.4f}',
-            f'{candidate.fitness:.4f}{interval}',
+            *(
+                f'{candidate.metrics[key]:.4f}{interval}'
+                for key, interval in intervals.items()
+            ),
         )
     Console().print(table)
 
@@ -176,7 +189,7 @@ def main() -> None:
     # `update` would merge the settings of the algorithm.
     search.algorithm = dict(type='FixedPaths', paths=list(nets))
     search.executor = read_executor(search, args)
-    search.training = dict(seeds=args.seeds, share=args.share)
+    search.training = dict(seeds=args.seeds, share=args.share, test=args.test)
     search.objectives = []
     search.resume, search.overwrite = args.resume, args.overwrite
     search.launcher = args.launcher

@@ -25,6 +25,8 @@ from detnas_mm.utils.files import text_digest, write_atomically
 
 # Hooks of a supernet's training and of a search, by the end of their names.
 _SUPERNET_HOOKS = ('SinglePathSamplingHook', 'BNRecalibrationHook')
+# Prefix of the metrics on the test split.
+TEST = 'test/'
 # Settings of a scheduler that count epochs or iterations.
 _TIMES = ('begin', 'end', 'T_max', 'total_iters', 'total_steps', 'step_size')
 
@@ -64,7 +66,8 @@ class CandidateTraining:
         digest = text_digest(header.config_digest + header.checkpoint_digest)
         self.folder = work_dir / 'trainings' / digest[:8]
         self.share = settings.training.share
-        self.config = detector_config(runner.cfg)
+        self.is_tested = settings.training.test
+        self.config = detector_config(runner.cfg, self.is_tested)
         shorten_loop(self.config, self.share)
 
     def score(self, path: ArchPath) -> Mapping[str, float]:
@@ -77,8 +80,10 @@ class CandidateTraining:
             key: float(np.mean([single[key] for single in trained]))
             for key in trained[0]
         }
+        scores = [self.metric, *[TEST + self.metric] * self.is_tested]
         for seed, single in enumerate(trained):
-            metrics[seed_key(self.metric, seed)] = single[self.metric]
+            for key in scores:
+                metrics[seed_key(key, seed)] = single[key]
         return metrics
 
     def _train(self, path: ArchPath, digits: str, seed: int) -> Mapping:
@@ -113,11 +118,16 @@ def seed_key(metric: str, seed: int) -> str:
     return f'{metric}/seed{seed}'
 
 
-def detector_config(search: Config) -> Config:
+def detector_config(search: Config, is_tested: bool = False) -> Config:
     """Turns the config of a search into that of a training of one path.
 
+    Args:
+        search: The config of the search.
+        is_tested: Whether the test split of the config is kept.
+
     Raises:
-        InputError: If the supernet is not the model's backbone.
+        InputError: If the supernet is not the model's backbone, or there is
+            no test split to keep.
     """
     config = deepcopy(search)
     backbone = config.model.get('backbone') or {}
@@ -134,8 +144,14 @@ def detector_config(search: Config) -> Config:
         if not str(hook.get('type')).endswith(_SUPERNET_HOOKS)
     ]
     config.val_cfg = dict(type='ValLoop')
-    for name in ('test_cfg', 'test_dataloader', 'test_evaluator'):
-        config[name] = None
+    config.test_cfg = dict(type='TestLoop') if is_tested else None
+    for name in ('test_dataloader', 'test_evaluator'):
+        if not is_tested:
+            config[name] = None
+        elif not config.get(name):
+            raise InputError(
+                f'`training.test` needs `{name}`, which the config lacks'
+            )
     config.launcher = 'none'
     config.randomness = {**(config.get('randomness') or {}), 'seed': 0}
     return config
@@ -214,6 +230,10 @@ def train(
         use_exact_metrics(runner.val_loop.evaluator)
         runner.train()
         metrics = runner.val_loop.run()
+        if metrics and config.get('test_cfg'):
+            use_exact_metrics(runner.test_loop.evaluator)
+            test = runner.test_loop.run()
+            metrics |= {TEST + key: value for key, value in test.items()}
     return {
         key: float(value)
         for key, value in metrics.items()

@@ -57,10 +57,13 @@ class TrainingSettings:
     Attributes:
         seeds: Trainings of each candidate, with seeds from 0.
         share: Share of the schedule of the config, more than 0.
+        test: Whether the metrics on the test split are recorded, too. They
+            do not count for the score.
     """
 
     seeds: int = 2
     share: float = 0.25
+    test: bool = False
 
     def __post_init__(self) -> None:
         if type(self.seeds) is not int or self.seeds < 1:

@@ -32,7 +32,9 @@ def training_search(base, work_dir):
         type='EpochBasedTrainLoop', max_epochs=8, val_interval=8
     )
     config.val_cfg.algorithm = dict(type='FixedPaths', paths=['0123012301'])
-    config.val_cfg.training = dict(seeds=1, share=0.1)
+    config.val_cfg.training = dict(seeds=1, share=0.1, test=True)
+    config.test_dataloader = deepcopy(config.val_dataloader)
+    config.test_evaluator = deepcopy(config.val_evaluator)
     return config
 
 
@@ -48,6 +50,9 @@ def test_score_is_that_of_the_training(trained):
         metrics = json.load(file)
     assert candidate['fitness'] == metrics[METRIC]
     assert candidate['metrics'][f'{METRIC}/seed0'] == metrics[METRIC]
+    # Here the test split is the search split.
+    assert metrics[f'test/{METRIC}'] == metrics[METRIC]
+    assert candidate['metrics'][f'test/{METRIC}/seed0'] == metrics[METRIC]
 
 
 def test_finished_trainings_are_not_repeated(base, tmp_path, monkeypatch):
@@ -73,7 +78,7 @@ def test_finished_trainings_are_not_repeated(base, tmp_path, monkeypatch):
     module = 'detnas_mm.engine.runner.candidate_training'
     monkeypatch.setattr(f'{module}.ProcessPoolExecutor', Pool)
     config = training_search(base, tmp_path)
-    config.val_cfg.training.seeds = 2
+    config.val_cfg.training = dict(seeds=2, share=0.1)
     with pytest.raises(KeyboardInterrupt):
         run_search(deepcopy(config))
     config.val_cfg.resume = True
