@@ -1,47 +1,47 @@
 """Ground truth: networks of one space, each trained several times.
 
-`extend` trains the networks that the file lacks, one line at a time, and
+`extend` trains the networks that the table lacks, one line at a time, and
 continues where it was stopped. `check` trains some again and compares.
-`report` prints how much of the variance is due to the architecture, and how
-well cost ranks the networks. Half of the networks are drawn digit by digit,
-half unevenly by stage; most cost the same within 2 %, some cost anything.
+`report` prints how much of the variance is due to the architecture.
+
+The networks of the table are trained from the weights of a supernet, as the
+finalists of a search are. Each of the trainings of a network starts from a
+supernet of its own, with a seed that no search uses. Half of the networks
+are drawn digit by digit, half unevenly by stage; most cost the same within
+2 %, some cost anything.
 """
 
 import argparse
 import json
-import multiprocessing
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from mmengine.config import Config
-from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
+from searches import ROOT, SEARCH, data_options, run_search, train_supernet
 
-from detnas_mm.compat import setup_compat
 from detnas_mm.cost import cost_table
-from detnas_mm.engine.runner.candidate_training import shorten_loop
-from detnas_mm.evaluation import use_exact_metrics
-from detnas_mm.evaluation.rank_correlation import kendall
-from detnas_mm.structures import ArchPath, SearchSpace, get_search_space
+from detnas_mm.structures import (
+    ArchPath,
+    Candidate,
+    SearchSpace,
+    get_search_space,
+)
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
 
-ROOT = Path(__file__).resolve().parents[1]
 FILE = Path(__file__).with_suffix('.json')
+DATA = ROOT / 'data/digits_nets'
 METRIC = 'coco/bbox_mAP'
 RECIPE = {
     'space': 'elastic_tiny',
-    'classifier': 'configs/digits/detnas-elastic-tiny_digits-cls.py',
-    'detector': 'configs/digits/retinanet_detnas-elastic-tiny_fpn_digits.py',
-    'data': 'python tools/dataset_converters/digits.py --train-images 4000 '
+    'supernet_seeds': [100, 101, 102],
+    'training': {'seeds': 1, 'share': 0.25, 'test': True},
+    'data': 'python tools/dataset_converters/digits.py --out data/digits_nets '
     '--search-images 400 --test-images 600',
 }
 # Networks of each group; half of them are drawn unevenly.
@@ -49,18 +49,22 @@ GROUPS = {'band': 48, 'free': 16}
 TARGET_MACS = 60e6
 TOLERANCE = 0.02
 CONCENTRATION = 0.4
-SEEDS = 3
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('command', choices=['extend', 'check', 'report'])
     parser.add_argument('--file', type=Path, default=FILE)
-    parser.add_argument('--data', type=Path, default=ROOT / 'data/digits_nets')
+    parser.add_argument('--data', type=Path, default=DATA)
     parser.add_argument(
-        '--jobs', type=int, default=2, help='trainings at a time'
+        '--out',
+        type=Path,
+        default=ROOT / 'work_dirs/digits_nets',
+        help='folder for supernets and trainings',
     )
-    parser.add_argument('--trainings', type=int, help='stop after this many')
+    parser.add_argument(
+        '--nets', type=int, default=3, help='networks that `check` trains'
+    )
     return parser.parse_args()
 
 
@@ -90,72 +94,25 @@ def draw_nets(space: SearchSpace, seed: int = 0) -> list[dict]:
     return list(nets.values())
 
 
-@dataclass(frozen=True)
-class Job:
-    """A training: the digits of a path, and a seed."""
-
-    path: str
-    seed: int
-
-
-def train(job: Job, data: Path) -> tuple[float, float]:
-    """Train a network in both stages; return its mAP on test and search."""
-    setup_compat()
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        classifier = load_config(RECIPE['classifier'], job, folder)
-        classifier.train_dataloader.dataset.data_root = str(
-            data / 'classification'
-        )
-        classifier.val_cfg = None
-        classifier.val_dataloader = classifier.val_evaluator = None
-        Runner.from_cfg(classifier).train()
-        weights = next(Path(folder).glob('*.pth'))
-        detector = load_config(RECIPE['detector'], job, folder)
-        detector.model.backbone.init_cfg.checkpoint = str(weights)
-        for split in ('train', 'search', 'test'):
-            name = {'search': 'val'}.get(split, split)
-            detector[f'{name}_dataloader'].dataset.data_root = str(data)
-            if split != 'train':
-                file = data / f'annotations/instances_{split}.json'
-                detector[f'{name}_evaluator'].ann_file = str(file)
-        shorten_loop(detector, 1.0)
-        runner = Runner.from_cfg(detector)
-        runner.train()
-        scores = []
-        for loop in (runner.test_loop, runner.val_loop):
-            use_exact_metrics(loop.evaluator)
-            # No metrics: nothing was predicted.
-            scores.append(loop.run().get(METRIC, 0.0))
-    return tuple(scores)
-
-
-def load_config(name: str, job: Job, folder: str) -> Config:
-    config = Config.fromfile(ROOT / name)
-    config.model.backbone.path = job.path
-    config.randomness = dict(seed=job.seed)
-    config.work_dir = folder
-    config.experiment_name = f'{Path(name).stem}_{job.path}_{job.seed}'
-    config.log_level = 'WARNING'
-    config.visualizer.vis_backends = []
-    for split in ('train', 'val', 'test'):
-        loader = config[f'{split}_dataloader']
-        loader.num_workers, loader.persistent_workers = 0, False
-    return config
-
-
-def run_jobs(
-    jobs: Sequence[Job], args: argparse.Namespace
-) -> Iterator[tuple[Job, tuple[float, float]]]:
-    """Yield each job with its scores, in the order of finishing."""
-    context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(args.jobs, context) as pool:
-        futures = {
-            pool.submit(partial(train, data=args.data), job): job
-            for job in jobs
-        }
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+def train(
+    paths: Sequence[str], number: int, args: argparse.Namespace, work_dir: Path
+) -> list[Candidate]:
+    """Train networks from the weights of one of the supernets."""
+    seed = RECIPE['supernet_seeds'][number]
+    supernet = train_supernet(
+        args.out / f'supernet_seed{seed}', seed, args.data
+    )
+    settings = [
+        f'val_cfg.training.{key}={value}'
+        for key, value in RECIPE['training'].items()
+    ]
+    return run_search(
+        SEARCH, supernet, work_dir,
+        [
+            '--paths', *paths,
+            '--cfg-options', *settings, *data_options(args.data),
+        ],
+    )  # fmt: skip
 
 
 def read(file: Path) -> dict:
@@ -177,53 +134,67 @@ def read(file: Path) -> dict:
 
 
 def extend(args: argparse.Namespace) -> None:
-    """Train what is missing, first one seed of all networks."""
+    """Train what is missing, all networks from one supernet after another.
+
+    The search that trains them can be stopped at any time.
+    """
     table = read(args.file)
-    jobs = [
-        Job(net['path'], seed)
-        for seed in range(SEEDS)
-        for net in table['nets']
-        if len(net['test_map']) <= seed
-    ][: args.trainings]
-    nets = {net['path']: net for net in table['nets']}
-    finished: dict[Job, tuple[float, float]] = {}
-    for job, scores in run_jobs(jobs, args):
-        finished[job] = scores
-        net = nets[job.path]
-        # In the order of the seeds, whatever the order of finishing.
-        while (following := Job(job.path, len(net['test_map']))) in finished:
-            test, search = finished[following]
-            net['test_map'].append(test)
-            net['search_map'].append(search)
+    paths = [net['path'] for net in table['nets']]
+    for number, seed in enumerate(RECIPE['supernet_seeds']):
+        if all(len(net['test_map']) > number for net in table['nets']):
+            continue
+        work_dir = args.out / f'nets_seed{seed}'
+        trained = {c.path: c for c in train(paths, number, args, work_dir)}
+        for net in table['nets']:
+            metrics = trained[net['path']].metrics
+            # No metrics: nothing was predicted.
+            net['test_map'].append(metrics.get(f'test/{METRIC}', 0.0))
+            net['search_map'].append(metrics.get(METRIC, 0.0))
         write_atomically(args.file, json.dumps(table, indent=1) + '\n')
-        print(job, scores, flush=True)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Train the first seed of some networks again, and compare."""
+    """Repeat the first training of some networks, and compare."""
     nets = [net for net in read(args.file)['nets'] if net['test_map']]
-    nets = nets[:: max(len(nets) // (args.trainings or 3), 1)]
-    jobs = [Job(net['path'], 0) for net in nets]
+    nets = nets[:: max(len(nets) // args.nets, 1)]
     known = {net['path']: net['test_map'][0] for net in nets}
-    for job, (test, _) in run_jobs(jobs, args):
-        difference = test - known[job.path]
-        print(f'{job.path}: {test:.4f}, {difference:+.4f} to the table')
+    with tempfile.TemporaryDirectory() as folder:
+        for candidate in train(list(known), 0, args, Path(folder)):
+            test = candidate.metrics[f'test/{METRIC}']
+            difference = test - known[candidate.path]
+            print(
+                f'{candidate.path}: {test:.4f}, {difference:+.4f} to the table'
+            )
 
 
 @dataclass(frozen=True)
 class Variance:
-    """Spread of results, between networks and between seeds."""
+    """Spread of results, between networks and between trainings.
+
+    Attributes:
+        architecture: Variance between networks.
+        seed: Variance between trainings of a network. What a training has in
+            common with the trainings of all other networks from its supernet
+            does not count: it changes no ranking.
+    """
 
     architecture: float
     seed: float
 
     @classmethod
     def of(cls, results: np.ndarray) -> 'Variance':
-        """Compute it from results of shape ``(networks, seeds)``."""
-        seeds = results.shape[1]
-        seed = results.var(axis=1, ddof=1).mean()
-        total = results.mean(axis=1).var(ddof=1)
-        return cls(max(total - seed / seeds, 0.0), seed)
+        """Compute it from results of shape ``(networks, trainings)``."""
+        nets, trainings = results.shape
+        residuals = (
+            results
+            - results.mean(axis=1, keepdims=True)
+            - results.mean(axis=0)
+            + results.mean()
+        )
+        freedom = (nets - 1) * (trainings - 1)
+        seed = float((residuals**2).sum() / freedom)
+        total = float(results.mean(axis=1).var(ddof=1))
+        return cls(max(total - seed / trainings, 0.0), seed)
 
     def share(self, trainings: int) -> float:
         """Share of the architecture in the mean of some trainings."""
@@ -231,48 +202,39 @@ class Variance:
 
 
 def report(args: argparse.Namespace) -> None:
-    """Print the noise of the table, and what cost tells about it."""
-    nets = read(args.file)['nets']
+    """Print the noise of the table."""
+    nets = [net for net in read(args.file)['nets'] if net['test_map']]
     grid = Table(title=f'{METRIC} on the test split')
     for column in (
-        'nets', 'trained', 'mean', 'sd of nets', 'sd of seeds', 'share, 1',
-        'share, 3', 'tau of MACs', 'tau of params',
+        'networks', 'trained', 'mean', 'lowest', 'highest', 'sd of networks',
+        'sd of trainings', 'share, 1', 'share, all',
     ):  # fmt: skip
         grid.add_column(column, justify='right')
-    groups = {
-        'band': [n for n in nets if n['group'] == 'band'],
-        'band, uneven': [
+    for name, members in {
+        'equal cost': [n for n in nets if n['group'] == 'band'],
+        'equal cost, uneven': [
             n for n in nets if n['group'] == 'band' and n['uneven']
         ],
-        'free': [n for n in nets if n['group'] == 'free'],
-    }
-    for name, members in groups.items():
+        'free cost': [n for n in nets if n['group'] == 'free'],
+    }.items():
         grid.add_row(name, *_row(members))
     Console(width=120).print(grid)
 
 
 def _row(nets: Sequence[Mapping]) -> list[str]:
-    seeds = min((len(net['test_map']) for net in nets), default=0)
-    if seeds < 2:
-        nets = [net for net in nets if len(net['test_map']) >= 2]
-        seeds = min((len(net['test_map']) for net in nets), default=0)
-    if len(nets) < 3:
-        return [str(len(nets))]
-    results = np.array([net['test_map'][:seeds] for net in nets])
+    trainings = min((len(net['test_map']) for net in nets), default=0)
+    if trainings < 2 or len(nets) < 3:
+        return [f'{len(nets)} x {trainings}']
+    results = np.array([net['test_map'][:trainings] for net in nets])
     variance = Variance.of(results)
     means = results.mean(axis=1)
-    taus = [
-        kendall(np.array([net[key] for net in nets], float), means)
-        for key in ('macs', 'params')
-    ]
     return [
-        f'{len(nets)} x {seeds}',
-        f'{means.mean():.3f}',
+        f'{len(nets)} x {trainings}',
+        *(f'{v:.3f}' for v in (means.mean(), means.min(), means.max())),
         f'{variance.architecture**0.5:.4f}',
         f'{variance.seed**0.5:.4f}',
         f'{variance.share(1):.0%}',
-        f'{variance.share(3):.0%}',
-        *(f'{tau:.2f}' for tau in taus),
+        f'{variance.share(trainings):.0%}',
     ]
 
 

@@ -1,272 +1,253 @@
-"""Train random nets alone and compare the results with their scores.
+"""How well ways of scoring rank the networks of the ground truth.
 
-The study uses the embedded digits and the supernet of tools/quickstart.sh,
-which scores the nets with and without BN recalibration. Each net is
-pre-trained, trained as a detector and tested as in the quickstart. A second
-call continues where the first one stopped, also with more --nets.
+`report` trains nothing: it compares the scores in `digits_scores.json` with
+the results in `digits_nets.json`. `score WAY` adds scores: it trains a
+supernet with a seed and scores all networks of the table, or computes a
+training-free proxy.
 """
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmengine.config import Config
+import cv2
+import digits_nets
+import numpy as np
+import torch
+from digits_nets import DATA, Variance
+from proxies import nwot, synflow
+from rich.console import Console
+from rich.table import Table
+from searches import ROOT, SEARCH, data_options, run_search, train_supernet
 
-from detnas_mm.cost import Bounds, Constraint
-from detnas_mm.search import RandomSearch
-from detnas_mm.structures import SearchSpace, get_search_space
+from detnas_mm.evaluation.rank_correlation import Bootstrap, Estimate, kendall
+from detnas_mm.models import DetNASNet
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import write_atomically
 
-ROOT = Path(__file__).resolve().parents[1]
-TOOLS = ROOT / 'tools'
-CONFIGS = ROOT / 'configs' / 'digits'
-METRIC = 'coco/bbox_mAP'
+FILE = Path(__file__).with_name('digits_scores.json')
+SAMPLING = 'custom_hooks.0.concentration'
+RECALIBRATION = 'custom_hooks.1.num_images'
+PROXY_IMAGES = 16
+PROXIES = ('nwot', 'synflow')
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to score networks by a supernet.
+
+    Attributes:
+        training: Settings of both stages of its training.
+        scoring: Settings of the search.
+        supernet: Way whose supernet it uses; by default one of its own.
+    """
+
+    training: Sequence[str] = ()
+    scoring: Sequence[str] = ()
+    supernet: str | None = None
+
+
+# All have as many forward passes, except for `uneven, twice as long`.
+WAYS: Mapping[str, Way] = {
+    'uniform': Way([f'{SAMPLING}=None']),
+    'uneven': Way(),
+    'uneven, running statistics': Way(
+        scoring=[f'{RECALIBRATION}=0'], supernet='uneven'
+    ),
+    'fair': Way(
+        [
+            f'{SAMPLING}=None',
+            'custom_hooks.0.fair=True',
+            'optim_wrapper.accumulative_counts=4',
+        ]
+    ),
+    'uneven, four paths per update': Way(
+        ['optim_wrapper.accumulative_counts=4']
+    ),
+}
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--out', type=Path, default='work_dirs/rank_study')
-    parser.add_argument(
-        '--checkpoint',
+    parser.add_argument('--nets', type=Path, default=digits_nets.FILE)
+    parser.add_argument('--scores', type=Path, default=FILE)
+    commands = parser.add_subparsers(dest='command')
+    commands.add_parser('report', help='compare; the default')
+    score = commands.add_parser('score', help='add the scores of a way')
+    score.add_argument('way', choices=[*WAYS, *PROXIES])
+    score.add_argument('--seed', type=int, default=0)
+    score.add_argument('--data', type=Path, default=DATA)
+    score.add_argument(
+        '--out',
         type=Path,
-        help='checkpoint of the supernet; default: from the quickstart',
+        default=ROOT / 'work_dirs/rank_study',
+        help='folder for the supernets; a training in it is resumed',
     )
-    parser.add_argument('--nets', type=int, default=16, help='nets to train')
-    parser.add_argument('--seed', type=int, default=0, help='of the nets')
-    parser.add_argument(
-        '--max-macs',
-        type=float,
-        default=42e6,
-        help='multiply-adds of a net at 224x224',
+    score.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        help='further settings of all configs',
     )
-    parser.add_argument(
-        '--jobs',
-        type=int,
-        default=2,
-        help='nets trained at a time, one thread each',
-    )
-    parser.add_argument(
-        '--bn-images',
-        type=int,
-        help='images for BN statistics; by default as in the config',
-    )
-    parser.add_argument('--detector', default='retinanet')
-    parser.add_argument('--top-k', type=int, default=5)
-    for stage in ('classifier', 'detector'):
-        parser.add_argument(
-            f'--{stage}-options',
-            nargs='+',
-            default=[],
-            metavar='KEY=VALUE',
-            help=f'settings of the configs of the {stage}',
-        )
     return parser.parse_args()
 
 
+def score(args: argparse.Namespace) -> None:
+    """Score all networks of the table and add the scores to the file."""
+    paths = [net['path'] for net in digits_nets.read(args.nets)['nets']]
+    scores = (
+        json.loads(args.scores.read_text()) if args.scores.exists() else {}
+    )
+    if any(row['seed'] == args.seed for row in scores.get(args.way, ())):
+        raise InputError(
+            f'{args.scores} has the scores of {args.way!r} with seed '
+            f'{args.seed} already; give another --seed'
+        )
+    if args.way in PROXIES:
+        values = score_by_proxy(paths, args)
+    else:
+        values = score_by_supernet(paths, args)
+    row = {'seed': args.seed, 'scores': dict(zip(paths, values, strict=True))}
+    scores.setdefault(args.way, []).append(row)
+    write_atomically(args.scores, json.dumps(scores, indent=1) + '\n')
+
+
+def score_by_supernet(
+    paths: Sequence[str], args: argparse.Namespace
+) -> list[float]:
+    """Train a supernet, unless that is done, and return its scores."""
+    way = WAYS[args.way]
+    name = way.supernet or args.way
+    folder = args.out / f'{name}, seed {args.seed}'
+    training = (*WAYS[name].training, *args.cfg_options)
+    supernet = train_supernet(folder, args.seed, args.data, training)
+    candidates = run_search(
+        SEARCH, supernet, folder / f'scores, {args.way}',
+        [
+            '--paths', *paths, '--cfg-options', *way.scoring,
+            *args.cfg_options, *data_options(args.data),
+        ],
+    )  # fmt: skip
+    fitness = {c.path: c.fitness for c in candidates}
+    return [fitness[path] for path in paths]
+
+
+def score_by_proxy(
+    paths: Sequence[str], args: argparse.Namespace
+) -> list[float]:
+    """Return the scores of networks with random weights."""
+    space = digits_nets.RECIPE['space']
+    files = sorted((args.data / 'train').glob('*.jpg'))[:PROXY_IMAGES]
+    images = np.stack([cv2.imread(str(file)) for file in files])
+    images = torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - 0.5
+    values = []
+    for path in paths:
+        torch.manual_seed(args.seed)
+        net = DetNASNet(search_space=space, path=path)
+        if args.way == 'nwot':
+            values.append(nwot(net, images))
+        else:
+            values.append(synflow(net, images.shape[2:]))
+    return values
+
+
 @dataclass(frozen=True)
-class Study:
-    """The folder of a study and the way to run its steps.
+class Ranking:
+    """Agreement of scores with results, over networks.
 
     Attributes:
-        out: Folder for all results.
-        detector: First part of the names of the configs.
-        classifier_options: Settings of the pre-training.
-        detector_options: Settings of training, test and search.
-        run: Runs a command and writes its output to a file.
-        bn_images: Images for BN statistics; ``None``: as in the config.
+        tau: Kendall's tau, with a bootstrap interval over the networks.
+        regret: Best result minus the result of the best by score.
+        percentile: Share of the networks, in percent, that are not better
+            than the best by score.
     """
 
-    out: Path
-    detector: str
-    classifier_options: Sequence[str]
-    detector_options: Sequence[str]
-    run: Callable[[Sequence[str], Path], None]
-    bn_images: int | None = None
+    tau: Estimate
+    regret: float
+    percentile: float
 
-    def step(
-        self, name: str, tool: str, *arguments: object, options: Sequence[str]
-    ) -> Path:
-        """Run a tool, unless it has run before, and return its work dir."""
-        work_dir = self.out / name
-        done = self.out / f'{name}.done'
-        if not done.exists():
-            command = [sys.executable, TOOLS / tool, *arguments]
-            command += ['--work-dir', work_dir]
-            if options:
-                command += ['--cfg-options', *options]
-            self.run([*map(str, command)], self.out / f'{name}.log')
-            done.touch()
-        return work_dir
-
-    def train_net(self, path: str) -> Path:
-        """Train and test a net; return the work dir of the test."""
-        of_path = f"model.backbone.path='{path}'"
-        classifier = CONFIGS / 'detnas-tiny_digits-cls.py'
-        pretrained = self.step(
-            f'pretrained_{path}', 'train.py', classifier, '--resume',
-            options=[of_path, *self.classifier_options],
-        )  # fmt: skip
-        detector = CONFIGS / f'{self.detector}_detnas-tiny_fpn_digits.py'
-        weights = latest_checkpoint(pretrained)
-        trained = self.step(
-            f'detector_{path}', 'train.py', detector, '--resume',
-            options=[
-                of_path, f'model.backbone.init_cfg.checkpoint={weights}',
-                *self.detector_options,
-            ],
-        )  # fmt: skip
-        return self.step(
-            f'test_{path}', 'test.py', detector, latest_checkpoint(trained),
-            options=[of_path, *self.detector_options],
-        )  # fmt: skip
-
-    @property
-    def search_config(self) -> Path:
-        """The config of the search, which scores nets."""
-        return CONFIGS / f'{self.detector}_detnas-search-tiny_fpn_digits.py'
-
-    def score_nets(
-        self,
-        name: str,
-        checkpoint: Path,
-        paths: Sequence[str],
-        options: Sequence[str],
-    ) -> Path:
-        """Score all nets with the supernet and return the work dir."""
-        return self.step(
-            f'scores_{name}_{len(paths)}', 'search.py', self.search_config,
-            checkpoint, '--resume', '--paths', *paths,
-            options=[*options, *self.detector_options],
-        )  # fmt: skip
+    @classmethod
+    def of(cls, scores: np.ndarray, results: np.ndarray) -> 'Ranking':
+        """Compare scores and results of the same networks."""
+        tau = Bootstrap().estimate(
+            lambda indices: kendall(scores[indices], results[indices]),
+            len(scores),
+        )
+        chosen = results[np.argmax(scores)]
+        percentile = 100 * np.mean(results <= chosen)
+        return cls(tau, float(results.max() - chosen), float(percentile))
 
 
-def recalibration_setting(config: Path) -> str:
-    """Return the config key for the number of images for BN statistics."""
-    hooks = [hook['type'] for hook in Config.fromfile(config).custom_hooks]
-    index = hooks.index('detnas_mm.BNRecalibrationHook')
-    return f'custom_hooks.{index}.num_images'
+def ceiling(variance: Variance, trainings: int) -> float:
+    """Return the tau that perfect scores reach, given the noise of results.
 
-
-def latest_checkpoint(work_dir: Path) -> Path:
-    found = sorted(work_dir.glob('epoch_*.pth'), key=os.path.getmtime)
-    if not found:
-        raise InputError(f'no checkpoint epoch_*.pth in {work_dir}')
-    return found[-1]
-
-
-def run_logged(command: Sequence[str], log: Path) -> None:
-    """Run a command with one thread and write its output to a file."""
-    environment = os.environ | {'OMP_NUM_THREADS': '1'}
-    with log.open('w') as output:
-        status = subprocess.run(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment
-        ).returncode
-    if status:
-        lines = log.read_text().splitlines() or ['no output']
-        raise RuntimeError(f'a step failed, see {log}: {lines[-1]}')
-
-
-def draw_paths(
-    space: SearchSpace, count: int, max_macs: float, seed: int
-) -> list[str]:
-    """Draw different paths under a bound.
-
-    A larger ``count`` gives the same paths and more.
+    It is Kendall's tau of two normal variables whose squared correlation is
+    the share of the architecture.
     """
-    constraint = Constraint(space, Bounds(max_macs=max_macs))
-    constraint.require_legal_paths(count)
-    search = RandomSearch(
-        space, population=count, is_legal=constraint.is_legal, seed=seed
-    )
-    return [space.format(path) for path in search.ask()]
+    return 2 / np.pi * np.arcsin(variance.share(trainings) ** 0.5)
 
 
-def run_study(
-    study: Study, checkpoint: Path, paths: Sequence[str], jobs: int
-) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Score and train all nets, ``jobs`` at a time.
-
-    Returns:
-        Work dirs of the scores by name, and work dirs of the tests by path.
-    """
-
-    def train(path: str) -> Path:
-        folder = study.train_net(path)
-        metrics = json.loads(sorted(folder.glob('*/*.json'))[-1].read_text())
-        print(f'{path}: {metrics[METRIC]:.3f}', flush=True)
-        return folder
-
-    setting = recalibration_setting(study.search_config)
-    images = study.bn_images
-    kinds = {
-        'recalibrated': [f'{setting}={images}'] if images else [],
-        'running statistics': [f'{setting}=0'],
+def report(nets: Sequence[Mapping], scores: Mapping[str, Sequence]) -> None:
+    """Print how each way ranks the networks of each group."""
+    groups: dict[str, Callable[[Mapping], bool]] = {
+        'of equal cost': lambda net: net['group'] == 'band',
+        'of equal cost, uneven': lambda net: (
+            net['group'] == 'band' and net['uneven']
+        ),
+        'of free cost': lambda net: net['group'] == 'free',
     }
-    with ThreadPoolExecutor(jobs) as pool:
-        scores = {
-            name: pool.submit(
-                study.score_nets, name.split()[0], checkpoint, paths, options
-            )
-            for name, options in kinds.items()
-        }
-        tests = {path: pool.submit(train, path) for path in paths}
-        try:
-            return (
-                {name: future.result() for name, future in scores.items()},
-                {path: future.result() for path, future in tests.items()},
-            )
-        finally:
-            # After a failure do not start any other net.
-            pool.shutdown(cancel_futures=True)
+    for name, belongs in groups.items():
+        members = [n for n in nets if belongs(n) and n['test_map']]
+        if len(members) < 3:
+            continue
+        Console(width=100).print(_table(name, members, scores))
 
 
-def print_ranks(
-    out: Path, scores: dict[str, Path], tests: dict[str, Path], top_k: int
-) -> None:
-    command = [sys.executable, TOOLS / 'analysis_tools/rank_correlation.py']
-    for name, folder in scores.items():
-        command += ['--scores', name, folder]
-    for path, folder in tests.items():
-        command += ['--net', path, folder]
-    command += ['--top-k', top_k, '--out', out / 'ranks.json']
-    subprocess.run([*map(str, command)], check=True)
-    print(f'numbers: {out / "ranks.json"}')
+def _table(
+    name: str, nets: Sequence[Mapping], scores: Mapping[str, Sequence]
+) -> Table:
+    trainings = min(len(net['test_map']) for net in nets)
+    results = np.array([net['test_map'][:trainings] for net in nets])
+    title = f'{len(nets)} networks {name}, {trainings} trainings each'
+    if trainings > 1:
+        limit = ceiling(Variance.of(results), trainings)
+        title += f'; tau of perfect scores: {limit:.2f}'
+    table = Table(title=title)
+    table.add_column('ranked by')
+    for column in ('supernets', 'tau', '95 %', 'regret', 'percentile'):
+        table.add_column(column, justify='right')
+    means = results.mean(axis=1)
+    for way, rows in scores.items():
+        values = [[row['scores'][net['path']] for net in nets] for row in rows]
+        count = '' if way in PROXIES else str(len(rows))
+        table.add_row(way, count, *_cells(np.mean(values, axis=0), means))
+    for cost in ('macs', 'params'):
+        values = np.array([net[cost] for net in nets], float)
+        table.add_row(cost, '', *_cells(values, means))
+    return table
+
+
+def _cells(scores: np.ndarray, results: np.ndarray) -> list[str]:
+    ranking = Ranking.of(scores, results)
+    tau = ranking.tau
+    return [
+        f'{tau.value:.2f}',
+        f'{tau.low:.2f} to {tau.high:.2f}',
+        f'{ranking.regret:.3f}',
+        f'{ranking.percentile:.0f}',
+    ]
 
 
 def main() -> None:
     args = parse_args()
-    checkpoint = args.checkpoint
-    if checkpoint is None:
-        checkpoint = latest_checkpoint(Path('work_dirs/quickstart/supernet'))
-    if not checkpoint.is_file():
-        raise InputError(
-            f'no checkpoint at {checkpoint}; run tools/quickstart.sh first'
-        )
-    if args.nets < 3 or not 1 <= args.top_k < args.nets:
-        raise InputError(
-            '--nets must be at least 3 and more than --top-k, got '
-            f'{args.nets} and {args.top_k}'
-        )
-    args.out.mkdir(parents=True, exist_ok=True)
-    space = get_search_space('tiny')
-    paths = draw_paths(space, args.nets, args.max_macs, args.seed)
-    study = Study(
-        args.out,
-        args.detector,
-        args.classifier_options,
-        args.detector_options,
-        run_logged,
-        args.bn_images,
-    )
-    scores, tests = run_study(study, checkpoint, paths, args.jobs)
-    print_ranks(args.out, scores, tests, args.top_k)
+    if args.command == 'score':
+        score(args)
+        return
+    scores = json.loads(args.scores.read_text())
+    report(digits_nets.read(args.nets)['nets'], scores)
 
 
 if __name__ == '__main__':

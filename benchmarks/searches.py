@@ -1,4 +1,4 @@
-"""Run `tools/search.py` and read what it has recorded."""
+"""Run the tools on the digits, and read what a search has recorded."""
 
 import os
 import subprocess
@@ -6,9 +6,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from detnas_mm.models import last_checkpoint
 from detnas_mm.structures import Candidate, SearchRecord
 
-SEARCH = Path(__file__).resolve().parents[1] / 'tools' / 'search.py'
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / 'configs/digits'
+STAGE_1 = CONFIGS / 'detnas-supernet-elastic-tiny_digits-cls.py'
+STAGE_2 = CONFIGS / 'retinanet_detnas-supernet-elastic-tiny_fpn_digits.py'
+SEARCH = CONFIGS / 'retinanet_detnas-search-elastic-tiny_fpn_digits.py'
+
+
+def run_tool(name: str, *arguments: object) -> None:
+    """Run a command of `tools/`."""
+    command = [sys.executable, ROOT / 'tools' / name, *arguments]
+    subprocess.run([*map(str, command)], check=True)
 
 
 def run_search(
@@ -26,7 +37,61 @@ def run_search(
             repeated.
         options: Further options of `tools/search.py`.
     """
-    command = [sys.executable, SEARCH, config, checkpoint]
-    command += ['--work-dir', work_dir, '--resume', *options]
-    subprocess.run([*map(str, command)], check=True)
+    run_tool(
+        'search.py', config, checkpoint, '--work-dir', work_dir, '--resume',
+        *options,
+    )  # fmt: skip
     return list(SearchRecord.read(work_dir).candidates)
+
+
+def train_supernet(
+    folder: Path, seed: int, data: Path, options: Sequence[str] = ()
+) -> Path:
+    """Train a supernet of the elastic space in both stages, or resume it.
+
+    Args:
+        folder: Folder for both work dirs.
+        seed: Seed of both stages.
+        data: Folder of the digits.
+        options: Settings of both configs.
+
+    Returns:
+        The checkpoint.
+    """
+    common = [f'randomness.seed={seed}', *options]
+    stage_1 = _train(STAGE_1, folder / 'stage1', common, data, stage=1)
+    start = f'model.backbone.init_cfg.checkpoint={stage_1}'
+    stage_2 = folder / 'stage2'
+    return _train(STAGE_2, stage_2, [*common, start], data, stage=2)
+
+
+def _train(
+    config: Path,
+    work_dir: Path,
+    options: Sequence[str],
+    data: Path,
+    stage: int,
+) -> Path:
+    done = work_dir / 'done'
+    if not done.exists():
+        run_tool(
+            'train.py', config, '--work-dir', work_dir, '--resume',
+            '--cfg-options', *options, *data_options(data, stage),
+        )  # fmt: skip
+        done.touch()
+    return last_checkpoint(work_dir)
+
+
+def data_options(data: Path, stage: int = 2) -> list[str]:
+    """Return the settings of a config on digits in another folder."""
+    root = data / 'classification' if stage == 1 else data
+    options = [
+        f'{split}_dataloader.dataset.data_root={root}'
+        for split in ('train', 'val', 'test')
+    ]
+    if stage == 2:
+        options += [
+            f'{loop}_evaluator.ann_file={data}/annotations/instances_{split}.json'
+            for loop, split in (('val', 'search'), ('test', 'test'))
+        ]
+    return options

@@ -3,6 +3,8 @@
 import argparse
 import json
 import runpy
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,10 @@ from detnas_mm.cost import backbone_macs, backbone_params
 from detnas_mm.structures import SEARCH_SPACES
 from detnas_mm.utils.errors import InputError
 
+sys.path.insert(0, str(ROOT / 'benchmarks'))
 TOOL = runpy.run_path(str(ROOT / 'benchmarks/digits_nets.py'))
+sys.path.pop(0)
+METRIC = TOOL['METRIC']
 SPACE = SEARCH_SPACES['elastic_tiny']
 
 
@@ -32,11 +37,11 @@ def test_networks_of_the_table():
         assert sum(net['uneven'] for net in members) == count / 2
 
 
-def test_variance_is_divided_between_networks_and_seeds():
-    """As an analysis of variance with random effects."""
+def test_variance_is_divided_between_networks_and_trainings():
+    """As an analysis of variance with random effects of both."""
     rng = np.random.default_rng(0)
-    nets = rng.normal(0, 0.03, (4000, 1))
-    results = nets + rng.normal(0, 0.02, (4000, 3))
+    nets, supernets = rng.normal(0, 0.03, (4000, 1)), [[0.1, 0.3, 0.2]]
+    results = nets + supernets + rng.normal(0, 0.02, (4000, 3))
     variance = TOOL['Variance'].of(results)
     assert variance.architecture**0.5 == pytest.approx(0.03, rel=0.05)
     assert variance.seed**0.5 == pytest.approx(0.02, rel=0.05)
@@ -47,26 +52,27 @@ def test_variance_is_divided_between_networks_and_seeds():
 def test_table_grows_where_it_was_stopped(tmp_path, monkeypatch):
     asked = []
 
-    def run_jobs(jobs, args):
-        asked.append(list(jobs))
-        # The last one finishes first.
-        for job in reversed(jobs):
-            yield job, (job.seed + 0.5, 0.25)
+    def train(paths, number, args, work_dir):
+        asked.append(number)
+        if asked == [0, 1]:
+            raise KeyboardInterrupt
+        return [
+            SimpleNamespace(
+                path=path, metrics={METRIC: 0.25, f'test/{METRIC}': number}
+            )
+            for path in reversed(paths)
+        ]
 
     extend = TOOL['extend']
-    monkeypatch.setitem(extend.__globals__, 'run_jobs', run_jobs)
-    file = tmp_path / 'nets.json'
-    args = argparse.Namespace(file=file, trainings=63)
+    monkeypatch.setitem(extend.__globals__, 'train', train)
+    args = argparse.Namespace(file=tmp_path / 'nets.json', out=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        extend(args)
     extend(args)
-    args.trainings = 3
-    extend(args)
-    first, second = asked
-    assert [job.seed for job in second] == [0, 1, 1]
-    assert second[0] not in first
-    nets = json.loads(file.read_text())['nets']
-    assert nets[0]['test_map'] == [0.5, 1.5]
-    assert nets[1]['test_map'] == [0.5, 1.5]
-    assert nets[2]['test_map'] == nets[63]['test_map'] == [0.5]
+    assert asked == [0, 1, 1, 2]
+    for net in json.loads(args.file.read_text())['nets']:
+        assert net['test_map'] == [0, 1, 2]
+        assert net['search_map'] == [0.25] * 3
 
 
 def test_table_of_another_recipe_is_refused(tmp_path):

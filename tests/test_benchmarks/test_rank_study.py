@@ -1,156 +1,98 @@
-"""The study that trains nets and compares them with their scores."""
+"""How well scores rank the networks of the ground truth."""
 
-import importlib.util
 import json
-import re
-import shutil
+import math
+import runpy
 import sys
-from pathlib import Path
 
+import numpy as np
 import pytest
-from kit.command_lines import run_here
+import torch
 from kit.digits_runs import ROOT
-from kit.records import candidate, header
+from scipy import stats
+from torch import nn
 
-from detnas_mm.cost import backbone_macs
-from detnas_mm.structures import SEARCH_SPACES, SearchRecord
-
-TOOL = ROOT / 'benchmarks' / 'rank_study.py'
-TINY = SEARCH_SPACES['tiny']
-ONE_EPOCH = (
-    'train_cfg.max_epochs=1',
-    'train_cfg.val_interval=1',
-    'train_dataloader.batch_size=4',
-    'train_dataloader.num_workers=0',
-    'train_dataloader.persistent_workers=False',
-)
+from detnas_mm.utils.errors import InputError
 
 
 @pytest.fixture(scope='module')
-def tool():
-    spec = importlib.util.spec_from_file_location('rank_study', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['rank_study'] = module  # dataclasses look it up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules['rank_study']
+def study():
+    sys.path.insert(0, str(ROOT / 'benchmarks'))
+    yield runpy.run_path(str(ROOT / 'benchmarks/rank_study.py'))
+    sys.path.remove(str(ROOT / 'benchmarks'))
 
 
-class FakeTools:
-    """Writes the results of the tools and remembers the commands."""
-
-    def __init__(self):
-        self.commands = []
-
-    def __call__(self, command, log):
-        tool = Path(command[1]).name
-        self.commands.append((tool, command[2:]))
-        work_dir = Path(command[command.index('--work-dir') + 1])
-        work_dir.mkdir(parents=True)
-        if tool == 'train.py':
-            (work_dir / 'epoch_1.pth').touch()
-            (work_dir / 'epoch_2.pth').touch()
-        elif tool == 'test.py':
-            (work_dir / 'log').mkdir()
-            path = work_dir.name.removeprefix('test_')
-            result = {'coco/bbox_mAP': int(path) / 1e10}
-            (work_dir / 'log' / 'log.json').write_text(json.dumps(result))
-        else:
-            write_record(work_dir, paths_of(command))
-
-    def of(self, tool):
-        return [command for name, command in self.commands if name == tool]
+def test_ceiling_is_what_perfect_scores_reach(study):
+    rng = np.random.default_rng(0)
+    true = rng.normal(0, 0.03, 4000)
+    results = true[:, None] + rng.normal(0, 0.02, (4000, 3))
+    variance = study['Variance'].of(results)
+    measured = stats.kendalltau(true, results.mean(axis=1)).statistic
+    assert study['ceiling'](variance, 3) == pytest.approx(measured, abs=0.02)
 
 
-def paths_of(command):
-    start = command.index('--paths') + 1
-    return command[start : command.index('--work-dir')]
+def test_ranking_names_what_the_best_by_score_loses(study):
+    scores = np.array([0.1, 0.4, 0.3, 0.2])
+    results = np.array([0.50, 0.55, 0.60, 0.52])
+    ranking = study['Ranking'].of(scores, results)
+    assert ranking.regret == pytest.approx(0.05)
+    assert ranking.percentile == 75
+    assert ranking.tau.value == pytest.approx(4 / 6)
 
 
-def write_record(work_dir, paths):
-    file = work_dir / 'search_record.jsonl'
-    first = header(search_space=TINY.to_dict())
-    with SearchRecord.open(file, first) as record:
-        for index, path in enumerate(paths):
-            macs = backbone_macs(TINY, TINY.parse(path))
-            record.append(
-                candidate(index, path=path, fitness=index, macs=macs)
-            )
+def test_report_reads_the_tables_alone(study, tmp_path, capsys):
+    nets = [
+        {
+            'path': str(index), 'macs': index % 3, 'params': -index,
+            'group': 'band', 'uneven': False,
+            'test_map': [0.5 + index / 100, 0.51 + index / 100],
+        }
+        for index in range(5)
+    ]  # fmt: skip
+    perfect = {str(index): index for index in range(5)}
+    study['report'](nets, {'uniform': [{'seed': 0, 'scores': perfect}]})
+    printed = capsys.readouterr().out
+    assert '5 networks of equal cost, 2 trainings each' in printed
+    (row,) = (line for line in printed.splitlines() if 'uniform' in line)
+    cells = [cell.strip() for cell in row.strip('│').split('│')]
+    assert cells[:3] == ['uniform', '1', '1.00']
+    assert cells[4:] == ['0.000', '100']
+    (row,) = (line for line in printed.splitlines() if 'params' in line)
+    assert '-1.00' in row
 
 
-@pytest.fixture
-def study(tool, tmp_path):
-    def make():
-        fake = FakeTools()
-        return tool.Study(tmp_path, 'retinanet', ['c=1'], ['d=1'], fake), fake
-
-    return make
-
-
-def test_each_net_is_trained_from_nothing_and_tested(tool, study, tmp_path):
-    toy, fake = study()
-    paths = ['0000000000', '0120312012']
-    scores, tests = tool.run_study(toy, Path('supernet.pth'), paths, jobs=2)
-    assert list(scores) == ['recalibrated', 'running statistics']
-    assert tests == {path: tmp_path / f'test_{path}' for path in paths}
-    for path in paths:
-        own = [
-            command for command in fake.of('train.py')
-            if f"model.backbone.path='{path}'" in command
-        ]  # fmt: skip
-        assert [Path(command[0]).name for command in own] == [
-            'detnas-tiny_digits-cls.py',
-            'retinanet_detnas-tiny_fpn_digits.py',
-        ]
-        weights = tmp_path / f'pretrained_{path}' / 'epoch_2.pth'
-        assert f'model.backbone.init_cfg.checkpoint={weights}' in own[1]
-    for command in fake.of('test.py'):
-        assert command[1].endswith('epoch_2.pth')
-    # The scores with and without recalibration, by the second hook.
-    recalibrated, running = fake.of('search.py')
-    for command in (recalibrated, running):
-        assert command[1] == 'supernet.pth'
-        assert paths_of(command) == paths
-    assert not any('num_images' in text for text in recalibrated)
-    assert 'custom_hooks.1.num_images=0' in running
-    for _, command in fake.commands:
-        setting = 'c=1' if 'digits-cls' in command[0] else 'd=1'
-        assert setting in command
+def test_nwot_counts_agreements_of_relus(study):
+    """Two images, three units: one of them is active for both."""
+    images = torch.tensor([[[[1.0]], [[-1.0]], [[1.0]]],
+                           [[[1.0]], [[1.0]], [[-1.0]]]])  # fmt: skip
+    score = study['nwot'](nn.Sequential(nn.ReLU()), images)
+    # Each agrees with itself in 3 units, with the other one in 1.
+    assert score == pytest.approx(math.log(3 * 3 - 1 * 1))
 
 
-def test_only_missing_steps_are_run(tool, study):
-    paths = ['0000000000', '1111111111', '2222222222']
-    tool.run_study(study()[0], Path('supernet.pth'), paths[:2], jobs=1)
-    toy, fake = study()
-    tool.run_study(toy, Path('supernet.pth'), paths[:2], jobs=1)
-    assert not fake.commands
-    # More nets: the new one is trained, and all are scored again.
-    tool.run_study(toy, Path('supernet.pth'), paths, jobs=1)
-    assert len(fake.commands) == 2 + 3
+def test_synflow_of_a_chain_is_its_flow_once_per_layer(study):
+    first, second = nn.Conv2d(3, 2, 1), nn.Conv2d(2, 1, 1)
+    for layer in (first, second):
+        nn.init.zeros_(layer.bias)
+    net = nn.Sequential(nn.Sequential(first, second), nn.Identity())
+    flow = (
+        second.weight.abs().sum(0).flatten()
+        @ first.weight.abs().sum(1).flatten()
+    )
+    # Four pixels; weight times gradient sums to the output in each layer,
+    # and the outputs of a batch of one are iterated over.
+    score = study['synflow'](net, (2, 2))
+    assert score == pytest.approx(math.log(2 * 4 * flow.item()), rel=1e-5)
 
 
-def test_nets_are_drawn_under_the_bound(tool):
-    few = tool.draw_paths(TINY, 6, 41e6, seed=0)
-    many = tool.draw_paths(TINY, 20, 41e6, seed=0)
-    assert many[:6] == few
-    assert len(set(many)) == 20
-    assert all(backbone_macs(TINY, TINY.parse(p)) <= 41e6 for p in many)
-    assert tool.draw_paths(TINY, 6, 41e6, seed=1) != few
-
-
-@pytest.mark.slow
-def test_miniature_study(digits, supernet, tmp_path, monkeypatch, capfd):
-    """Three nets of one epoch, by the real tools; a minute of two cores."""
-    (tmp_path / 'data').mkdir()
-    shutil.copytree(digits, tmp_path / 'data' / 'digits')
-    monkeypatch.chdir(tmp_path)
-    results = run_here(
-        TOOL, '--checkpoint', supernet, '--nets', 3, '--top-k', 1,
-        '--bn-images', 8, '--classifier-options', *ONE_EPOCH,
-        '--detector-options', *ONE_EPOCH, 'model.test_cfg.score_thr=0.0',
-    )  # fmt: skip
-    assert len(re.findall(r'^[0-3]{10}: 0.\d{3}$', results, re.M)) == 3
-    assert 'Ranking of 3 trained networks' in capfd.readouterr().out
-    ranks = json.loads(Path('work_dirs/rank_study/ranks.json').read_text())
-    (net, *_) = ranks['networks'].values()
-    assert net['recalibrated'] != net['running statistics']
+def test_scores_that_exist_are_not_replaced(study, tmp_path):
+    file = tmp_path / 'scores.json'
+    rows = {'nwot': [{'seed': 0, 'scores': {}}]}
+    file.write_text(json.dumps(rows))
+    score = study['score']
+    arguments = ['rank_study.py', '--scores', str(file), 'score', 'nwot']
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', arguments)
+        args = study['parse_args']()
+    with pytest.raises(InputError, match="'nwot' with seed 0"):
+        score(args)
