@@ -4,15 +4,16 @@ import contextlib
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
@@ -206,6 +207,9 @@ def train(
         share: Share to which the schedulers are shortened.
         device: Index of the GPU, if it is not the first.
     """
+    threading.Thread(
+        target=_end_with, args=[os.getppid()], daemon=True
+    ).start()
     config = Config(deepcopy(dict(config)))
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)
@@ -218,7 +222,6 @@ def train(
         contextlib.redirect_stderr(file),
     ):
         runner = Runner.from_cfg(config)
-        runner.register_hook(_EndWithParent())
         schedulers = runner.param_schedulers or []
         if isinstance(schedulers, Mapping):
             schedulers = [schedulers]
@@ -241,12 +244,11 @@ def train(
     }
 
 
-class _EndWithParent(Hook):
-    """Ends a training whose search was killed: another may resume it."""
+def _end_with(parent: int) -> None:
+    """Ends this process with its parent: another search may resume it.
 
-    def before_train(self, runner: Runner) -> None:
-        self._parent = os.getppid()
-
-    def after_train_iter(self, *args: object, **kwargs: object) -> None:
-        if os.getppid() != self._parent:
-            os._exit(1)
+    A worker of a pool would wait for a killed parent without end.
+    """
+    while os.getppid() == parent:
+        sleep(1)
+    os._exit(1)

@@ -1,6 +1,9 @@
 """Candidates that are trained instead of scored by the supernet."""
 
 import json
+import os
+import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from detnas_mm.engine.runner.candidate_training import (
 from detnas_mm.utils.errors import InputError
 
 METRIC = 'coco/bbox_mAP'
+MODULE = 'detnas_mm.engine.runner.candidate_training'
 
 
 @pytest.fixture(scope='module')
@@ -75,8 +79,7 @@ def test_finished_trainings_are_not_repeated(base, tmp_path, monkeypatch):
                 raise score
             return score
 
-    module = 'detnas_mm.engine.runner.candidate_training'
-    monkeypatch.setattr(f'{module}.ProcessPoolExecutor', Pool)
+    monkeypatch.setattr(f'{MODULE}.ProcessPoolExecutor', Pool)
     config = training_search(base, tmp_path)
     config.val_cfg.training = dict(seeds=2, share=0.1)
     with pytest.raises(KeyboardInterrupt):
@@ -92,6 +95,28 @@ def test_finished_trainings_are_not_repeated(base, tmp_path, monkeypatch):
     config.val_cfg.training.share = 0.5
     scores = iter([{METRIC: 1.0}, {METRIC: 0.0}])
     assert run_search(config)[0]['metrics'][f'{METRIC}/seed0'] == 1.0
+
+
+def test_training_ends_with_a_killed_search():
+    """Also when it has finished and waits for the next one."""
+    training = (
+        'import os\n'
+        f'from {MODULE} import _end_with\n'
+        'print(os.getpid(), flush=True)\n'
+        '_end_with(os.getppid())\n'
+    )
+    search = (
+        'import subprocess, sys\n'
+        f'subprocess.run([sys.executable, "-c", {training!r}])\n'
+    )
+    with subprocess.Popen(
+        [sys.executable, '-c', search], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        child = int(parent.stdout.readline())
+        os.kill(child, 0)
+        parent.kill()
+        # Fails if a process holds the other end of the output.
+        parent.communicate(timeout=60)
 
 
 def test_schedules_are_shortened():
