@@ -1,0 +1,146 @@
+"""How long the steps of a project take, and what fits into a time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+# The paper's epochs on VOC (22.5k iterations of 16 of 11,551 images), and
+# how they fall with the number of images up to COCO (12.7 of 113,287).
+_EPOCHS, _IMAGES, _FALL = 31, 11_551, 0.39
+# Shares of a budget: for the search, and for tests and starts of commands.
+_SEARCH, _REST = 0.18, 0.06
+_FACTORS = (1.0, 0.75, 0.5)
+# With fewer of them, smaller images pay.
+_FEWEST_EPOCHS, _FEWEST_CANDIDATES = 40, 30
+# Nine boxes in ten stay wider than this, in pixels.
+_SMALLEST_BOX = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of a project that cost time.
+
+    Attributes:
+        space: Name of the search space.
+        factor: Factor of the usual size of images.
+        is_light: Whether neck and heads are small.
+        batch_size: Images of an iteration, on all GPUs together.
+        iterations: Iterations of the supernet.
+        generations: Generations of the search.
+        population: Candidates of a generation.
+        calibration: Images for the BN statistics of a candidate.
+        top: Candidates that are trained, beside two other networks.
+        seeds: Trainings of each of them.
+        share: Share of the iterations that each is trained for.
+    """
+
+    space: str
+    factor: float
+    is_light: bool
+    batch_size: int
+    iterations: int
+    generations: int
+    population: int
+    calibration: int
+    top: int
+    seeds: int
+    share: float = 0.25
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Measured seconds: of an iteration, of an image of a candidate's BN
+    statistics and of its score, and of the start of a command; and the factor
+    of the size of images with which they were measured.
+    """
+
+    iteration: float
+    calibration: float
+    inference: float
+    start: float
+    factor: float
+
+    def at(self, factor: float) -> 'Timing':
+        """Return the times for another size, in proportion to the pixels."""
+        times = self.iteration, self.calibration, self.inference
+        more = (factor / self.factor) ** 2
+        return Timing(*(time * more for time in times), self.start, factor)
+
+    def candidate(self, plan: Plan, counts: Mapping[str, int]) -> float:
+        """Return the seconds of a candidate."""
+        calibration = plan.calibration * self.calibration
+        return calibration + counts['search'] * self.inference
+
+
+def full_plan(
+    counts: Mapping[str, int], seeds: int, has_weights: bool
+) -> Plan:
+    """Return the paper's plan for the number of images of each part.
+
+    From random weights the supernet is trained twice as long, as there.
+    """
+    images = counts['train']
+    epochs = _EPOCHS * (_IMAGES / images) ** _FALL * (2 - has_weights)
+    batch_size = 16 if images >= 160 else 8
+    return Plan(
+        space='small',
+        factor=1.0,
+        is_light=False,
+        batch_size=batch_size,
+        iterations=max(round(epochs * images / batch_size), 1000),
+        generations=20,
+        population=50,
+        calibration=min(500, images),
+        top=4,
+        seeds=seeds,
+    )
+
+
+def smallest_factor(sides: float) -> float:
+    """Return the smallest factor for boxes of which a tenth is narrower."""
+    allowed = [f for f in _FACTORS if f * sides >= _SMALLEST_BOX]
+    return min(allowed, default=1.0)
+
+
+def fit_plan(
+    full: Plan, timing: Timing, counts: Mapping[str, int], seconds: float
+) -> Plan:
+    """Return the plan that takes about ``seconds``.
+
+    Images are as large as leaves enough epochs and candidates.
+    """
+    nets = (full.top + 2) * full.seeds
+    training = (1 - _SEARCH - _REST) * seconds / (1 + full.share * nets)
+    for factor in (f for f in _FACTORS if f >= timing.factor):
+        times = timing.at(factor)
+        iterations = min(int(training / times.iteration), full.iterations)
+        epochs = iterations * full.batch_size / counts['train']
+        candidates = int(_SEARCH * seconds / times.candidate(full, counts))
+        if epochs >= _FEWEST_EPOCHS and candidates >= _FEWEST_CANDIDATES:
+            break
+    candidates = min(max(candidates, _FEWEST_CANDIDATES), 1000)
+    population = min(max(candidates // 5, 10), 50)
+    return replace(
+        full,
+        factor=factor,
+        iterations=max(iterations, 20),
+        population=population,
+        generations=candidates // population,
+    )
+
+
+def step_seconds(
+    plan: Plan, timing: Timing, counts: Mapping[str, int], gpus: int
+) -> dict[str, float]:
+    """Return the seconds of each step, with GPUs that work side by side."""
+    timing = timing.at(plan.factor)
+    training = plan.iterations * timing.iteration
+    validation = counts['search'] * timing.inference + timing.start
+    candidates = plan.generations * plan.population
+    rounds = -(-(plan.top + 2) * plan.seeds // gpus)
+    test = counts['test'] * timing.inference + timing.start
+    return {
+        'supernet': training + validation,
+        'search': candidates * timing.candidate(plan, counts) / gpus,
+        'finalists': rounds * (plan.share * training + validation),
+        'verdict': 3 * plan.seeds * test,
+    }

@@ -1,0 +1,124 @@
+"""Times a few iterations and candidates of a project."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from detnas_mm.projects.budget import Plan, Timing
+from detnas_mm.structures import RECORD, SearchRecord, get_search_space
+from detnas_mm.utils.errors import InputError
+
+ITERATIONS, WARM_UP, IMAGES = 12, 2, 24
+
+
+def measure(
+    folder: Path, repository: Path, counts: Mapping[str, int], plan: Plan
+) -> Timing:
+    """Runs ten iterations and two candidates by the ordinary commands.
+
+    Args:
+        folder: The folder of the project.
+        repository: The folder that has ``configs`` and ``tools``.
+        counts: Number of images of each part.
+        plan: The plan by which the configs were written.
+
+    Raises:
+        InputError: If one of the commands refuses its input.
+    """
+    images = min(IMAGES, counts['search'], counts['train'])
+    with tempfile.TemporaryDirectory() as work:
+        began = time.perf_counter()
+        _run(
+            [repository / 'tools/train.py', 'supernet.py'],
+            [
+                f'train_cfg.max_iters={ITERATIONS}',
+                f'train_cfg.val_interval={ITERATIONS}',
+                f'val_dataloader.dataset.indices={images}',
+                'default_hooks.logger.interval=1',
+            ]
+            + _small(images),
+            folder,
+            f'{work}/train',
+        )
+        whole = time.perf_counter() - began
+        (scalars,) = Path(work).glob('train/*/vis_data/scalars.json')
+        lines = map(json.loads, scalars.read_text().splitlines())
+        times = [line['time'] for line in lines if 'loss' in line]
+        rng = np.random.default_rng(0)
+        space = get_search_space(plan.space)
+        paths = [space.format(p) for p in space.random_paths(rng, 2)]
+        _run(
+            [
+                repository / 'tools/search.py',
+                'search.py',
+                f'{work}/train/iter_{ITERATIONS}.pth',
+                '--paths',
+                *paths,
+            ],
+            [
+                f'val_dataloader.dataset.indices={images}',
+                'val_cfg.constraint.max_macs=None',
+                'val_cfg.constraint.min_macs=None',
+            ]
+            + _small(images),
+            folder,
+            f'{work}/search',
+        )
+        record = SearchRecord.read(Path(work) / 'search' / RECORD)
+        # Images are decoded once.
+        parts = record.candidates[-1].seconds_by_part
+    iteration = statistics.median(times[WARM_UP:])
+    calibration = parts['calibration']
+    inference = parts['inference'] + parts.get('metric', 0)
+    return Timing(
+        iteration=iteration,
+        calibration=calibration / images,
+        inference=inference / images,
+        start=max(whole - sum(times) - inference, 0),
+        factor=plan.factor,
+    )
+
+
+def _small(images: int) -> list[str]:
+    """Returns options for few images and an untrained detector."""
+    return [
+        f'custom_hooks.1.num_images={images}',
+        # Without these it predicts nothing.
+        'model.test_cfg.score_thr=0.0',
+        'model.test_cfg.nms_pre=100',
+        'model.test_cfg.rcnn.score_thr=0.0',
+    ]
+
+
+def _run(
+    command: list, options: list[str], folder: Path, work_dir: str
+) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            *map(str, command),
+            '--work-dir',
+            work_dir,
+            '--cfg-options',
+            *options,
+        ],
+        cwd=folder,
+        env=os.environ | {'DETNAS_MM': str(Path(command[0]).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        *_, last = done.stdout.strip().splitlines() or ['']
+        if done.returncode == 2 and last.startswith('error: '):
+            raise InputError(last.removeprefix('error: '))
+        print(done.stdout[-6000:], file=sys.stderr)
+        raise RuntimeError(f'{Path(command[0]).name} failed, see above')
