@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from project.templates import KNOWN_DETECTORS, Project, project_files
 from project.timing import measure
-from project.weights import use_weights
+from project.weights import SPACE, Weights, use_weights
 
 from detnas_mm.compat import setup_compat
 from detnas_mm.projects.budget import (
@@ -163,7 +163,7 @@ def read_parts(args: argparse.Namespace) -> tuple[str, Parts, list[str]]:
 
 
 def make_project(
-    args: argparse.Namespace, parts: Parts, weights: str | None, is_rgb: bool
+    args: argparse.Namespace, parts: Parts, weights: Weights | None
 ) -> Project:
     """Returns what the files depend on beside the plan."""
     train = parts['train']
@@ -181,7 +181,6 @@ def make_project(
         is_turned=is_turned(parts),
         flip=args.flip,
         weights=weights,
-        is_rgb=is_rgb,
         gpus=torch.cuda.device_count(),
         seed=args.seed,
     )
@@ -210,6 +209,11 @@ def choose_plan(
         factor = smallest_factor(float(np.quantile(sides, 0.1)))
         plan = replace(plan, factor=factor)
     plan = replace(plan, space=args.space or plan.space)
+    if project.weights and plan.space != SPACE:
+        raise InputError(
+            f'`--weights` are of the space {SPACE}, but `--space` is '
+            f'{plan.space}; leave one of them out'
+        )
     if args.factor:
         plan = replace(plan, factor=args.factor)
     timing = None
@@ -277,8 +281,8 @@ def main() -> None:
     kind, parts, notes = read_parts(args)
     require_writable(folder, 'project')
     try:
-        weights, is_rgb = use_weights(args.weights, folder)
-        project = make_project(args, parts, weights, is_rgb)
+        weights = args.weights and use_weights(args.weights, folder)
+        project = make_project(args, parts, weights)
         (folder / 'annotations').mkdir(exist_ok=True)
         for name, images in parts.items():
             text = annotation_text(images, project.classes, project.root)
@@ -298,6 +302,11 @@ def main() -> None:
         shutil.rmtree(folder)
         raise
     (folder / 'run.sh').chmod(0o755)
+    if weights is None:
+        print(
+            'starts from random weights; docs/published_weights.md says where '
+            'supernets are that save 12 GPU-days of ImageNet (--weights FILE)'
+        )
     print(f'{folder} is ready; next: bash {folder}/run.sh')
 
 

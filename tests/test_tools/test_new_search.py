@@ -1,5 +1,6 @@
 """From a folder of images to a project, and its run.sh to the end."""
 
+import contextlib
 import json
 import os
 import re
@@ -15,10 +16,13 @@ import torch
 from kit.command_lines import run_here
 from kit.digits_runs import ROOT
 from kit.folders import CLASSES, make_images, write_voc, write_yolo
+from kit.foreign import AuthorsBackbone, SPOSBackbone
 from mmengine.config import Config
 
 from detnas_mm.compat import setup_compat
+from detnas_mm.engine.checks import require_pretrained
 from detnas_mm.models import build_model
+from detnas_mm.structures import get_search_space
 
 # 60 images, every fifth of them without objects.
 IMAGES = make_images(60, size=(96, 64))
@@ -95,6 +99,41 @@ def test_detectors_have_the_classes_of_the_data(tmp_path, detector, kind):
     assert outputs == {2}
     assert type(model.backbone).__name__ == 'DetNASSupernet'
     assert config.train_dataloader.dataset.metainfo.classes == ('ant', 'cat')
+
+
+def test_published_weights_are_recognized_and_converted(tmp_path, capsys):
+    space = get_search_space('small')
+    kinds = {
+        'authors': AuthorsBackbone(space),
+        'spos': SPOSBackbone(space, classes=2),
+    }
+    for kind, net in kinds.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        file = folder / 'supernet.pth'
+        torch.save(net.state_dict(), file)
+        new_search(folder, '--weights', file)
+        config = load(folder / 'project/supernet.py')
+        assert config.model.backbone.search_space == 'small'
+        # As their code reads images.
+        assert config.model.data_preprocessor.std == [1.0] * 3
+        with contextlib.chdir(folder / 'project'):
+            model = build_model(config)
+            require_pretrained(model, config)
+            model.backbone.init_weights()
+        stem = {'authors': 'first_conv.conv', 'spos': 'first_conv.0'}[kind]
+        expected = net.get_submodule(stem).weight
+        assert torch.equal(model.backbone.stem[0].weight, expected)
+    shuffles = [
+        load(tmp_path / kind / 'project/detector.py').model.backbone.shuffle
+        for kind in kinds
+    ]
+    assert shuffles == ['grouped', 'interleaved']
+    torch.save(AuthorsBackbone(space, (0,) * 20).state_dict(), file)
+    shutil.rmtree(folder / 'project')
+    with pytest.raises(SystemExit):
+        new_search(folder, '--weights', file)
+    assert f'one path, {"0" * 20}' in capsys.readouterr().err
 
 
 def test_a_failed_command_leaves_no_folder(tmp_path, capsys):

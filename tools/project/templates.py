@@ -8,6 +8,7 @@ from string import Template
 
 import numpy as np
 from mmengine.hub import get_config
+from project.weights import NAME, Weights
 
 from detnas_mm.projects.budget import Plan
 from detnas_mm.projects.statistics import fit_anchors
@@ -44,8 +45,7 @@ class Project:
         fullest: Boxes of the fullest image.
         is_turned: Whether boxes refer to images as EXIF data turn them.
         flip: Probability to mirror a training image.
-        weights: Pre-trained weights, relative to the folder of the project.
-        is_rgb: Whether these expect the usual normalization.
+        weights: Weights that the supernet starts from.
         gpus: Number of GPUs.
         seed: Seed of every random choice.
     """
@@ -60,8 +60,7 @@ class Project:
     fullest: int
     is_turned: bool
     flip: float
-    weights: str | None
-    is_rgb: bool
+    weights: Weights | None
     gpus: int
     seed: int
 
@@ -124,7 +123,7 @@ def _require_four_maps(detector: str) -> None:
 
 def _model_values(project: Project, plan: Plan) -> dict[str, object]:
     fit = fit_anchors(plan.factor * project.shapes)
-    is_rgb = project.weights is None or project.is_rgb
+    is_rgb = project.weights is None or project.weights.is_rgb
     return dict(
         detector=project.detector,
         preprocessor=_RGB if is_rgb else _BGR255,
@@ -152,8 +151,7 @@ def _training_values(project: Project, plan: Plan) -> dict[str, object]:
     optimizer = f"dict(type='AdamW', lr={rate:.2g}, weight_decay=0.05)"
     if project.weights:
         start = (
-            f"dict(type='Pretrained', checkpoint='{project.weights}', "
-            "prefix='backbone.')"
+            f"dict(type='Pretrained', checkpoint='{NAME}', prefix='backbone.')"
         )
         rate = KNOWN_DETECTORS.get(project.detector, 0.01)
         rate *= plan.batch_size / 16
@@ -171,6 +169,7 @@ def _training_values(project: Project, plan: Plan) -> dict[str, object]:
         test_batch=min(plan.batch_size, 8),
         workers=2 if project.gpus else 1,
         init=start,
+        shuffle=project.weights.shuffle if project.weights else 'grouped',
         optimizer=optimizer,
         iterations=plan.iterations,
         iterations_why=f'{epochs:.0f} epochs',

@@ -35,16 +35,16 @@ def measure(
     """
     images = min(IMAGES, counts['search'], counts['train'])
     with tempfile.TemporaryDirectory() as work:
+        options = _small(folder, Path(work), images)
         began = time.perf_counter()
         _run(
             [repository / 'tools/train.py', 'supernet.py'],
             [
                 f'train_cfg.max_iters={ITERATIONS}',
                 f'train_cfg.val_interval={ITERATIONS}',
-                f'val_dataloader.dataset.indices={images}',
                 'default_hooks.logger.interval=1',
-            ]
-            + _small(images),
+                *options,
+            ],
             folder,
             f'{work}/train',
         )
@@ -64,11 +64,10 @@ def measure(
                 *paths,
             ],
             [
-                f'val_dataloader.dataset.indices={images}',
                 'val_cfg.constraint.max_macs=None',
                 'val_cfg.constraint.min_macs=None',
-            ]
-            + _small(images),
+                *options,
+            ],
             folder,
             f'{work}/search',
         )
@@ -87,9 +86,19 @@ def measure(
     )
 
 
-def _small(images: int) -> list[str]:
+def _small(folder: Path, work: Path, images: int) -> list[str]:
     """Returns options for few images and an untrained detector."""
+    content = json.loads((folder / 'annotations/search.json').read_text())
+    content['images'] = content['images'][:images]
+    ids = {image['id'] for image in content['images']}
+    content['annotations'] = [
+        a for a in content['annotations'] if a['image_id'] in ids
+    ]
+    file = work / 'search.json'
+    file.write_text(json.dumps(content))
     return [
+        f'val_dataloader.dataset.ann_file={file}',
+        f'val_evaluator.ann_file={file}',
         f'custom_hooks.1.num_images={images}',
         # Without these it predicts nothing.
         'model.test_cfg.score_thr=0.0',
