@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from project.data_page import data_page
 from project.templates import KNOWN_DETECTORS, Project, project_files
 from project.timing import measure
 from project.weights import SPACE, Weights, use_weights
@@ -302,6 +303,9 @@ def main() -> None:
         shutil.rmtree(folder)
         raise
     (folder / 'run.sh').chmod(0o755)
+    page = folder / 'data.html'
+    write_atomically(page, data_page(project, plan, parts, notes))
+    print(f'look at the data before: {page}')
     if weights is None:
         print(
             'starts from random weights; docs/published_weights.md says where '

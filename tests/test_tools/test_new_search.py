@@ -65,6 +65,11 @@ def test_a_project_has_three_parts_and_short_configs(tmp_path):
     assert re.search(r'train: \d images have no box', printed)
     for file in project.glob('*.py'):
         assert len(file.read_text().splitlines()) <= 25, file
+    page = (project / 'data.html').read_text()
+    assert page.count('src="data:image/jpeg;base64,') == 12
+    # It needs no other file.
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    assert '<th>train</th><td>36</td>' in page
     config = load(project / 'search.py')
     assert config.val_cfg.algorithm.population == 2
     assert config.val_dataloader.dataset.ann_file == 'annotations/search.json'
