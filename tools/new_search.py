@@ -42,6 +42,8 @@ from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import require_writable, write_atomically
 
+# Boxes that are more likely a slip of the mouse.
+THIN = 2
 SECONDS = {'min': 60, 'h': 3600, 'd': 86400}
 Parts = Mapping[str, Sequence[LabeledImage]]
 
@@ -156,6 +158,17 @@ def read_parts(args: argparse.Namespace) -> tuple[str, Parts, list[str]]:
         empty = sum(not image.boxes for image in images)
         if empty:
             notes.append(f'{name}: {empty} images have no box')
+        thin = [
+            image.file.name
+            for image in images
+            for box in image.boxes
+            if min(box.width, box.height) <= THIN
+        ]
+        if thin:
+            notes.append(
+                f'{name}: {len(thin)} boxes have {THIN} pixels or fewer in a '
+                f'side, such as one in {thin[0]}'
+            )
     trained = class_names({'train': parts['train']})
     for name in class_names(parts):
         if name not in trained:
@@ -205,7 +218,8 @@ def choose_plan(
     plan = full_plan(counts, args.seeds, project.weights is not None)
     if budget and not project.gpus:
         space = 'small' if project.weights else 'elastic'
-        plan = replace(plan, is_light=True, space=space, top=3)
+        # Smaller batches, for more paths in the same time.
+        plan = replace(plan, is_light=True, space=space, top=3, batch_size=8)
         sides = project.shapes.min(axis=1)
         factor = smallest_factor(float(np.quantile(sides, 0.1)))
         plan = replace(plan, factor=factor)

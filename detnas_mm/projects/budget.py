@@ -9,8 +9,9 @@ _EPOCHS, _IMAGES, _FALL = 31, 11_551, 0.39
 # Shares of a budget: for the search, and for tests and starts of commands.
 _SEARCH, _REST = 0.18, 0.06
 _FACTORS = (1.0, 0.75, 0.5)
-# With fewer of them, smaller images pay.
-_FEWEST_EPOCHS, _FEWEST_CANDIDATES = 40, 30
+# With fewer epochs, smaller images pay; with fewer candidates, BN statistics
+# from fewer images.
+_FEWEST_EPOCHS, _FEWEST_CANDIDATES, _FEWER_IMAGES = 40, 60, (128, 64)
 # Nine boxes in ten stay wider than this, in pixels.
 _SMALLEST_BOX = 8
 
@@ -106,25 +107,29 @@ def fit_plan(
 ) -> Plan:
     """Return the plan that takes about ``seconds``.
 
-    Images are as large as leaves enough epochs and candidates.
+    Images are as large as leaves enough epochs, and BN statistics come from
+    as many images as leave enough candidates.
     """
     nets = (full.top + 2) * full.seeds
     training = (1 - _SEARCH - _REST) * seconds / (1 + full.share * nets)
     for factor in (f for f in _FACTORS if f >= timing.factor):
         times = timing.at(factor)
         iterations = min(int(training / times.iteration), full.iterations)
-        epochs = iterations * full.batch_size / counts['train']
-        candidates = int(_SEARCH * seconds / times.candidate(full, counts))
-        if epochs >= _FEWEST_EPOCHS and candidates >= _FEWEST_CANDIDATES:
+        if iterations * full.batch_size / counts['train'] >= _FEWEST_EPOCHS:
             break
-    candidates = min(max(candidates, _FEWEST_CANDIDATES), 1000)
-    population = min(max(candidates // 5, 10), 50)
+    for calibration in (full.calibration, *_FEWER_IMAGES):
+        calibration = min(calibration, full.calibration)
+        plan = replace(full, factor=factor, calibration=calibration)
+        candidate = times.candidate(plan, counts)
+        candidates = min(int(_SEARCH * seconds / candidate), 1000)
+        if candidates >= _FEWEST_CANDIDATES:
+            break
+    population = min(max(candidates // 5, 4), 50)
     return replace(
-        full,
-        factor=factor,
+        plan,
         iterations=max(iterations, 20),
         population=population,
-        generations=candidates // population,
+        generations=max(candidates // population, 2),
     )
 
 
