@@ -188,7 +188,11 @@ def make_project(
         repository=Path(__file__).resolve().parents[1],
         detector=args.detector,
         classes=class_names(parts),
-        counts={name: len(images) for name, images in parts.items()},
+        counts={
+            # mmdet does not train on images without boxes.
+            name: sum(name != 'train' or bool(i.boxes) for i in images)
+            for name, images in parts.items()
+        },
         size=size,
         shapes=box_shapes(train, size),
         fullest=fullest,

@@ -75,6 +75,12 @@ def test_a_project_has_three_parts_and_short_configs(tmp_path):
     assert config.val_dataloader.dataset.ann_file == 'annotations/search.json'
     assert config.test_dataloader.dataset.ann_file == 'annotations/test.json'
     assert config.model.bbox_head.num_classes == 2
+    # Where the found network is trained to the end, on both.
+    both = load(project / 'detector.py').train_dataloader.dataset.datasets
+    assert [dataset.ann_file for dataset in both] == [
+        'annotations/train.json',
+        'annotations/search.json',
+    ]
     before = (project / 'run.sh').read_text()
     with pytest.raises(SystemExit):
         new_search(tmp_path)

@@ -39,7 +39,7 @@ class Project:
         repository: The folder that has ``configs`` and ``tools``.
         detector: ``'retinanet'``, ``'faster-rcnn'`` or a config of mmdet.
         classes: Names of the classes.
-        counts: Number of images of each part.
+        counts: Number of images of each part, for training those with boxes.
         size: Usual longer and shorter side of the images.
         shapes: Width and height of the training boxes at that size.
         fullest: Boxes of the fullest image.
