@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 from finalists import FOLDER, NETS
+from hotcoco import COCOeval
 from project.paired import Difference, difference, evaluate
+from project.verdict_page import verdict_page
 from rich.console import Console
 from rich.table import Table
 
@@ -30,6 +32,11 @@ from detnas_mm.utils.files import write_atomically
 
 TOOLS = Path(__file__).resolve().parent
 TRUTH = 'annotations/test.json'
+EXPLANATION = (
+    'search, test and classes: mAP, mean over trainings. MACs and params are '
+    'of the backbone. [ ]: 95 % interval, of a paired bootstrap over the test '
+    'images.'
+)
 
 
 @dataclass(frozen=True)
@@ -128,44 +135,33 @@ def sentence(name: str, result: Difference) -> str:
     return f'{text}: the found network is {word}'
 
 
-def write_result(
-    project: Path, nets: Sequence[Net], space: SearchSpace
-) -> None:
-    """Tests the networks, and writes the table and the verdict."""
-    tested = {
-        net.name: [
-            evaluate(project / TRUTH, found) for found in test(net, project)
-        ]
-        for net in nets
-    }
-    table = Table(title='Trained alike from the weights of the supernet')
-    table.add_column('')
-    columns = ('path', 'MACs (M)', 'params (M)', 'search', 'test')
-    rows = []
-    for net in nets:
-        runs = [e.get_results(per_class=True) for e in tested[net.name]]
-        means = {
-            key: float(np.mean([r[key] for r in runs])) for key in runs[0]
-        }
-        per_class = {
-            key.partition('/')[2]: value
+def describe(net: Net, tested: Sequence[COCOeval]) -> dict:
+    """Returns the numbers of a network, as means over its trainings."""
+    runs = [evaluation.get_results(per_class=True) for evaluation in tested]
+    means = {key: float(np.mean([r[key] for r in runs])) for key in runs[0]}
+    return {
+        'net': net.name,
+        'path': net.candidate.path,
+        'macs': net.candidate.macs,
+        'params': net.candidate.params,
+        'search': net.candidate.fitness,
+        'test': means['AP'],
+        'per_class': {
+            key.removeprefix('AP/'): value
             for key, value in means.items()
             if key.startswith('AP/')
-        }
-        rows.append(
-            {
-                'net': net.name,
-                'path': net.candidate.path,
-                'macs': net.candidate.macs,
-                'params': net.candidate.params,
-                'search': net.candidate.fitness,
-                'test': means['AP'],
-                'per_class': per_class,
-                'seeds': [run['AP'] for run in runs],
-            }
-        )
+        },
+        'seeds': [run['AP'] for run in runs],
+    }
+
+
+def as_text(rows: Sequence[Mapping], space: SearchSpace) -> str:
+    """Returns the numbers of the networks as a table."""
+    table = Table(title='Trained alike from the weights of the supernet')
+    table.add_column('')
     classes = list(rows[0]['per_class'])
-    for column in (*columns, *classes):
+    columns = ('path', 'MACs (M)', 'params (M)', 'search', 'test', *classes)
+    for column in columns:
         table.add_column(column, justify='right')
     for row in rows:
         table.add_row(
@@ -177,28 +173,42 @@ def write_result(
             f'{row["test"]:.4f}',
             *(f'{row["per_class"][name]:.3f}' for name in classes),
         )
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def write_result(
+    project: Path, nets: Sequence[Net], space: SearchSpace
+) -> None:
+    """Tests the networks, and writes table, verdict and page."""
+    predictions = {net.name: test(net, project) for net in nets}
+    tested = {
+        name: [evaluate(project / TRUTH, single) for single in found]
+        for name, found in predictions.items()
+    }
+    rows = [describe(net, tested[net.name]) for net in nets]
     differences = {
         net.name: difference(tested['found'], tested[net.name])
         for net in nets[1:]
     }
     lines = [sentence(name, result) for name, result in differences.items()]
-    lines.append(
-        'search, test and classes: mAP, mean over trainings. MACs and params '
-        'are of the backbone.\n[ ]: 95 % interval of a paired bootstrap over '
-        'the test images.'
-    )
+    lines.append(EXPLANATION)
+    work = project / 'work'
     content = {
         'nets': rows,
         'differences': {n: asdict(d) for n, d in differences.items()},
     }
     write_atomically(
-        project / 'work/verdict.json', json.dumps(content, indent=1) + '\n'
+        work / 'verdict.json', json.dumps(content, indent=1) + '\n'
     )
-    console = Console(width=120)
-    with console.capture() as capture:
-        console.print(table)
-    text = '\n'.join([capture.get(), *lines]) + '\n'
-    write_atomically(project / 'work/verdict.txt', text)
+    checkpoint = os.path.relpath(nets[0].checkpoints[0], project)
+    found = predictions['found'][0]
+    html = verdict_page(project, rows, lines, found, checkpoint)
+    write_atomically(work / 'verdict.html', html)
+    text = '\n'.join([as_text(rows, space), *lines]) + '\n'
+    write_atomically(work / 'verdict.txt', text)
 
 
 def main() -> None:
@@ -210,7 +220,8 @@ def main() -> None:
     record = SearchRecord.read(folder)
     (args.project / 'work/test').mkdir(parents=True, exist_ok=True)
     write_result(args.project, nets, SearchSpace(**record.header.search_space))
-    print((args.project / 'work/verdict.txt').read_text())
+    for name in ('verdict.txt', 'verdict.html'):
+        print(f'{args.project / "work" / name}')
 
 
 if __name__ == '__main__':

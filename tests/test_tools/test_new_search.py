@@ -224,6 +224,8 @@ def test_run_continues_after_a_kill_and_a_move(tmp_path):
     ]
     macs = [net['macs'] for net in result['nets']]
     assert max(macs) - min(macs) < 0.05 * max(macs)
+    page = (moved / 'work/verdict.html').read_text()
+    assert page.count('src="data:image/jpeg;base64,') == 6
     table = (moved / 'work/verdict.txt').read_text()
     assert 'found - even: ' in table
     assert table in printed

@@ -1,21 +1,25 @@
 """A page to look at before training: images, classes, boxes and anchors."""
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageOps
+from project.html import (
+    class_colors,
+    draw_boxes,
+    figure,
+    legend,
+    page,
+    table,
+)
 from project.templates import Project
 
 from detnas_mm.projects.budget import Plan
 from detnas_mm.projects.formats import LabeledImage
 from detnas_mm.projects.statistics import Anchors, fit_anchors
 from detnas_mm.visualization.theme import (
-    COLORS,
     INK,
     SERIES,
     inline_svg,
@@ -23,27 +27,12 @@ from detnas_mm.visualization.theme import (
     svg,
 )
 
-SHOWN, WIDTH = 12, 360
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-:root {{ {colors} }}
-body {{ font: 16px/1.5 sans-serif; max-width: 72rem; margin: 2rem auto;
-  padding: 0 1rem; color: var(--ink); background: var(--surface); }}
-.images {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
-figure {{ margin: 0; }} figure img {{ max-width: 100%; display: block; }}
-figcaption {{ font-size: 0.85rem; max-width: {width}px;
-  overflow-wrap: anywhere; }}
-td, th {{ padding: 0.2rem 0.8rem; text-align: right; }}
-th:first-child {{ text-align: left; }}
-svg {{ max-width: 100%; height: auto; }}
-</style></head><body><h1>{title}</h1>
-<p>{lead}</p>
+SHOWN = 12
+BODY = """<p>{lead}</p>
 <h2>Parts</h2>{table}
 <h2>What the check found</h2>{notes}
 <h2>Boxes and anchors</h2><p>{boxes}</p>{chart}
-<h2>Images</h2><p>{legend}</p><div class="images">{images}</div>
-</body></html>
-"""
+<h2>Images</h2><p>{legend}</p><div class="images">{images}</div>"""
 
 
 def data_page(
@@ -55,20 +44,17 @@ def data_page(
     """Returns the page as HTML that needs no other file."""
     fit = fit_anchors(plan.factor * project.shapes)
     size = ' x '.join(str(round(s * plan.factor)) for s in project.size)
-    colors = {
-        name: SERIES[i % len(SERIES)] for i, name in enumerate(project.classes)
-    }
+    colors = class_colors(project.classes)
     lines = [f'<li>{escape(note)}</li>' for note in notes]
     figures = [
-        _figure(image, part, colors) for part, image in _chosen(project, parts)
+        figure(
+            draw_boxes(image.file, image.boxes, colors, image.is_turned),
+            f'{image.file.name}, {part}, {len(image.boxes)} boxes',
+        )
+        for part, image in _chosen(project, parts)
     ]
     chart = _chart(plan.factor * project.shapes, fit)
-    return PAGE.format(
-        title=escape(f'Data of {project.root.name}'),
-        width=WIDTH,
-        colors=' '.join(
-            f'--{n}: {light};' for n, (light, _) in COLORS.items()
-        ),
+    body = BODY.format(
         lead=escape(
             'No image is in two parts. Networks are trained on train, '
             'compared on search, and judged once on test.'
@@ -78,12 +64,10 @@ def data_page(
         boxes=f'On images of {size}. {fit.covered:.1%} of the training boxes '
         'overlap the best anchor by half (IoU of at least 0.5).',
         chart=inline_svg(chart, 'boxes', 'Sizes of boxes and of anchors.'),
-        legend=', '.join(
-            f'<b style="color: {color}">{escape(name)}</b>'
-            for name, color in colors.items()
-        ),
-        images='\n'.join(figures),
+        legend=legend(colors),
+        images=''.join(figures),
     )
+    return page(f'Data of {project.root.name}', body)
 
 
 def _table(
@@ -94,11 +78,8 @@ def _table(
         boxes = Counter(box.name for i in images for box in i.boxes)
         empty = sum(not image.boxes for image in images)
         numbers = [len(images), empty, *(boxes[c] for c in project.classes)]
-        cells = ''.join(f'<td>{number:,}</td>' for number in numbers)
-        rows.append(f'<tr><th>{name}</th>{cells}</tr>')
-    names = ('', 'images', 'without boxes', *project.classes)
-    head = ''.join(f'<th>{escape(name)}</th>' for name in names)
-    return f'<table><tr>{head}</tr>{"".join(rows)}</table>'
+        rows.append([name, *(f'{number:,}' for number in numbers)])
+    return table(('', 'images', 'without boxes', *project.classes), rows)
 
 
 def _chosen(
@@ -116,28 +97,6 @@ def _chosen(
             if index < len(images) and (part, images[index]) not in chosen:
                 chosen.append((part, images[index]))
     return chosen[:SHOWN]
-
-
-def _figure(image: LabeledImage, part: str, colors: Mapping[str, str]) -> str:
-    with Image.open(image.file) as file:
-        picture = ImageOps.exif_transpose(file) if image.is_turned else file
-        picture = picture.convert('RGB')
-    factor = min(WIDTH / picture.width, 1)
-    size = (round(picture.width * factor), round(picture.height * factor))
-    picture = picture.resize(size)
-    draw = ImageDraw.Draw(picture)
-    for box in image.boxes:
-        x, y, right, low = box.x, box.y, box.x + box.width, box.y + box.height
-        corners = [v * factor for v in (x, y, right, low)]
-        draw.rectangle(corners, outline=colors[box.name], width=2)
-    buffer = io.BytesIO()
-    picture.save(buffer, 'JPEG', quality=80)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<figure><img alt="" src="data:image/jpeg;base64,{data}">'
-        f'<figcaption>{escape(image.file.name)}, {part}, '
-        f'{len(image.boxes)} boxes</figcaption></figure>'
-    )
 
 
 def _chart(shapes: np.ndarray, fit: Anchors) -> str:
