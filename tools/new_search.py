@@ -16,13 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from project.data_page import data_page
-from project.templates import KNOWN_DETECTORS, Project, project_files
-from project.timing import measure
-from project.weights import SPACE, Weights, use_weights
-
-from detnas_mm.compat import setup_compat
-from detnas_mm.projects.budget import (
+from project.budget import (
     Plan,
     Timing,
     fit_plan,
@@ -30,6 +24,12 @@ from detnas_mm.projects.budget import (
     smallest_factor,
     step_seconds,
 )
+from project.data_page import data_page
+from project.templates import KNOWN_DETECTORS, Project, project_files
+from project.timing import measure
+from project.weights import SPACE, Weights, use_weights
+
+from detnas_mm.compat import setup_compat
 from detnas_mm.projects.formats import SPLITS, LabeledImage, read_dataset
 from detnas_mm.projects.parts import (
     annotation_text,

@@ -48,15 +48,10 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """An image and its boxes.
+    """An image file, the digest of its content, and its boxes.
 
-    Attributes:
-        file: The file of the image.
-        digest: The digest of its content.
-        size: Width and height of the image to which the boxes refer.
-        boxes: The boxes.
-        is_turned: Whether this is the image as its EXIF data turn it, not as
-            it is stored; None if both are the same.
+    ``size`` is width and height of the image to which they refer: as its EXIF
+    data turn it, if ``is_turned``, which is None if that makes no difference.
     """
 
     file: Path
@@ -68,12 +63,9 @@ class LabeledImage:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The images of a folder.
+    """The format of a folder, its images by split, and what looks wrong.
 
-    Attributes:
-        kind: Their format: ``'COCO'``, ``'YOLO'`` or ``'VOC'``.
-        splits: Images by split: ``train``, ``valid``, ``test``, or ``all``.
-        notes: What looks wrong in the annotations.
+    Splits are ``train``, ``valid`` and ``test``, or ``all``.
     """
 
     kind: str
@@ -84,20 +76,19 @@ class Dataset:
 def read_dataset(root: Path, ann_files: Mapping[str, Path]) -> Dataset:
     """Read the images of a folder and their boxes.
 
-    Args:
-        root: The folder.
-        ann_files: Files in COCO's format by split. Without them, format and
-            files are found by their names.
+    ``ann_files`` are files in COCO's format by split. Without them, format
+    and files are found by their names.
 
     Raises:
-        InputError: If there is not exactly one data set, or it cannot be
-            used.
+        InputError: If there is not exactly one data set that can be used.
     """
     if not root.is_dir():
         raise InputError(f'no folder {root}; give the folder of the images')
     found = {'COCO': dict(ann_files)} if ann_files else _find(root)
     if len(found) != 1:
-        have = ' and '.join(found) or f'no annotations, only {_listing(root)}'
+        names = sorted(p.name + '/' * p.is_dir() for p in root.iterdir())
+        have = f'no annotations, only {", ".join(names[:5]) or "nothing"}'
+        have = ' and '.join(found) or have
         raise InputError(
             f'{root} has {have}; expected annotations/*.json (COCO), '
             'train/_annotations.coco.json (Roboflow), data.yaml (YOLO) or '
@@ -122,12 +113,12 @@ def read_dataset(root: Path, ann_files: Mapping[str, Path]) -> Dataset:
 def _find(root: Path) -> dict[str, dict[str, Path]]:
     """Return files or folders by split, for each format in a folder."""
     folders = {SPLITS[p.name]: p for p in root.iterdir() if p.name in SPLITS}
-    coco = {s: folder / _ROBOFLOW for s, folder in folders.items()}
-    coco = {split: file for split, file in coco.items() if file.is_file()}
+    coco = {s: f / _ROBOFLOW for s, f in folders.items()}
+    coco = {s: file for s, file in coco.items() if file.is_file()}
     yolo = sorted(root.glob('*.y*ml'), key=lambda f: (f.stem != 'data', f))
     yolo = [file for file in yolo if 'names' in _read_yaml(file)]
-    voc = {s: folder for s, folder in folders.items() if _has_xml(folder)}
-    if _has_xml(root) or _has_xml(root / 'Annotations'):
+    voc = {s: f for s, f in folders.items() if any(f.glob('*.xml'))}
+    if any(root.glob('*.xml')) or any(root.glob('Annotations/*.xml')):
         voc = {ALL: root}
     found = {
         'COCO': coco or _by_name(root, [*root.glob('annotations/*.json')]),
@@ -137,18 +128,13 @@ def _find(root: Path) -> dict[str, dict[str, Path]]:
     return {kind: files for kind, files in found.items() if files}
 
 
-def _has_xml(folder: Path) -> bool:
-    return any(folder.glob('*.xml'))
-
-
 def _by_name(root: Path, files: list[Path]) -> dict[str, Path]:
     """Sort annotation files of COCO by the split in their names."""
     files = sorted(f for f in files if not _NOT_BOXES.search(f.stem))
     by_split: dict[str, list[Path]] = defaultdict(list)
     for file in files:
         by_split[min(_splits(file.stem), default=ALL)].append(file)
-    is_unique = all(len(found) == 1 for found in by_split.values())
-    if not is_unique or (ALL in by_split and len(by_split) > 1):
+    if len(by_split) < len(files) or (ALL in by_split and len(files) > 1):
         names = ', '.join(str(file.relative_to(root)) for file in files)
         raise InputError(
             f'{root} has {names}; name those to use by --ann-file train=FILE '
@@ -160,12 +146,6 @@ def _by_name(root: Path, files: list[Path]) -> dict[str, Path]:
 def _splits(text: str) -> set[str]:
     words = re.findall('[a-z]+', text.lower())
     return {SPLITS[word] for word in words if word in SPLITS}
-
-
-def _listing(root: Path) -> str:
-    names = sorted(p.name + '/' * p.is_dir() for p in root.iterdir())
-    more = f' and {len(names) - 5:,} more' if len(names) > 5 else ''
-    return (', '.join(names[:5]) or 'nothing') + more
 
 
 class _Pictures:
@@ -265,14 +245,12 @@ def _yolo_content(images: Sequence[Path], names: Mapping[int, str]) -> dict:
         'annotations': [],
         'categories': [{'id': i, 'name': name} for i, name in names.items()],
     }
-    for number, (image, entry) in enumerate(
-        zip(images, content['images'], strict=True)
-    ):
-        entry['id'] = number
+    for number, entry in enumerate(content['images']):
+        image, entry['id'] = entry['file_name'], number
         entry['width'], entry['height'], _ = _read_size(image)
-        before, found, after = str(image).rpartition('/images/')
-        labels = f'{before}/labels/{after}' if found else str(image)
-        file = Path(labels).with_suffix('.txt')
+        before, found, after = image.rpartition('/images/')
+        file = Path(f'{before}/labels/{after}' if found else image)
+        file = file.with_suffix('.txt')
         lines = file.read_text().splitlines() if file.is_file() else ()
         for line in filter(str.strip, lines):
             label, box = _yolo_box(line, entry)
@@ -364,9 +342,8 @@ def _labeled(content: dict, name: str, notes: list[str]) -> list[LabeledImage]:
         size = image.get('width'), image.get('height')
         if not all(size):
             size = width, height
-        if size != (width, height) and (
-            size != (height, width) or not has_turn
-        ):
+        allowed = ((width, height), (height, width))[: 1 + has_turn]
+        if size not in allowed:
             raise InputError(
                 f'{image["file_name"]} has {width} x {height} pixels, but its '
                 f'annotation {size[0]} x {size[1]}; correct one of them'

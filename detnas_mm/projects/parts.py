@@ -26,21 +26,15 @@ def make_parts(
 ) -> tuple[dict[str, list[LabeledImage]], list[str]]:
     """Divide images into training, search and test images.
 
-    Splits are kept. A part that is missing is held out of the training
-    images, with the same share of each class. Images of the same content
-    come into the same part.
-
-    Args:
-        splits: Images by split: ``train``, ``valid``, ``test``, or ``all``.
-        valid_is: The part that ``valid`` becomes.
-        seed: Seed of the split.
+    Splits are kept; ``valid`` becomes the part ``valid_is``. A missing part
+    is held out of the training images, with the same share of each class.
+    Images of the same content come into the same part.
 
     Returns:
-        The images of each part, in the order of their contents, and what was
-        done.
+        The images of each part, by their contents, and what was done.
 
     Raises:
-        InputError: If there are not enough images.
+        InputError: If a part would have no boxes.
     """
     names = {ALL: 'train', 'valid': valid_is}
     if valid_is in splits and 'valid' in splits:
@@ -136,9 +130,8 @@ def annotation_text(
 ) -> str:
     """Return the annotation file of a part, in COCO's format.
 
-    It depends on the contents of images and on boxes alone, not on how they
-    were stored: ids are counted, and boxes rounded to hundredths of a pixel,
-    which is below the precision of YOLO's files.
+    It does not depend on how boxes were stored: they are rounded to
+    hundredths of a pixel, which is below the precision of YOLO's files.
     """
     ids = {name: number for number, name in enumerate(classes, 1)}
     content = {'images': [], 'annotations': [], 'categories': []}

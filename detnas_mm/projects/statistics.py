@@ -14,20 +14,12 @@ _OCTAVE = 2 ** (np.arange(3) / 3)
 
 @dataclass(frozen=True)
 class Anchors:
-    """Anchors that fit the boxes of the training images.
+    """Anchors that fit the boxes of the training images."""
 
-    Attributes:
-        base: Side of the smallest anchor, in strides of its level.
-        ratios: Ratios of height to width.
-        levels: Number of levels, the first with stride 8.
-        covered: Share of the boxes whose IoU with the anchor of the best
-            shape is at least 0.5.
-    """
-
-    base: float
-    ratios: tuple[float, ...]
-    levels: int
-    covered: float
+    base: float  # side of the smallest one, in strides of its level
+    ratios: tuple[float, ...]  # of height to width
+    levels: int  # the first with stride 8
+    covered: float  # share of boxes with an IoU of at least 0.5 with the best
 
 
 def usual_size(images: Sequence[LabeledImage]) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from html import escape
 
 import numpy as np
 from matplotlib.figure import Figure
+from project.budget import Plan
 from project.html import (
     class_colors,
     draw_boxes,
@@ -16,7 +17,6 @@ from project.html import (
 )
 from project.templates import Project
 
-from detnas_mm.projects.budget import Plan
 from detnas_mm.projects.formats import LabeledImage
 from detnas_mm.projects.statistics import Anchors, fit_anchors
 from detnas_mm.visualization.theme import (

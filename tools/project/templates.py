@@ -8,9 +8,9 @@ from string import Template
 
 import numpy as np
 from mmengine.hub import get_config
+from project.budget import Plan
 from project.weights import NAME, Weights
 
-from detnas_mm.projects.budget import Plan
 from detnas_mm.projects.statistics import fit_anchors
 from detnas_mm.utils.errors import InputError
 

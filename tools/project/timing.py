@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from project.budget import Plan, Timing
 
-from detnas_mm.projects.budget import Plan, Timing
 from detnas_mm.structures import RECORD, SearchRecord, get_search_space
 from detnas_mm.utils.errors import InputError
 

@@ -18,33 +18,19 @@ _SMALLEST_BOX = 8
 
 @dataclass(frozen=True)
 class Plan:
-    """The numbers of a project that cost time.
+    """The numbers of a project that cost time."""
 
-    Attributes:
-        space: Name of the search space.
-        factor: Factor of the usual size of images.
-        is_light: Whether neck and heads are small.
-        batch_size: Images of an iteration, on all GPUs together.
-        iterations: Iterations of the supernet.
-        generations: Generations of the search.
-        population: Candidates of a generation.
-        calibration: Images for the BN statistics of a candidate.
-        top: Candidates that are trained, beside two other networks.
-        seeds: Trainings of each of them.
-        share: Share of the iterations that each is trained for.
-    """
-
-    space: str
-    factor: float
-    is_light: bool
-    batch_size: int
-    iterations: int
+    space: str  # name of the search space
+    factor: float  # of the usual size of images
+    is_light: bool  # whether neck and heads are small
+    batch_size: int  # on all GPUs together
+    iterations: int  # of the supernet
     generations: int
     population: int
-    calibration: int
-    top: int
-    seeds: int
-    share: float = 0.25
+    calibration: int  # images for the BN statistics of a candidate
+    top: int  # candidates that are trained, beside two other networks
+    seeds: int  # trainings of each of them
+    share: float = 0.25  # of the iterations, for each training
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,17 @@
 """What fits into a time, and how long it takes."""
 
+import runpy
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.digits_runs import ROOT
 
-from detnas_mm.projects.budget import (
-    Timing,
-    fit_plan,
-    full_plan,
-    smallest_factor,
-    step_seconds,
-)
+BUDGET = runpy.run_path(str(ROOT / 'tools/project/budget.py'))
+Timing, fit_plan = BUDGET['Timing'], BUDGET['fit_plan']
+full_plan, step_seconds = BUDGET['full_plan'], BUDGET['step_seconds']
+smallest_factor = BUDGET['smallest_factor']
 
 COCO = dict(train=113_287, search=5000, test=5000)
 VOC = dict(train=11_551, search=5000, test=4952)
