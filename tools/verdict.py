@@ -75,18 +75,17 @@ def read_nets(folder: Path) -> list[Net]:
     roles = json.loads(file.read_text())
     record = SearchRecord.read(folder)
     done = [c for c in record.candidates if c.status is Status.COMPLETE]
-    best = max(done, key=lambda c: c.fitness, default=None)
+    # Those of another checkpoint or schedule have a folder of their own.
+    trained = max(folder.glob('trainings/*'), key=os.path.getmtime)
     nets = {}
     for candidate in sorted(done, key=lambda c: (-c.fitness, c.index)):
         role = roles.get(candidate.path, '').partition(',')[0]
         name = 'found' if role == 'search' else role
-        found = sorted(folder.glob(f'trainings/*/{candidate.path}_seed*'))
+        found = sorted(trained.glob(f'{candidate.path}_seed*'))
         checkpoints = tuple(map(str, map(last_checkpoint, found)))
         nets.setdefault(name, Net(name, candidate, checkpoints))
     if 'found' not in nets:
         raise InputError(f'no candidate of the search was trained in {folder}')
-    if best is not nets['found'].candidate:
-        print(f'the best on the search split is {roles[best.path]}')
     return [nets[name] for name in ('found', 'even', 'random') if name in nets]
 
 
@@ -155,6 +154,11 @@ def describe(net: Net, tested: Sequence[COCOeval]) -> dict:
     }
 
 
+def precision(value: float) -> str:
+    """Returns the AP of a class, which is -1 without objects, as text."""
+    return f'{value:.3f}' if value >= 0 else '-'
+
+
 def as_text(rows: Sequence[Mapping], space: SearchSpace) -> str:
     """Returns the numbers of the networks as a table."""
     table = Table(title='Trained alike from the weights of the supernet')
@@ -171,7 +175,7 @@ def as_text(rows: Sequence[Mapping], space: SearchSpace) -> str:
             f'{row["params"] / 1e6:.3f}',
             f'{row["search"]:.4f}',
             f'{row["test"]:.4f}',
-            *(f'{row["per_class"][name]:.3f}' for name in classes),
+            *map(precision, row['per_class'].values()),
         )
     console = Console(width=120)
     with console.capture() as capture:
@@ -194,6 +198,12 @@ def write_result(
         for net in nets[1:]
     }
     lines = [sentence(name, result) for name, result in differences.items()]
+    best = max(rows, key=lambda row: row['search'])
+    if best is not rows[0]:
+        lines.append(
+            f'on the search split the {best["net"]} network is the best, '
+            'which finalists/best.json names'
+        )
     lines.append(EXPLANATION)
     work = project / 'work'
     content = {

@@ -189,7 +189,7 @@ def recorded(project):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_run_continues_after_a_kill_and_a_move(tmp_path):
     new_search(tmp_path)
     project = tmp_path / 'project'

@@ -55,7 +55,7 @@ def verdict_page(
             f'{row["params"] / 1e6:.3f}',
             f'{row["search"]:.4f}',
             f'{row["test"]:.4f}',
-            *(f'{row["per_class"][name]:.3f}' for name in classes),
+            *(f'{value:.3f}' for value in row['per_class'].values()),
         ]
         for row in rows
     ]
