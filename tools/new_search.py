@@ -27,7 +27,7 @@ from project.budget import (
 from project.data_page import data_page
 from project.templates import KNOWN_DETECTORS, Project, project_files
 from project.timing import measure
-from project.weights import SPACE, Weights, use_weights
+from project.weights import Weights, use_weights
 
 from detnas_mm.compat import setup_compat
 from detnas_mm.projects.formats import SPLITS, LabeledImage, read_dataset
@@ -219,18 +219,20 @@ def choose_plan(
     budget = args.budget or (None if project.gpus else '2h')
     seconds = read_seconds(budget) if budget else math.inf
     counts = project.counts
-    plan = full_plan(counts, args.seeds, project.weights is not None)
+    weights = project.weights
+    plan = full_plan(counts, args.seeds, weights is not None)
+    plan = replace(plan, space=weights.space if weights else plan.space)
     if budget and not project.gpus:
-        space = 'small' if project.weights else 'elastic'
+        space = weights.space if weights else 'elastic'
         # Smaller batches, for more paths in the same time.
         plan = replace(plan, is_light=True, space=space, top=3, batch_size=8)
         sides = project.shapes.min(axis=1)
         factor = smallest_factor(float(np.quantile(sides, 0.1)))
         plan = replace(plan, factor=factor)
     plan = replace(plan, space=args.space or plan.space)
-    if project.weights and plan.space != SPACE:
+    if weights and plan.space != weights.space:
         raise InputError(
-            f'`--weights` are of the space {SPACE}, but `--space` is '
+            f'`--weights` are of the space {weights.space}, but `--space` is '
             f'{plan.space}; leave one of them out'
         )
     if args.factor:

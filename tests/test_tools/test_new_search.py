@@ -21,7 +21,7 @@ from mmengine.config import Config
 
 from detnas_mm.compat import setup_compat
 from detnas_mm.engine.checks import require_pretrained
-from detnas_mm.models import build_model
+from detnas_mm.models import DetNASSupernet, build_model
 from detnas_mm.structures import get_search_space
 
 # 60 images, every fifth of them without objects.
@@ -140,6 +140,16 @@ def test_published_weights_are_recognized_and_converted(tmp_path, capsys):
         for kind in kinds
     ]
     assert shuffles == ['grouped', 'interleaved']
+    # What this project trains is used as it is.
+    own = DetNASSupernet('elastic', out_indices=range(4))
+    state = {f'backbone.{k}': v for k, v in own.state_dict().items()}
+    torch.save({'state_dict': state | {'head.fc.bias': torch.ones(3)}}, file)
+    shutil.rmtree(folder / 'project')
+    new_search(folder, '--weights', file)
+    config = load(folder / 'project/supernet.py')
+    assert config.model.backbone.search_space == 'elastic'
+    with contextlib.chdir(folder / 'project'):
+        require_pretrained(build_model(config), config)
     torch.save(AuthorsBackbone(space, (0,) * 20).state_dict(), file)
     shutil.rmtree(folder / 'project')
     with pytest.raises(SystemExit):
