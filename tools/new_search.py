@@ -243,7 +243,8 @@ def choose_plan(
         print('timing ten iterations and two candidates ...', flush=True)
         timing = measure(args.project, project.repository, counts, plan)
         if budget:
-            plan = fit_plan(plan, timing, counts, seconds)
+            gpus = max(project.gpus, 1)
+            plan = fit_plan(plan, timing, counts, seconds, gpus)
     named = ('iterations', 'population', 'generations', 'top', 'share')
     given = {name: getattr(args, name) for name in (*named, 'factor')}
     return replace(plan, **{k: v for k, v in given.items() if v}), timing

@@ -84,5 +84,13 @@ def test_gpus_share_candidates_and_trainings():
     shared = step_seconds(plan, timing, VOC, 8)
     assert shared['supernet'] == alone['supernet']
     assert shared['search'] == pytest.approx(alone['search'] / 8)
+    # What one GPU does in eight hours, eight do in less.
+    full = replace(plan, iterations=10**9)
+    short = fit_plan(full, timing, VOC, 3600 * 8)
+    more = fit_plan(full, timing, VOC, 3600 * 8, gpus=8)
+    assert more.iterations > short.iterations
+    assert more.population * more.generations >= 5 * (
+        short.population * short.generations
+    )
     # 6 nets with 2 seeds are 12 trainings: two rounds of eight.
     assert shared['finalists'] == pytest.approx(alone['finalists'] / 6)

@@ -89,15 +89,19 @@ def smallest_factor(sides: float) -> float:
 
 
 def fit_plan(
-    full: Plan, timing: Timing, counts: Mapping[str, int], seconds: float
+    full: Plan,
+    timing: Timing,
+    counts: Mapping[str, int],
+    seconds: float,
+    gpus: int = 1,
 ) -> Plan:
     """Return the plan that takes about ``seconds``.
 
     Images are as large as leaves enough epochs, and BN statistics come from
-    as many images as leave enough candidates.
+    as many images as leave enough candidates. GPUs work side by side.
     """
-    nets = (full.top + 2) * full.seeds
-    training = (1 - _SEARCH - _REST) * seconds / (1 + full.share * nets)
+    rounds = -(-(full.top + 2) * full.seeds // gpus)
+    training = (1 - _SEARCH - _REST) * seconds / (1 + full.share * rounds)
     for factor in (f for f in _FACTORS if f >= timing.factor):
         times = timing.at(factor)
         iterations = min(int(training / times.iteration), full.iterations)
@@ -106,7 +110,7 @@ def fit_plan(
     for calibration in (full.calibration, *_FEWER_IMAGES):
         calibration = min(calibration, full.calibration)
         plan = replace(full, factor=factor, calibration=calibration)
-        candidate = times.candidate(plan, counts)
+        candidate = times.candidate(plan, counts) / gpus
         candidates = min(int(_SEARCH * seconds / candidate), 1000)
         if candidates >= _FEWEST_CANDIDATES:
             break

@@ -159,6 +159,7 @@ def _training_values(project: Project, plan: Plan) -> dict[str, object]:
         optimizer += 'weight_decay=1e-4)'
     return dict(
         root=project.root,
+        images=repr(str(project.root)),
         counts=', '.join(f'{n:,} {p}' for p, n in project.counts.items()),
         classes=tuple(project.classes),
         scale=tuple(round(side * plan.factor) for side in project.size),
