@@ -112,6 +112,33 @@ def test_detectors_have_the_classes_of_the_data(tmp_path, detector, kind):
     assert config.train_dataloader.dataset.metainfo.classes == ('ant', 'cat')
 
 
+@pytest.mark.parametrize('detector', ['retinanet', 'faster-rcnn'])
+def test_with_gpus_the_plan_is_that_of_the_paper(
+    tmp_path, monkeypatch, detector
+):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 8)
+    write_yolo(tmp_path / 'data', IMAGES, {'train': IMAGES})
+    project = tmp_path / 'project'
+    options = ('--no-timing', '--detector', detector)
+    run_here('new_search.py', tmp_path / 'data', project, *options)
+    for file in project.glob('*.py'):
+        assert len(file.read_text().splitlines()) <= 25, file
+    config = load(project / 'search.py')
+    search = config.val_cfg
+    assert (search.generations, search.algorithm.population) == (20, 50)
+    assert search.constraint == dict(max_macs=300e6)
+    assert config.model.backbone.search_space == 'small'
+    assert config.model.neck.out_channels == 256
+    # Of 8 images, as there are few, each GPU has one.
+    assert config.train_dataloader.batch_size == 1
+    with torch.device('meta'):
+        build_model(config)
+    script = (project / 'run.sh').read_text()
+    assert script.count('torch.distributed.run --nproc_per_node 8') == 3
+    assert script.count('--launcher pytorch') == 3
+    subprocess.run(['bash', '-n', project / 'run.sh'], check=True)
+
+
 def test_published_weights_are_recognized_and_converted(tmp_path, capsys):
     space = get_search_space('small')
     kinds = {

@@ -61,6 +61,8 @@ def verdict_page(
     ]
     colors = class_colors(classes)
     path = rows[0]['path']
+    data = Config.fromfile(project / 'detector.py').test_dataloader.dataset
+    longer, shorter = (-(-side // 32) * 32 for side in data.pipeline[1].scale)
     *differences, explanation = sentences
     return page(
         'Verdict',
@@ -70,11 +72,12 @@ def verdict_page(
             explanation=escape(explanation),
             score=SCORE,
             legend=legend(colors),
-            images=''.join(_figures(project, found, colors)),
+            images=''.join(_figures(project, data, found, colors)),
             commands=escape(
                 f'export DETNAS_MM=REPOSITORY\n'
                 'python REPOSITORY/tools/model_converters/export_backbone.py '
                 f'detector.py \\\n    {checkpoint} \\\n    backbone.onnx '
+                f'--input-size {shorter} {longer} '
                 f'--cfg-options model.backbone.path={path}'
             ),
         ),
@@ -82,10 +85,12 @@ def verdict_page(
 
 
 def _figures(
-    project: Path, found: Sequence[Mapping], colors: Mapping[str, str]
+    project: Path,
+    data: Config,
+    found: Sequence[Mapping],
+    colors: Mapping[str, str],
 ) -> list[str]:
     """Returns images with the annotations beside the predictions."""
-    data = Config.fromfile(project / 'detector.py').test_dataloader.dataset
     is_turned = data.pipeline[0].color_type == 'color'
     content = json.loads((project / data.ann_file).read_text())
     names = {c['id']: c['name'] for c in content['categories']}
