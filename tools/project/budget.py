@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 # The paper's epochs on VOC (22.5k iterations of 16 of 11,551 images), and
 # how they fall with the number of images up to COCO (12.7 of 113,287).
 _EPOCHS, _IMAGES, _FALL = 31, 11_551, 0.39
-# Shares of a budget: for the search, and for tests and starts of commands.
-_SEARCH, _REST = 0.18, 0.06
+# Share of a budget for the search, and the fewest iterations.
+_SEARCH, _FEWEST = 0.18, 20
 _FACTORS = (1.0, 0.75, 0.5)
 # With fewer epochs, smaller images pay; with fewer candidates, BN statistics
 # from fewer images.
@@ -101,10 +101,14 @@ def fit_plan(
     as many images as leave enough candidates. GPUs work side by side.
     """
     rounds = -(-(full.top + 2) * full.seeds // gpus)
-    training = (1 - _SEARCH - _REST) * seconds / (1 + full.share * rounds)
     for factor in (f for f in _FACTORS if f >= timing.factor):
         times = timing.at(factor)
-        iterations = min(int(training / times.iteration), full.iterations)
+        # Scores, tests, and starts of commands.
+        empty = replace(full, factor=factor, iterations=0, generations=0)
+        fixed = sum(step_seconds(empty, timing, counts, gpus).values())
+        training = (1 - _SEARCH) * seconds - fixed
+        iterations = training / (1 + full.share * rounds) / times.iteration
+        iterations = min(max(int(iterations), _FEWEST), full.iterations)
         if iterations * full.batch_size / counts['train'] >= _FEWEST_EPOCHS:
             break
     for calibration in (full.calibration, *_FEWER_IMAGES):
@@ -117,7 +121,7 @@ def fit_plan(
     population = min(max(candidates // 5, 4), 50)
     return replace(
         plan,
-        iterations=max(iterations, 20),
+        iterations=iterations,
         population=population,
         generations=max(candidates // population, 2),
     )
