@@ -34,56 +34,58 @@ def measure(
         InputError: If one of the commands refuses its input.
     """
     images = min(IMAGES, counts['search'], counts['train'])
-    with tempfile.TemporaryDirectory() as work:
-        options = _small(folder, Path(work), images)
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        options = _small(folder, work, images)
         began = time.perf_counter()
-        _run(
-            [repository / 'tools/train.py', 'supernet.py'],
-            [
-                f'train_cfg.max_iters={ITERATIONS}',
-                f'train_cfg.val_interval={ITERATIONS}',
-                'default_hooks.logger.interval=1',
-                *options,
-            ],
-            folder,
-            f'{work}/train',
-        )
+        times = _time_iterations(folder, repository, work, options)
         whole = time.perf_counter() - began
-        (scalars,) = Path(work).glob('train/*/vis_data/scalars.json')
-        lines = map(json.loads, scalars.read_text().splitlines())
-        times = [line['time'] for line in lines if 'loss' in line]
-        rng = np.random.default_rng(0)
-        space = get_search_space(plan.space)
-        paths = [space.format(p) for p in space.random_paths(rng, 2)]
-        _run(
-            [
-                repository / 'tools/search.py',
-                'search.py',
-                f'{work}/train/iter_{ITERATIONS}.pth',
-                '--paths',
-                *paths,
-            ],
-            [
-                'val_cfg.constraint.max_macs=None',
-                'val_cfg.constraint.min_macs=None',
-                *options,
-            ],
-            folder,
-            f'{work}/search',
-        )
-        record = SearchRecord.read(Path(work) / 'search' / RECORD)
-        # Images are decoded once.
-        parts = record.candidates[-1].seconds_by_part
-    iteration = statistics.median(times[WARM_UP:])
-    calibration = parts['calibration']
+        parts = _time_candidates(folder, repository, work, options, plan.space)
     inference = parts['inference'] + parts.get('metric', 0)
     return Timing(
-        iteration=iteration,
-        calibration=calibration / images,
+        iteration=statistics.median(times[WARM_UP:]),
+        calibration=parts['calibration'] / images,
         inference=inference / images,
         start=max(whole - sum(times) - inference, 0),
         factor=plan.factor,
     )
+
+
+def _time_iterations(
+    folder: Path, repository: Path, work: Path, options: list[str]
+) -> list[float]:
+    """Returns the seconds of each iteration."""
+    few = [
+        f'train_cfg.max_iters={ITERATIONS}',
+        f'train_cfg.val_interval={ITERATIONS}',
+        'default_hooks.logger.interval=1',
+    ]
+    command = [repository / 'tools/train.py', 'supernet.py']
+    _run(command, [*few, *options], folder, f'{work}/train')
+    (scalars,) = work.glob('train/*/vis_data/scalars.json')
+    lines = map(json.loads, scalars.read_text().splitlines())
+    return [line['time'] for line in lines if 'loss' in line]
+
+
+def _time_candidates(
+    folder: Path,
+    repository: Path,
+    work: Path,
+    options: list[str],
+    space_name: str,
+) -> Mapping[str, float]:
+    """Returns the seconds of the parts of a candidate."""
+    space = get_search_space(space_name)
+    paths = space.random_paths(np.random.default_rng(0), 2)
+    free = ['val_cfg.constraint.max_macs=None']
+    free.append('val_cfg.constraint.min_macs=None')
+    checkpoint = work / f'train/iter_{ITERATIONS}.pth'
+    command = [repository / 'tools/search.py', 'search.py', checkpoint]
+    command += ['--paths', *map(space.format, paths)]
+    _run(command, [*free, *options], folder, f'{work}/search')
+    # The first candidate decodes the images.
+    record = SearchRecord.read(work / 'search' / RECORD)
+    return record.candidates[-1].seconds_by_part
 
 
 def _small(folder: Path, work: Path, images: int) -> list[str]:
