@@ -19,7 +19,7 @@ LAYERS = (
     ('registry',),
     ('cost', 'search', 'datasets', 'evaluation'),
     ('models', 'executors'),
-    ('engine', 'visualization'),
+    ('engine', 'projects', 'visualization'),
     ('check_env',),
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -8,6 +8,7 @@ the search.
 """
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,8 +38,11 @@ from detnas_mm.utils.cli import (
     run_command,
 )
 from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import write_atomically
 
 FOLDER = 'finalists'
+# What each net stands for, by its digits.
+NETS = 'nets.json'
 
 
 def parse_args() -> argparse.Namespace:
@@ -195,7 +199,9 @@ def main() -> None:
     search.launcher = args.launcher
     if run_search(config, args.launcher):
         return
-    trained = SearchRecord.read(Path(args.work_dir) / RECORD)
+    folder = Path(args.work_dir)
+    write_atomically(folder / NETS, json.dumps(nets, indent=1) + '\n')
+    trained = SearchRecord.read(folder / RECORD)
     print_result(nets, record, trained)
 
 

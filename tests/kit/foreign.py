@@ -141,6 +141,74 @@ class AuthorsBackbone(nn.Module):
         return self.fc.fc(x.mean((2, 3)))
 
 
+def spos_layers(*parts):
+    """Convolutions without bias, BN without weight; ReLU where it says so."""
+    layers = []
+    for taken, given, kernel, stride, groups, relu in parts:
+        layers.append(conv(taken, given, kernel, stride, groups=groups))
+        layers.append(nn.BatchNorm2d(given, affine=False))
+        layers += [nn.ReLU()] if relu else []
+    return nn.Sequential(*layers)
+
+
+class SPOSBlock(nn.Module):
+    def __init__(self, taken, given, stride, digit):
+        super().__init__()
+        self.stride = stride
+        kernel, mid = KERNELS[digit], given // 2
+        first, last = (taken, given - taken) if stride == 2 else (mid, mid)
+        if digit == 3:
+            widths = (first, mid, mid, last)
+            parts = []
+            for index in range(3):
+                a, b = widths[index : index + 2]
+                step = stride if index == 0 else 1
+                parts += [(a, a, 3, step, a, False), (a, b, 1, 1, 1, True)]
+        else:
+            parts = [
+                (first, mid, 1, 1, 1, True),
+                (mid, mid, kernel, stride, mid, False),
+                (mid, last, 1, 1, 1, True),
+            ]
+        self.branch_main = spos_layers(*parts)
+        if stride == 2:
+            self.branch_proj = spos_layers(
+                (taken, taken, kernel, 2, taken, False),
+                (taken, taken, 1, 1, 1, True),
+            )
+
+    def forward(self, x):
+        if self.stride == 2:
+            return torch.cat((self.branch_proj(x), self.branch_main(x)), 1)
+        return torch.cat((x[:, 0::2], self.branch_main(x[:, 1::2])), 1)
+
+
+class SPOSBackbone(nn.Module):
+    """The supernet of Single Path One-Shot."""
+
+    def __init__(self, space, classes=5):
+        super().__init__()
+        self.space = space
+        self.first_conv = spos_layers((3, space.stem_channels, 3, 2, 1, True))
+        self.features = nn.ModuleList(
+            nn.ModuleList(
+                SPOSBlock(taken, given, stride, digit) for digit in range(4)
+            )
+            for _, _, taken, given, stride in positions(space)
+        )
+        last = space.stage_channels[-1]
+        self.conv_last = spos_layers((last, 16, 1, 1, 1, True))
+        self.classifier = nn.Sequential(nn.Linear(16, classes, bias=False))
+
+    def forward(self, x, path):
+        blocks = [b[d] for b, d in zip(self.features, path, strict=True)]
+        return run_stages(self.first_conv(x), blocks, self.space)
+
+    def classify(self, x, path):
+        x = self.conv_last(self.forward(x, path)[-1])
+        return self.classifier(x.mean((2, 3)))
+
+
 class SeparableConv(nn.Module):
     def __init__(self, taken, given, stride=1):
         super().__init__()

@@ -41,7 +41,8 @@ def randomized(module, seed=0):
             param.normal_(0, 0.3, generator=rng)
         for layer in module.modules():
             if isinstance(layer, _BatchNorm):
-                layer.weight.uniform_(0.5, 1.5, generator=rng)
+                if layer.affine:
+                    layer.weight.uniform_(0.5, 1.5, generator=rng)
                 layer.running_mean.normal_(0, 0.5, generator=rng)
                 layer.running_var.uniform_(0.5, 2, generator=rng)
     return module

@@ -1,4 +1,4 @@
-"""Convert a checkpoint of the DetNAS authors or of MMRazor.
+"""Convert a checkpoint of the DetNAS authors, of MMRazor or of SPOS.
 
 Kind (ImageNet net, detector or supernet), search space and path are detected
 from the file.
@@ -26,8 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--shuffle',
         choices=['grouped', 'interleaved'],
-        help="channel shuffle of the authors' net; by default grouped for a "
-        'supernet and interleaved for a final net, as in their code',
+        help="channel shuffle of the authors' net; by default as in their "
+        'code: grouped for a supernet, interleaved for a final net and SPOS',
     )
     parser.add_argument(
         '--fold-stem-bias',

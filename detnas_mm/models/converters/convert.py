@@ -14,6 +14,7 @@ from detnas_mm.models.checkpoint import load_state_dict, require_matching_keys
 from detnas_mm.models.converters.authors import is_of_authors, read_authors
 from detnas_mm.models.converters.foreign import Branches, ForeignBackbone
 from detnas_mm.models.converters.mmrazor import is_of_mmrazor, read_mmrazor
+from detnas_mm.models.converters.spos import is_of_spos, read_spos
 from detnas_mm.structures import SearchSpace, space_name
 from detnas_mm.utils.errors import InputError
 
@@ -28,7 +29,7 @@ class ConvertedCheckpoint:
     search_space: SearchSpace
     path: str | None  # digits; None for a supernet
     shuffle: str
-    layout: str  # original layout: 'authors' or 'mmrazor'
+    layout: str  # original layout: 'authors', 'mmrazor' or 'spos'
 
     @property
     def backbone_cfg(self) -> dict:
@@ -55,13 +56,13 @@ def convert_checkpoint(
     shuffle: str | None = None,
     fold_stem_bias: bool = False,
 ) -> ConvertedCheckpoint:
-    """Convert a checkpoint of the authors or of MMRazor.
+    """Convert a checkpoint of the authors, of MMRazor or of SPOS.
 
     Args:
         file: Their file: ``.pth``, or ``.pkl`` of tensors or numpy arrays.
         shuffle: Channel shuffle of the authors' net. Defaults to the one in
             their code: ``'grouped'`` in supernets, ``'interleaved'`` in final
-            nets.
+            nets and in SPOS.
         fold_stem_bias: Whether to move the bias of the stem into its BN,
             for a comparison with stems that have none. The bias is zero then.
     """
@@ -71,10 +72,13 @@ def convert_checkpoint(
             layout, (backbone, head) = 'authors', read_authors(state_dict)
         elif is_of_mmrazor(state_dict):
             layout, (backbone, head) = 'mmrazor', read_mmrazor(state_dict)
+        elif is_of_spos(state_dict):
+            layout, (backbone, head) = 'spos', read_spos(state_dict)
         else:
             raise InputError(
-                'it has neither first_conv.conv.weight (the authors) nor '
-                'backbone.layers.0.0._candidates.* (MMRazor), but '
+                'it has none of first_conv.conv.weight (the authors), '
+                'backbone.layers.0.0._candidates.* (MMRazor) and '
+                'features.0.0.branch_main.* (SPOS), but '
                 f'{", ".join(list(state_dict)[:3])}'
             )
         if layout == 'mmrazor' and shuffle not in (None, 'grouped'):
@@ -82,9 +86,10 @@ def convert_checkpoint(
                 f'`shuffle` of MMRazor is grouped, got {shuffle!r}'
             )
         if shuffle is None:
-            # The authors' code shuffles final nets in another way.
+            # SPOS and final nets of the authors shuffle in another way.
             is_final = layout == 'authors' and backbone.path is not None
-            shuffle = 'interleaved' if is_final else 'grouped'
+            is_other = is_final or layout == 'spos'
+            shuffle = 'interleaved' if is_other else 'grouped'
         net = _build_on_meta(backbone, shuffle)
         weights = dict(_backbone_weights(backbone, net))
     except InputError as error:

@@ -4,7 +4,12 @@ import pickle
 
 import pytest
 import torch
-from kit.foreign import AuthorsBackbone, MMRazorBackbone, shuffled
+from kit.foreign import (
+    AuthorsBackbone,
+    MMRazorBackbone,
+    SPOSBackbone,
+    shuffled,
+)
 from kit.models import randomized
 from kit.spaces import DETECTOR_SPACE
 from mmpretrain.models import LinearClsHead
@@ -93,6 +98,31 @@ def test_classifier_of_the_authors(tmp_path, image):
     head.load_state_dict(weights_below('head.', converted.state_dict))
     scores = head(neck(loaded(converted)(image)))
     assert_same([scores], [theirs.classify(image)])
+
+
+@pytest.mark.parametrize('space', [DETECTOR_SPACE, DEEP_SPACE])
+def test_supernet_of_spos(tmp_path, image, space):
+    theirs = randomized(SPOSBackbone(space)).eval()
+    state = {f'module.{k}': v for k, v in theirs.state_dict().items()}
+    assert not [key for key in state if key.endswith('bias')]
+    file = tmp_path / 'checkpoint.pth.tar'
+    torch.save({'state_dict': state}, file)
+    converted = convert_checkpoint(file)
+    assert converted.layout == 'spos'
+    assert converted.search_space == space
+    assert (converted.path, converted.shuffle) == (None, 'interleaved')
+    ours = loaded(converted)
+    neck = DetNASClsNeck(space.stage_channels[-1], 16).eval()
+    neck.load_state_dict(weights_below('neck.', converted.state_dict))
+    loss = dict(type='mmpretrain.CrossEntropyLoss', loss_weight=1.0)
+    head = LinearClsHead(5, 16, loss=loss)
+    head.load_state_dict(weights_below('head.', converted.state_dict))
+    for path in PATHS if space is DETECTOR_SPACE else DEEP_PATHS:
+        with ours.activate(path):
+            outputs = ours(image)
+        assert_same(outputs, theirs(image, path))
+        scores = head(neck(outputs))
+        assert_same([scores], [theirs.classify(image, path)])
 
 
 def test_arrays_in_any_order(tmp_path, image):

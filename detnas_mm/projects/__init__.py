@@ -1,0 +1,1 @@
+"""From a folder of images with boxes to a project that searches."""

@@ -1,0 +1,376 @@
+"""Images with boxes from a folder: COCO, Roboflow, YOLO or Pascal VOC."""
+
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import hotcoco
+import yaml
+from PIL import Image
+
+from detnas_mm.structures.coco_annotation import CleanAnnotations
+from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import file_digest
+
+# Names of splits in data sets, and the one used here.
+SPLITS = {
+    'train': 'train',
+    'val': 'valid',
+    'valid': 'valid',
+    'validation': 'valid',
+    'test': 'test',
+}
+# A data set without splits.
+ALL = 'all'
+_PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+_ROBOFLOW = '_annotations.coco.json'
+# Files of COCO beside those with boxes.
+_NOT_BOXES = re.compile('captions|keypoints|panoptic|stuff|image_info')
+# The EXIF tag, and its values that swap width and height.
+_ORIENTATION, _TURNED = 274, (5, 6, 7, 8)
+
+
+class Box(NamedTuple):
+    """A box in pixels; ``x`` and ``y`` are its upper left corner."""
+
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
+    is_crowd: bool
+
+
+@dataclass(frozen=True)
+class LabeledImage:
+    """An image file, the digest of its content, and its boxes.
+
+    ``size`` is width and height of the image to which they refer: as its EXIF
+    data turn it, if ``is_turned``, which is None if that makes no difference.
+    """
+
+    file: Path
+    digest: str
+    size: tuple[int, int]
+    boxes: tuple[Box, ...]
+    is_turned: bool | None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The format of a folder, its images by split, and what looks wrong.
+
+    Splits are ``train``, ``valid`` and ``test``, or ``all``.
+    """
+
+    kind: str
+    splits: Mapping[str, Sequence[LabeledImage]]
+    notes: Sequence[str]
+
+
+def read_dataset(root: Path, ann_files: Mapping[str, Path]) -> Dataset:
+    """Read the images of a folder and their boxes.
+
+    ``ann_files`` are files in COCO's format by split. Without them, format
+    and files are found by their names.
+
+    Raises:
+        InputError: If there is not exactly one data set that can be used.
+    """
+    if not root.is_dir():
+        raise InputError(f'no folder {root}; give the folder of the images')
+    found = {'COCO': dict(ann_files)} if ann_files else _find(root)
+    if len(found) != 1:
+        names = sorted(p.name + '/' * p.is_dir() for p in root.iterdir())
+        have = f'no annotations, only {", ".join(names[:5]) or "nothing"}'
+        have = ' and '.join(found) or have
+        raise InputError(
+            f'{root} has {have}; expected annotations/*.json (COCO), '
+            'train/_annotations.coco.json (Roboflow), data.yaml (YOLO) or '
+            'Annotations/*.xml (VOC); name others by --ann-file train=FILE'
+        )
+    ((kind, files),) = found.items()
+    pictures = _Pictures(root)
+    if kind == 'YOLO':
+        contents = _read_yolo(files[ALL])
+    elif kind == 'VOC':
+        contents = _read_voc(root, files, pictures)
+    else:
+        contents = {s: _read_coco(f, s, pictures) for s, f in files.items()}
+    notes: list[str] = []
+    splits = {
+        split: _labeled(content, f'{split} of {root}', notes)
+        for split, content in contents.items()
+    }
+    return Dataset(kind, splits, notes)
+
+
+def _find(root: Path) -> dict[str, dict[str, Path]]:
+    """Return files or folders by split, for each format in a folder."""
+    folders = {SPLITS[p.name]: p for p in root.iterdir() if p.name in SPLITS}
+    coco = {s: f / _ROBOFLOW for s, f in folders.items()}
+    coco = {s: file for s, file in coco.items() if file.is_file()}
+    yolo = sorted(root.glob('*.y*ml'), key=lambda f: (f.stem != 'data', f))
+    yolo = [file for file in yolo if 'names' in _read_yaml(file)]
+    voc = {s: f for s, f in folders.items() if any(f.glob('*.xml'))}
+    if any(root.glob('*.xml')) or any(root.glob('Annotations/*.xml')):
+        voc = {ALL: root}
+    found = {
+        'COCO': coco or _by_name(root, [*root.glob('annotations/*.json')]),
+        'YOLO': {ALL: yolo[0]} if yolo else {},
+        'VOC': voc,
+    }
+    return {kind: files for kind, files in found.items() if files}
+
+
+def _by_name(root: Path, files: list[Path]) -> dict[str, Path]:
+    """Sort annotation files of COCO by the split in their names."""
+    files = sorted(f for f in files if not _NOT_BOXES.search(f.stem))
+    by_split: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        by_split[min(_splits(file.stem), default=ALL)].append(file)
+    if len(by_split) < len(files) or (ALL in by_split and len(files) > 1):
+        names = ', '.join(str(file.relative_to(root)) for file in files)
+        raise InputError(
+            f'{root} has {names}; name those to use by --ann-file train=FILE '
+            'and, if there are such, valid=FILE test=FILE'
+        )
+    return {split: file for split, (file,) in by_split.items()}
+
+
+def _splits(text: str) -> set[str]:
+    words = re.findall('[a-z]+', text.lower())
+    return {SPLITS[word] for word in words if word in SPLITS}
+
+
+class _Pictures:
+    """The image files below a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        for folder, _, names in os.walk(root, followlinks=True):
+            for name in names:
+                if name.lower().endswith(_PICTURES):
+                    self._by_name[name].append(Path(folder, name))
+
+    def find(self, name: str, beside: Path, split: str) -> str:
+        """Return the file of a name that may lack its folder."""
+        for folder in (beside, self.root):
+            if (folder / name).is_file():
+                return str(folder / name)
+        files = self._by_name[Path(name).name]
+        if len(files) > 1:
+            parents = {f: str(f.parent.relative_to(self.root)) for f in files}
+            files = [f for f in files if split in _splits(parents[f])]
+        if len(files) != 1:
+            raise InputError(
+                f'{len(files) or "no"} images {name} are below {self.root}, '
+                'which an annotation names; expected one'
+            )
+        return str(files[0])
+
+
+def _read_coco(file: Path, split: str, pictures: _Pictures) -> dict:
+    try:
+        content = json.loads(file.read_text())
+        images = content['images']
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f'{file} holds no annotations of COCO: {error!r}'
+        ) from error
+    for image in images:
+        name = str(image.get('file_name'))
+        image['file_name'] = pictures.find(name, file.parent, split)
+    return content
+
+
+def _read_yaml(file: Path) -> dict:
+    try:
+        content = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        text = ' '.join(str(error).split())
+        raise InputError(f'{file} is no YAML: {text}') from error
+    return content if isinstance(content, dict) else {}
+
+
+def _read_yolo(file: Path) -> dict[str, dict]:
+    """Read labels of Ultralytics; hotcoco's reader takes no such folders."""
+    settings = _read_yaml(file)
+    names = settings['names']
+    names = names if isinstance(names, dict) else dict(enumerate(names))
+    names = {int(number): str(name) for number, name in names.items()}
+    base = file.parent / str(settings.get('path') or '')
+    contents = {}
+    for key, split in SPLITS.items():
+        entries = settings.get(key) or []
+        entries = [entries] if isinstance(entries, str) else entries
+        images = {i for e in entries for i in _yolo_images(file, base, e)}
+        if entries:
+            contents[split] = _yolo_content(sorted(images), names)
+    if 'train' not in contents:
+        raise InputError(
+            f'{file} has no `train`, but {", ".join(map(str, settings))}'
+        )
+    return contents
+
+
+def _yolo_images(file: Path, base: Path, entry: str) -> Iterator[Path]:
+    """Yield the images of a folder or of a list."""
+    # Roboflow writes ../train/images for train/images beside the file.
+    names = entry, entry.removeprefix('../')
+    places = [root / name for name in names for root in (base, file.parent)]
+    place = next((place for place in places if place.exists()), None)
+    if place is None:
+        raise InputError(f'{file} names {entry}, but there is no {places[0]}')
+    if place.is_dir():
+        found = [f for f in place.rglob('*') if f.suffix.lower() in _PICTURES]
+    else:
+        lines = filter(None, map(str.strip, place.read_text().splitlines()))
+        found = [
+            next((f for f in (place.parent / n, base / n) if f.exists()), n)
+            for n in lines
+        ]
+    yield from (Path(os.path.abspath(image)) for image in found)
+
+
+def _yolo_content(images: Sequence[Path], names: Mapping[int, str]) -> dict:
+    content = {
+        'images': [{'file_name': str(image)} for image in images],
+        'annotations': [],
+        'categories': [{'id': i, 'name': name} for i, name in names.items()],
+    }
+    for number, entry in enumerate(content['images']):
+        image, entry['id'] = entry['file_name'], number
+        entry['width'], entry['height'], _ = _read_size(image)
+        before, found, after = image.rpartition('/images/')
+        file = Path(f'{before}/labels/{after}' if found else image)
+        file = file.with_suffix('.txt')
+        lines = file.read_text().splitlines() if file.is_file() else ()
+        for line in filter(str.strip, lines):
+            label, box = _yolo_box(line, entry)
+            if label not in names:
+                raise InputError(
+                    f'{file} has the line {line!r}; expected a class of the '
+                    'YAML file, and the center, width and height of a box in '
+                    'shares of the image, or the corners of a polygon'
+                )
+            content['annotations'].append(
+                {'image_id': number, 'category_id': label, 'bbox': box}
+            )
+    return content
+
+
+def _yolo_box(line: str, image: Mapping) -> tuple[float, list[float]]:
+    """Return the class and the box of a line; class -1 if it has none."""
+    try:
+        label, *values = map(float, line.split())
+    except ValueError:
+        return -1, []
+    if len(values) == 4:
+        x, y, width, height = values
+        x, y = x - width / 2, y - height / 2
+    elif len(values) >= 6 and len(values) % 2 == 0:
+        x, y = min(values[::2]), min(values[1::2])
+        width, height = max(values[::2]) - x, max(values[1::2]) - y
+    else:
+        return -1, []
+    sizes = (image['width'], image['height']) * 2
+    box = zip((x, y, width, height), sizes, strict=True)
+    return label, [share * size for share, size in box]
+
+
+def _read_voc(
+    root: Path, files: Mapping[str, Path], pictures: _Pictures
+) -> dict[str, dict]:
+    contents = {}
+    for split, folder in files.items():
+        try:
+            content = hotcoco.COCO.from_voc(str(folder)).dataset
+        except (ValueError, OSError) as error:
+            raise InputError(f'VOC in {folder}: {error}') from error
+        beside = folder / 'JPEGImages'
+        for image in content['images']:
+            name = image['file_name']
+            image['file_name'] = pictures.find(name, beside, split)
+        contents[split] = content
+    lists = root / 'ImageSets/Main'
+    found = {
+        SPLITS[f.stem]: f for f in lists.glob('*.txt') if f.stem in SPLITS
+    }
+    if 'train' not in found and (lists / 'trainval.txt').is_file():
+        found['train'] = lists / 'trainval.txt'
+    if ALL not in contents or 'train' not in found:
+        return contents
+    return {split: _select(contents[ALL], f) for split, f in found.items()}
+
+
+def _select(content: Mapping, file: Path) -> dict:
+    """Return the images that a list of VOC names, with their boxes."""
+    lines = map(str.split, file.read_text().splitlines())
+    wanted = {words[0] for words in lines if words}
+    by_name = {Path(i['file_name']).stem: i for i in content['images']}
+    if not wanted <= by_name.keys():
+        missing = min(wanted - by_name.keys())
+        raise InputError(f'{file} names {missing}, which has no annotation')
+    images = [by_name[name] for name in sorted(wanted)]
+    ids = {image['id'] for image in images}
+    boxes = [a for a in content['annotations'] if a['image_id'] in ids]
+    return {**content, 'images': images, 'annotations': boxes}
+
+
+def _read_size(file: str | Path) -> tuple[int, int, bool]:
+    """Return width and height as stored, and whether EXIF data swap them."""
+    try:
+        with Image.open(file) as image:
+            is_turned = image.getexif().get(_ORIENTATION) in _TURNED
+            return *image.size, is_turned
+    except OSError as error:
+        raise InputError(f'{file} is no image that can be read') from error
+
+
+def _labeled(content: dict, name: str, notes: list[str]) -> list[LabeledImage]:
+    """Return the images of annotations in COCO's format."""
+    turned = {}
+    for image in content['images']:
+        width, height, has_turn = _read_size(image['file_name'])
+        size = image.get('width'), image.get('height')
+        if not all(size):
+            size = width, height
+        allowed = ((width, height), (height, width))[: 1 + has_turn]
+        if size not in allowed:
+            raise InputError(
+                f'{image["file_name"]} has {width} x {height} pixels, but its '
+                f'annotation {size[0]} x {size[1]}; correct one of them'
+            )
+        image['width'], image['height'] = size
+        is_same = not has_turn or width == height
+        turned[image['file_name']] = None if is_same else size[0] != width
+    cleaned = CleanAnnotations(content, name)
+    if cleaned.refused:
+        raise InputError(str(cleaned.refused[0]))
+    if cleaned.noted:
+        notes.append(f'{name}: {cleaned.describe("noted")}')
+    names = {c['id']: c['name'].strip() for c in content['categories']}
+    boxes: dict[int, list[Box]] = defaultdict(list)
+    for annotation in content['annotations']:
+        label, box = annotation['category_id'], annotation['bbox']
+        # mmdet leaves out smaller boxes, but they would count as not found.
+        if label in names and min(box[2:]) >= 1:
+            box = Box(names[label], *box, bool(annotation['iscrowd']))
+            boxes[annotation['image_id']].append(box)
+    return [
+        LabeledImage(
+            Path(image['file_name']),
+            file_digest(image['file_name']),
+            (image['width'], image['height']),
+            tuple(boxes[image['id']]),
+            turned[image['file_name']],
+        )
+        for image in content['images']
+    ]

@@ -1,0 +1,228 @@
+"""Folders of images with boxes, in the formats that people have."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from kit.folders import (
+    CLASSES,
+    SPLITS,
+    as_coco,
+    make_images,
+    save_images,
+    splits_of,
+    write_roboflow,
+    write_voc,
+    write_yolo,
+)
+from PIL import Image
+
+from detnas_mm.projects.formats import read_dataset
+from detnas_mm.projects.parts import (
+    PARTS,
+    annotation_text,
+    class_names,
+    is_turned,
+    make_parts,
+)
+from detnas_mm.utils.errors import InputError
+
+IMAGES = make_images(sum(SPLITS.values()))
+
+
+def texts_of(root, **ann_files):
+    """Returns the annotation file of each part, without names of images."""
+    data = read_dataset(root, ann_files)
+    parts, _ = make_parts(data.splits, valid_is='search', seed=0)
+    texts = {}
+    for name in PARTS:
+        text = annotation_text(parts[name], class_names(parts), root)
+        content = json.loads(text)
+        for image in content['images']:
+            assert (root / image['file_name']).is_file()
+            image['file_name'] = ''
+        texts[name] = json.dumps(content)
+    return texts
+
+
+def test_three_formats_of_the_same_data_give_the_same_bytes(tmp_path):
+    write_voc(tmp_path / 'voc', IMAGES)
+    write_yolo(tmp_path / 'yolo', IMAGES)
+    write_roboflow(tmp_path / 'roboflow', IMAGES)
+    voc = texts_of(tmp_path / 'voc')
+    assert voc == texts_of(tmp_path / 'yolo')
+    assert voc == texts_of(tmp_path / 'roboflow')
+    content = json.loads(voc['train'])
+    boxes = [i for i in IMAGES[: SPLITS['train']] for _ in i[1]]
+    assert len(content['annotations']) == len(boxes)
+
+
+@pytest.mark.parametrize('write', [write_voc, write_yolo, write_roboflow])
+def test_boxes_cover_the_pixels_that_were_painted(tmp_path, write):
+    write(tmp_path, IMAGES)
+    data = read_dataset(tmp_path, {})
+    seen = 0
+    for images in data.splits.values():
+        for image in images:
+            pixels = np.array(Image.open(image.file))
+            for box in image.boxes:
+                label = CLASSES.index(box.name)
+                x, y, width, height = map(round, box[1:5])
+                inside = pixels[y : y + height, x : x + width, label]
+                # Another box may have been painted over it in its color.
+                assert (inside == 250).all()
+                seen += 1
+    assert seen == sum(len(boxes) for _, boxes in IMAGES)
+
+
+def test_yolo_takes_lists_names_as_list_and_polygons(tmp_path):
+    write_yolo(tmp_path, IMAGES)
+    expected = texts_of(tmp_path)
+    for split, key in (('train', 'train'), ('valid', 'val'), ('test', 'test')):
+        files = sorted((tmp_path / 'images' / split).iterdir())
+        lines = [f'./images/{split}/{file.name}' for file in files]
+        (tmp_path / f'{key}.txt').write_text('\n'.join(lines))
+    for file in (tmp_path / 'labels').rglob('*.txt'):
+        polygons = []
+        for line in file.read_text().splitlines():
+            label, x, y, width, height = map(float, line.split())
+            right, low = x + width / 2, y + height / 2
+            left, top = x - width / 2, y - height / 2
+            corners = (left, top, right, top, right, low, left, low)
+            text = ' '.join(map(str, corners))
+            polygons.append(f'{int(label)} {text}')
+        file.write_text('\n'.join(polygons))
+    (tmp_path / 'data.yaml').write_text(
+        'train: train.txt\nval: [val.txt]\ntest: test.txt\n'
+        f'names: {json.dumps(CLASSES)}\n'
+    )
+    assert texts_of(tmp_path) == expected
+
+
+def test_yolo_of_roboflow_names_folders_beside_the_file(tmp_path):
+    write_yolo(tmp_path / 'a', IMAGES)
+    expected = texts_of(tmp_path / 'a')
+    root = tmp_path / 'b'
+    for split in SPLITS:
+        for kind in ('images', 'labels'):
+            shutil.copytree(tmp_path / 'a' / kind / split, root / split / kind)
+    (root / 'data.yaml').write_text(
+        'train: ../train/images\nval: ../valid/images\ntest: ../test/images\n'
+        f'nc: 2\nnames: {json.dumps(CLASSES)}\n'
+    )
+    assert texts_of(root) == expected
+
+
+def write_coco(root, name='instances_{}2017.json'):
+    for split, part in splits_of(IMAGES).items():
+        split = {'valid': 'val'}.get(split, split)
+        names = [f'{i:03}.png' for i in range(len(part))]
+        save_images(part, names, root / f'{split}2017')
+        (root / 'annotations').mkdir(exist_ok=True)
+        file = root / 'annotations' / name.format(split)
+        file.write_text(json.dumps(as_coco(part, names)))
+
+
+def test_coco_finds_images_of_the_same_name_in_the_folder_of_the_split(
+    tmp_path,
+):
+    write_roboflow(tmp_path / 'roboflow', IMAGES)
+    write_coco(tmp_path / 'coco')
+    assert texts_of(tmp_path / 'coco') == texts_of(tmp_path / 'roboflow')
+
+
+def test_files_of_other_names_are_given(tmp_path):
+    write_coco(tmp_path)
+    expected = texts_of(tmp_path)
+    annotations = tmp_path / 'annotations'
+    shutil.copy(
+        annotations / 'instances_train2017.json', annotations / 'train_b.json'
+    )
+    with pytest.raises(InputError, match='train_b.json; name .* --ann-file'):
+        read_dataset(tmp_path, {})
+    given = {
+        split: annotations / f'instances_{name}2017.json'
+        for split, name in (
+            ('train', 'train'),
+            ('valid', 'val'),
+            ('test', 'test'),
+        )
+    }
+    assert texts_of(tmp_path, **given) == expected
+
+
+def break_label(root):
+    file = next((root / 'labels').rglob('*.txt'))
+    file.write_text('2 0.5 0.5 0.1 0.1\n')
+    return f'{file} has the line .2 0.5'
+
+
+def break_list(root):
+    (root / 'data.yaml').write_text('train: images/tra\nnames: [cat, ant]\n')
+    return 'names images/tra, but there is no'
+
+
+def break_image(root):
+    file = next((root / 'images').rglob('*.png'))
+    file.write_bytes(file.read_bytes()[:20])
+    return f'{file} is no image'
+
+
+def add_second_format(root):
+    (root / 'Annotations').mkdir()
+    (root / 'Annotations/a.xml').write_text('<annotation/>')
+    return 'has YOLO and VOC; expected'
+
+
+def leave_nothing(root):
+    shutil.rmtree(root / 'labels')
+    (root / 'data.yaml').unlink()
+    return 'has no annotations, only images/; expected'
+
+
+@pytest.mark.parametrize(
+    'fault',
+    [break_label, break_list, break_image, add_second_format, leave_nothing],
+)
+def test_what_cannot_be_read_is_named(tmp_path, fault):
+    write_yolo(tmp_path, IMAGES)
+    with pytest.raises(InputError, match=fault(tmp_path)):
+        read_dataset(tmp_path, {})
+
+
+def test_difficult_objects_of_voc_do_not_count_as_missed(tmp_path):
+    write_voc(tmp_path, IMAGES)
+    file = next(
+        file
+        for file in sorted((tmp_path / 'Annotations').iterdir())
+        if '<difficult>0</difficult>' in file.read_text()
+    )
+    text = file.read_text()
+    file.write_text(text.replace('<difficult>0<', '<difficult>1<', 1))
+    data = read_dataset(tmp_path, {})
+    images = [i for part in data.splits.values() for i in part]
+    assert sum(box.is_crowd for image in images for box in image.boxes) == 1
+
+
+def write_turned(root, size):
+    """Writes images that a camera stored on their side, with one size."""
+    names = ['a.jpg', 'b.jpg', 'c.jpg']
+    images = make_images(3)
+    exif = Image.Exif()
+    exif[274] = 6
+    for name, (pixels, _) in zip(names, images, strict=True):
+        Image.fromarray(pixels).save(root / name, exif=exif)
+    content = as_coco(images, names)
+    for image in content['images']:
+        image['width'], image['height'] = size
+    (root / 'boxes.json').write_text(json.dumps(content))
+    data = read_dataset(root, {'train': root / 'boxes.json'})
+    return make_parts(data.splits, valid_is='search', seed=0)[0]
+
+
+def test_boxes_refer_to_images_as_their_annotations_say(tmp_path):
+    assert not is_turned(write_turned(tmp_path, (64, 48)))
+    assert is_turned(write_turned(tmp_path, (48, 64)))
+    with pytest.raises(InputError, match='64 x 48 pixels, but .* 60 x 48'):
+        write_turned(tmp_path, (60, 48))
