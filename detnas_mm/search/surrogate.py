@@ -37,19 +37,11 @@ class SurrogateEvolution(SearchAlgorithm):
     fitted, the generation is that of :class:`Evolution`.
 
     Args:
-        space: The search space.
-        population: Number of paths of a generation.
-        parents: Number of fittest paths that have children.
-        mutation_prob: Probability that a choice of a mutated path is redrawn.
-        num_mutation: Share of children by mutation, as in
-            :class:`Evolution`.
-        num_crossover: Share of children by crossover.
         num_random: Random paths in each generation, whatever the model says.
             Defaults to a tenth.
-        is_legal: Returns whether a path meets the constraint.
-        concentration: Of random paths, as in :class:`Evolution`.
-        seed: Seed of every random choice.
         costs: Returns the costs of a path, for several objectives.
+
+    The other settings are those of :class:`Evolution`.
     """
 
     def __init__(
@@ -130,13 +122,13 @@ class SurrogateEvolution(SearchAlgorithm):
                 ScoreModel(space, list(measured), scores)
                 for scores in zip(*measured.values(), strict=True)
             ]
-        except NoModelError as error:
+        except NoModelError:
             # Python shows an equal warning once.
             warnings.warn(
-                'generations without a model of the scores are those of '
-                f'plain evolution: {error}',
+                'the scores so far are equal or only one: no model can be '
+                'fitted, and generations are those of plain evolution',
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=2,
             )
             return []
 

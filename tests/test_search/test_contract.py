@@ -49,7 +49,7 @@ pytestmark = [
         'make', [evolution, random_search, nsga2, surrogate]
     ),
     # Of the surrogate, where the scores are equal.
-    pytest.mark.filterwarnings('ignore:generations without a model'),
+    pytest.mark.filterwarnings('ignore:the scores so far are equal'),
 ]
 
 
