@@ -13,7 +13,7 @@ import argparse
 import json
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -136,7 +136,7 @@ def sample_table(name: str, scores: dict[ArchPath, float], seed: int) -> int:
     """
     import optuna
 
-    optuna.logging.disable_logging()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter('ignore')
     broken: dict[int, float] = {}
     settings = dict(
@@ -193,27 +193,35 @@ def search_second_bound(name: str, args: argparse.Namespace, seed: int) -> int:
     )
 
 
+def each_seed(run: Callable[[int], object], args: argparse.Namespace) -> list:
+    """Run a search with each seed."""
+    if args.jobs == 1:
+        return list(map(run, range(args.seeds)))
+    with ProcessPoolExecutor(args.jobs) as pool:
+        return list(pool.map(run, range(args.seeds)))
+
+
+def row_of(name: str, counts: Sequence[int]) -> dict:
+    """Summarize the evaluations of an algorithm."""
+    row = {
+        'algorithm': name,
+        'seeds': len(counts),
+        'mean evaluations': float(np.mean(counts)),
+        'p90': float(np.percentile(counts, 90)),
+        'most': max(counts),
+    }
+    print(row, flush=True)
+    return row
+
+
 def rows_of(
     run: Callable[[str, argparse.Namespace, int], int],
     args: argparse.Namespace,
 ) -> list[dict]:
-    rows = []
-    with ProcessPoolExecutor(args.jobs) as pool:
-        for name in args.algorithms:
-            counts = list(
-                pool.map(partial(run, name, args), range(args.seeds))
-            )
-            rows.append(
-                {
-                    'algorithm': name,
-                    'seeds': args.seeds,
-                    'mean evaluations': float(np.mean(counts)),
-                    'p90': float(np.percentile(counts, 90)),
-                    'most': max(counts),
-                }
-            )
-            print(rows[-1], flush=True)
-    return rows
+    return [
+        row_of(name, each_seed(partial(run, name, args), args))
+        for name in args.algorithms
+    ]
 
 
 def table_rows(args: argparse.Namespace) -> list[dict]:
@@ -284,21 +292,11 @@ def search_record(args: argparse.Namespace, seed: int) -> tuple[int, int]:
 
 
 def record_rows(args: argparse.Namespace) -> list[dict]:
-    with ProcessPoolExecutor(args.jobs) as pool:
-        counts = list(
-            pool.map(partial(search_record, args), range(args.seeds))
-        )
+    counts = each_seed(partial(search_record, args), args)
+    names = ('evolution', 'surrogate')
     return [
-        {
-            'algorithm': name,
-            'seeds': args.seeds,
-            'mean evaluations': float(np.mean(column)),
-            'p90': float(np.percentile(column, 90)),
-            'most': max(column),
-        }
-        for name, column in zip(
-            ('evolution', 'surrogate'), zip(*counts, strict=True), strict=True
-        )
+        row_of(name, column)
+        for name, column in zip(names, zip(*counts, strict=True), strict=True)
     ]
 
 

@@ -16,7 +16,9 @@ from detnas_mm.search import (
     NoLegalPathError,
     RandomSearch,
     SurrogateEvolution,
+    score_model,
 )
+from detnas_mm.search import surrogate as surrogate_module
 from detnas_mm.structures import SEARCH_SPACES, Origin
 
 TINY = SEARCH_SPACES['tiny']
@@ -51,6 +53,18 @@ pytestmark = [
     # Of the surrogate, where the scores are equal.
     pytest.mark.filterwarnings('ignore:the scores so far are equal'),
 ]
+
+
+@pytest.fixture(autouse=True, scope='module')
+def quick_model():
+    """The model and its search in small, for the many generations here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(score_model, 'LENGTH_SCALES', (2.0,))
+        patch.setattr(score_model, 'NOISES', (0.03,))
+        patch.setattr(surrogate_module, 'ROUNDS', 2)
+        patch.setattr(surrogate_module, 'CHILDREN', 50)
+        patch.setattr(surrogate_module, 'MAX_DRAWS', 250)
+        yield
 
 
 def few_xception(path):
