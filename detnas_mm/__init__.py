@@ -15,6 +15,7 @@ _MODULE_OF_NAME = {
     'SEARCH_SPACES': 'structures',
     'Evolution': 'search',
     'RandomSearch': 'search',
+    'SurrogateEvolution': 'search',
     'DetNASSupernet': 'models',
     'DetNASNet': 'models',
     'SinglePathSamplingHook': 'engine',

@@ -27,7 +27,11 @@ from detnas_mm.utils.cli import (
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import require_writable
 
-ALGORITHM_NAMES = {'evolution': 'Evolution', 'random': 'RandomSearch'}
+ALGORITHM_NAMES = {
+    'evolution': 'Evolution',
+    'random': 'RandomSearch',
+    'surrogate': 'SurrogateEvolution',
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,7 +49,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--algorithm',
         choices=list(ALGORITHM_NAMES),
-        help="'random' is the paper's baseline with the same budget",
+        help="'surrogate' ranks children by a model of all scores so far; "
+        "'random' is the paper's baseline with the same budget",
     )
     parser.add_argument(
         '--objectives',
@@ -54,6 +59,13 @@ def parse_args() -> argparse.Namespace:
         help='search for the Pareto front of metrics, the first of which is '
         'the fitness, and of costs (macs, params, latency), such as: '
         '--objectives coco/bbox_mAP macs',
+    )
+    parser.add_argument(
+        '--reuse',
+        nargs='+',
+        metavar='RECORD',
+        help='take over the scores of earlier searches of this supernet: '
+        'their work dirs or records',
     )
     parser.add_argument(
         '--paths',
@@ -112,6 +124,8 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
         search.fp16 = True
     if args.objectives is not None:
         search.metric, search.objectives = read_objectives(args.objectives)
+    if args.reuse is not None:
+        search.reuse = args.reuse
     search.algorithm = read_algorithm(search, args)
     search.executor = read_executor(search, args)
 

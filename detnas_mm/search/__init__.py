@@ -12,6 +12,7 @@ from .finalists import even_path, pick_finalists, random_path_near
 from .fixed_paths import FixedPaths
 from .nsga2 import NSGA2
 from .operators import crossover, mutate
+from .surrogate import SurrogateEvolution
 
 __all__ = [
     'NSGA2',
@@ -23,6 +24,7 @@ __all__ = [
     'RandomSearch',
     'ScoredPath',
     'SearchAlgorithm',
+    'SurrogateEvolution',
     'crossover',
     'even_path',
     'mutate',

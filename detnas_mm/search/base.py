@@ -55,6 +55,9 @@ class Proposal(NamedTuple):
 
     path: ArchPath
     origin: Origin
+    # What a model predicts, and its standard deviation.
+    predicted: float | None = None
+    predicted_std: float | None = None
 
 
 class SearchAlgorithm(ABC):
@@ -131,9 +134,9 @@ class PopulationSearch(SearchAlgorithm):
         self.is_legal = is_legal
         self.concentration = concentration
         self.seed = seed
-        self._generation = 0
+        self.generation = 0
         # Scores by path in the order of evaluation; None after a failure.
-        self._results: dict[ArchPath, tuple[float, ...] | None] = {}
+        self.results: dict[ArchPath, tuple[float, ...] | None] = {}
 
     def tell(
         self, paths: Sequence[ArchPath], fitnesses: Sequence[Fitness]
@@ -155,34 +158,38 @@ class PopulationSearch(SearchAlgorithm):
             if fitness is not None:
                 scores = tuple(np.atleast_1d(fitness).astype(float).tolist())
             # The first result of a path counts.
-            self._results.setdefault(path, scores)
-        self._generation += 1
+            self.results.setdefault(path, scores)
+        self.generation += 1
 
     @property
     def best(self) -> ScoredPath | None:
         """The fittest path with its fitness, the earliest among equals."""
-        return next(iter(self._fittest(1)), None)
+        return next(iter(self.fittest(1)), None)
 
-    def _fittest(self, count: int) -> list[ScoredPath]:
-        """Return the fittest paths of all generations, best first."""
+    def measured(self) -> dict[ArchPath, tuple[float, ...]]:
+        """Return the scores of all paths that have some."""
+        return {p: scores for p, scores in self.results.items() if scores}
+
+    def fittest(self, count: int) -> list[ScoredPath]:
+        """Return the fittest legal paths of all generations, best first."""
         scored = [
             ScoredPath(path, scores[0])
-            for path, scores in self._results.items()
-            if scores is not None
+            for path, scores in self.measured().items()
+            if self.is_legal(path)
         ]
         # Stable: the earlier among equals comes first.
         return sorted(scored, key=lambda item: -item.fitness)[:count]
 
-    def _draw_generation(
+    def draw_generation(
         self,
         origins: Sequence[Origin],
         make_child: MakeChild | None = None,
         pending: Pending = (),
     ) -> list[Proposal]:
         """Draw new legal paths; a random one if there is no new child."""
-        generation = self._generation + len(pending)
+        generation = self.generation + len(pending)
         rng = np.random.default_rng((self.seed, generation))
-        known = set(self._results).union(*pending)
+        known = set(self.results).union(*pending)
         proposals = []
         for origin in origins:
             path = None

@@ -84,7 +84,7 @@ class Evolution(PopulationSearch):
         self.num_random = num_random
 
     def propose(self, pending: Pending = ()) -> list[Proposal]:
-        parents = [item.path for item in self._fittest(self.parents)]
+        parents = [item.path for item in self.fittest(self.parents)]
         origins = [Origin.RANDOM] * self.population
         if parents:
             origins = (
@@ -92,10 +92,10 @@ class Evolution(PopulationSearch):
                 + [Origin.CROSSOVER] * self.num_crossover
                 + [Origin.RANDOM] * self.num_random
             )
-        make_child = partial(self._make_child, parents)
-        return self._draw_generation(origins, make_child, pending)
+        make_child = partial(self.make_child, parents)
+        return self.draw_generation(origins, make_child, pending)
 
-    def _make_child(
+    def make_child(
         self,
         parents: Sequence[ArchPath],
         origin: Origin,
@@ -117,7 +117,7 @@ class RandomSearch(PopulationSearch):
 
     def propose(self, pending: Pending = ()) -> list[Proposal]:
         origins = [Origin.RANDOM] * self.population
-        return self._draw_generation(origins, pending=pending)
+        return self.draw_generation(origins, pending=pending)
 
 
 def _split_children(

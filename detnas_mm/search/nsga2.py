@@ -70,7 +70,7 @@ class NSGA2(PopulationSearch):
         origin = Origin.CROSSOVER if parents else Origin.RANDOM
         origins = [origin] * self.population
         make_child = partial(self._make_child, parents)
-        return self._draw_generation(origins, make_child, pending)
+        return self.draw_generation(origins, make_child, pending)
 
     def _make_child(
         self,
@@ -87,8 +87,8 @@ class NSGA2(PopulationSearch):
         """Return the parents of the next generation, best first."""
         scored = {
             path: scores
-            for path, scores in self._results.items()
-            if scores is not None
+            for path, scores in self.measured().items()
+            if self.is_legal(path)
         }
         if not scored:
             return []
@@ -98,15 +98,28 @@ class NSGA2(PopulationSearch):
                 for path, scores in scored.items()
             ]
         )
-        ranks = pareto_ranks(objectives)
-        distances = np.zeros(len(objectives))
-        for rank in np.unique(ranks):
-            front = ranks == rank
-            distances[front] = crowding_distances(objectives[front])
-        # Stable: the earlier among equals comes first.
-        order = np.lexsort((-distances, ranks))[: self.population]
         paths = list(scored)
-        return [paths[index] for index in order.tolist()]
+        order = order_by_front(objectives)[: self.population]
+        return [paths[index] for index in order]
+
+
+def order_by_front(objectives: np.ndarray) -> list[int]:
+    """Order points by the rank of their front, then by crowding distance.
+
+    Args:
+        objectives: Shape ``(N, M)``, M objectives of N points; higher is
+            better.
+
+    Returns:
+        The indices of the points, best first.
+    """
+    ranks = pareto_ranks(objectives)
+    distances = np.zeros(len(objectives))
+    for rank in np.unique(ranks):
+        front = ranks == rank
+        distances[front] = crowding_distances(objectives[front])
+    # Stable: the earlier among equals comes first.
+    return np.lexsort((-distances, ranks)).tolist()
 
 
 def crowding_distances(values: np.ndarray) -> np.ndarray:

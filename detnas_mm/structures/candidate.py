@@ -26,6 +26,7 @@ class Origin(StrEnum):
     MUTATION = 'mutation'
     CROSSOVER = 'crossover'
     FIXED = 'fixed'
+    REUSED = 'reused'
 
     @classmethod
     def _missing_(cls, value: object) -> 'Origin | None':
@@ -34,10 +35,16 @@ class Origin(StrEnum):
 
 
 class Status(StrEnum):
-    """The outcome of an evaluation: with or without a fitness."""
+    """The outcome of an evaluation.
+
+    A failed candidate has no fitness. One that is outside of the bounds has
+    one: it was reused from a search with other bounds, and only teaches the
+    model.
+    """
 
     COMPLETE = 'complete'
     FAILED = 'failed'
+    OUTSIDE = 'outside'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +52,9 @@ class Candidate:
     """An evaluated path with its result.
 
     Attributes:
-        index: Number of the candidate in the search, from 0.
-        generation: Number of its generation, from 0.
+        index: Number of the candidate in the search, from 0. Candidates that
+            are reused from another search have negative numbers.
+        generation: Number of its generation, from 0; -1 if it is reused.
         origin: How the search chose it.
         path: Its choice digits.
         macs: Multiply-adds of the backbone.
@@ -62,6 +70,9 @@ class Candidate:
         seconds_by_part: Seconds of each part of the evaluation, where they
             were measured: reading images, calibration of the BN statistics,
             inference, metric.
+        predicted: Fitness that a model predicted before the evaluation, where
+            the search has one.
+        predicted_std: Standard deviation of the prediction.
     """
 
     index: int
@@ -77,11 +88,13 @@ class Candidate:
     error: str | None = None
     latency: float | None = None
     seconds_by_part: Mapping[str, float] = field(default_factory=dict)
+    predicted: float | None = None
+    predicted_std: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'origin', Origin(self.origin))
         object.__setattr__(self, 'status', Status(self.status))
-        complete = self.status is Status.COMPLETE
+        complete = self.status is not Status.FAILED
         if complete != (self.fitness is not None):
             raise InputError(
                 'a complete candidate has a fitness and a failed one has '
@@ -98,8 +111,9 @@ class Candidate:
         """Return the fields as plain data that JSON can hold."""
         fields = asdict(self)
         # Not every search has these.
-        if self.latency is None:
-            del fields['latency']
+        for name in ('latency', 'predicted', 'predicted_std'):
+            if fields[name] is None:
+                del fields[name]
         if not self.seconds_by_part:
             del fields['seconds_by_part']
         return fields | dict(

@@ -12,7 +12,15 @@ from detnas_mm.utils.files import text_digest
 VERSION = 3
 # The digests stand for config and checkpoint; where a file lies does not
 # matter, and the search space names its custom blocks.
-_ONLY_FOR_READERS = ('config', 'checkpoint', 'imports', 'planned')
+_ONLY_FOR_READERS = ('config', 'checkpoint', 'imports', 'planned', 'patience')
+# What the score of a path depends on.
+_SCORING = (
+    'checkpoint_digest',
+    'config_digest',
+    'metric',
+    'search_space',
+    'shuffle',
+)
 # How many differences between two searches a message names.
 _MAX_SHOWN = 3
 _MAX_LENGTH = 70
@@ -41,6 +49,8 @@ class SearchHeader:
             reader.
         planned: How many candidates were to be evaluated when the search
             began, 0 if unknown; only for the reader.
+        patience: Number of generations that bring nothing after which the
+            search ends, 0 if it has no such end; only for the reader.
         version: Version of the format.
     """
 
@@ -57,6 +67,7 @@ class SearchHeader:
     shuffle: str = 'grouped'
     imports: Sequence[str] = field(default_factory=list)
     planned: int = 0
+    patience: int = 0
     version: int = VERSION
 
     @classmethod
@@ -99,10 +110,17 @@ class SearchHeader:
 
     def difference(self, other: 'SearchHeader') -> str | None:
         """Name the first settings that differ from another search."""
+        return self._difference(other, self._defining())
+
+    def scoring_difference(self, other: 'SearchHeader') -> str | None:
+        """Name the first settings that give a path another score."""
+        return self._difference(other, _SCORING)
+
+    def _difference(
+        self, other: 'SearchHeader', names: Sequence[str]
+    ) -> str | None:
         changes = [
-            change
-            for name in self._defining()
-            for change in self._changes(other, name)
+            change for name in names for change in self._changes(other, name)
         ]
         if not changes:
             return None

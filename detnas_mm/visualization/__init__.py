@@ -9,6 +9,7 @@ from .data import (
     choice_shares,
     fittest,
     make_search,
+    predictions,
     progress,
     timing,
 )
@@ -23,6 +24,7 @@ __all__ = [
     'draw_architecture',
     'fittest',
     'make_search',
+    'predictions',
     'progress',
     'timing',
     'write_report',

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from detnas_mm.structures import (
     ArchPath,
@@ -75,9 +76,24 @@ class Search:
         return [c for c in self.candidates if c.status is Status.FAILED]
 
     @property
+    def evaluated(self) -> list[Candidate]:
+        """The candidates that were not reused from earlier searches."""
+        return [c for c in self.candidates if c.generation >= 0]
+
+    @property
+    def is_exhausted(self) -> bool:
+        """True if its last generations brought nothing, as many as allowed."""
+        found = self.front if self.has_front else [self.best]
+        found = [c.generation for c in found if c]
+        last = max((c.generation for c in self.evaluated), default=0)
+        passed = last - max(found, default=last)
+        return 0 < self.header.patience <= passed
+
+    @property
     def is_unfinished(self) -> bool:
         """True if the search plans further candidates."""
-        return len(self.candidates) < self.header.planned
+        unfinished = len(self.evaluated) < self.header.planned
+        return unfinished and not self.is_exhausted
 
     @property
     def best(self) -> Candidate | None:
@@ -187,7 +203,7 @@ def progress(candidates: Sequence[Candidate], top: int = TOP) -> Progress:
     rows = []
     for generation in sorted({c.generation for c in candidates}):
         evaluated = [c for c in candidates if c.generation <= generation]
-        scores = [c.fitness for c in evaluated if c.fitness is not None]
+        scores = [c.fitness for c in evaluated if c.status is Status.COMPLETE]
         if scores:
             best = sorted(scores, reverse=True)[:top]
             mean = statistics.fmean(best)
@@ -212,6 +228,51 @@ def choice_shares(
         row = shares[generations.index(candidate.generation)]
         row[blocks, list(space.parse(candidate.path))] += 1
     return shares / np.maximum(shares.sum(axis=2, keepdims=True), 1)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model predicted of a generation before it was evaluated.
+
+    Attributes:
+        generation: Number of the generation.
+        count: Its candidates with a prediction and a fitness.
+        gain: How much more than the best until then the model expected of
+            the best of them; negative if it expected less.
+        tau: Kendall's tau of prediction and fitness; NaN if undefined.
+        error: Mean absolute difference of prediction and fitness.
+        std: Mean standard deviation that the model gave.
+    """
+
+    generation: int
+    count: int
+    gain: float
+    tau: float
+    error: float
+    std: float
+
+
+def predictions(candidates: Sequence[Candidate]) -> list[Predictions]:
+    """Compare predictions with scores, for each generation that has some."""
+    complete = [c for c in candidates if c.status is Status.COMPLETE]
+    rows = []
+    for generation in sorted({c.generation for c in complete}):
+        before = [c.fitness for c in complete if c.generation < generation]
+        known = [
+            (c.predicted, c.fitness, c.predicted_std)
+            for c in complete
+            if c.generation == generation and c.predicted is not None
+        ]
+        if known:
+            mean, fitness, std = np.array(known).T
+            tau = np.nan
+            if len(known) > 1:
+                tau = kendalltau(mean, fitness).statistic
+            gain = mean.max() - max(before, default=mean.max())
+            error = np.abs(mean - fitness).mean()
+            numbers = map(float, (gain, tau, error, std.mean()))
+            rows.append(Predictions(generation, len(known), *numbers))
+    return rows
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from detnas_mm.visualization.data import (
     Search,
     choice_shares,
     fittest,
+    predictions,
     progress,
     timing,
 )
@@ -143,7 +144,7 @@ def _pictures(search: Search, prefix: str) -> dict[str, Picture]:
         ),
         'time': (
             f'Time that the evaluation of each candidate took{by_part}.',
-            partial(draw_timing, timing(candidates)),
+            partial(draw_timing, timing(search.evaluated)),
         ),
     }
     return {
@@ -226,6 +227,7 @@ def _render_page(
         rows=ROWS,
         fittest=fittest,
         timing=timing,
+        predictions=predictions,
         differing_settings=differing_settings,
         use_lines=use_lines,
         settings=settings_text,

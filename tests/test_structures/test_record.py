@@ -188,7 +188,7 @@ CHANGES = dict(
     seed=1,
     shuffle='interleaved',
 )
-ONLY_FOR_READERS = ('config', 'checkpoint', 'imports', 'planned')
+ONLY_FOR_READERS = ('config', 'checkpoint', 'imports', 'planned', 'patience')
 
 
 def test_every_field_of_the_header_is_tried():

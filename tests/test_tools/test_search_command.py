@@ -75,6 +75,13 @@ def test_options_of_the_algorithm(search, tmp_path):
     record = SearchRecord.read(tmp_path / 'random' / 'search_record.jsonl')
     assert record.header.algorithm['type'] == 'RandomSearch'
     assert record.header.seed == 1
+    reuse = ['--algorithm', 'surrogate', '--reuse', tmp_path / 'random']
+    search(*reuse, options=['val_cfg.patience=1'], name='reused')
+    reused = SearchRecord.read(tmp_path / 'reused')
+    assert reused.header.algorithm['type'] == 'SurrogateEvolution'
+    origins = [c.origin for c in reused.candidates]
+    assert origins[:2] == ['reused'] * 2
+    assert len(origins) == 4
     objectives = ['coco/bbox_mAP', 'coco/bbox_mAP_50', 'macs']
     search('--objectives', *objectives)
     record = SearchRecord.read(tmp_path / 'search' / 'search_record.jsonl')

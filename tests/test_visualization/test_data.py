@@ -1,5 +1,7 @@
 """What the figures show, computed again in a simpler way; its units."""
 
+import math
+
 import pytest
 from kit.records import candidate
 from kit.searches import synthetic_candidates, synthetic_search
@@ -9,6 +11,7 @@ from detnas_mm.utils.errors import InputError
 from detnas_mm.visualization import (
     choice_shares,
     fittest,
+    predictions,
     progress,
     timing,
 )
@@ -118,3 +121,43 @@ def test_numbers_have_three_digits_and_a_unit():
         ),
     ):  # fmt: skip
         assert {number: function(number) for number in texts} == texts
+
+
+def test_predictions_are_compared_with_scores_by_generation():
+    scores = [(0.2, None), (0.4, None), (0.5, 0.6), (0.3, 0.2), (0.7, 0.8)]
+    candidates = [
+        candidate(
+            index,
+            generation=index // 2,
+            fitness=fitness,
+            predicted=predicted,
+            predicted_std=None if predicted is None else 0.1,
+        )
+        for index, (fitness, predicted) in enumerate(scores)
+    ]
+    first, second = predictions(candidates)
+    assert (first.generation, first.count, first.tau) == (1, 2, 1.0)
+    assert first.gain == pytest.approx(0.6 - 0.4)
+    assert [first.error, first.std] == pytest.approx([0.1, 0.1])
+    assert second.count == 1
+    assert second.gain == pytest.approx(0.8 - 0.5)
+    assert math.isnan(second.tau)
+
+
+def test_reused_candidates_are_given_and_patience_ends_a_search():
+    def scored(index, generation, fitness, **changes):
+        changes |= dict(generation=generation, fitness=fitness)
+        return candidate(index, path='000000', **changes)
+
+    given = [
+        scored(-2, -1, 0.9, origin='reused', status='outside'),
+        scored(-1, -1, 0.5, origin='reused'),
+    ]
+    bought = [scored(index, index, 0.1) for index in range(2)]
+    search = synthetic_search(candidates=given + bought, planned=8, patience=2)
+    assert search.evaluated == bought
+    assert search.best == given[1]
+    assert progress(search.candidates).best == (0.5, 0.5, 0.5)
+    assert search.is_exhausted
+    assert not search.is_unfinished
+    assert synthetic_search(candidates=bought, planned=8).is_unfinished

@@ -172,6 +172,24 @@ def test_front_is_that_of_all_objectives(tmp_path):
         synthetic_search(candidates=without, objectives=objectives)
 
 
+@pytest.mark.usefixtures('empty_figures')
+def test_given_and_predicted_candidates_are_named(tmp_path, html):
+    bought = [
+        replace(c, predicted=c.fitness + 0.125, predicted_std=0.25)
+        if c.generation
+        else c
+        for c in synthetic_candidates()
+    ]
+    given = replace(bought[0], index=-1, generation=-1, origin='reused')
+    shown, _ = report(
+        tmp_path, synthetic_search(candidates=[given, *bought], patience=9)
+    )
+    assert '12</b> in 3 generations, 0 failed; 1 more were reused' in shown
+    rows = shown[shown.index('Predicted and measured') :]
+    assert rows.count('<td>1.00</td> <td>0.1250</td><td>0.2500</td>') == 2
+    assert 'Predicted and measured' not in html
+
+
 @pytest.mark.filterwarnings('ignore:Glyph 1')
 @pytest.mark.usefixtures('empty_png')
 def test_hostile_text_stays_text(tmp_path):

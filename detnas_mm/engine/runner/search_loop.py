@@ -26,6 +26,7 @@ from detnas_mm.engine.search.executors import build_executor, serve_search
 from detnas_mm.engine.search.header import build_header
 from detnas_mm.engine.search.progress import SearchProgress
 from detnas_mm.engine.search.results import build_results
+from detnas_mm.engine.search.reuse import read_reused, with_reused
 from detnas_mm.engine.search.settings import (
     SearchSettings,
     build_algorithm,
@@ -43,6 +44,7 @@ from detnas_mm.structures import (
     SearchRecord,
     Status,
     best_candidate,
+    pareto_front,
 )
 from detnas_mm.utils.errors import InputError
 
@@ -117,9 +119,7 @@ class EvolutionSearchLoop(BaseLoop):
         is_listed = 'paths' in complete
         self.generations = 1 if is_listed else settings.generations
         self.total = self.generations * self.algorithm.population
-        if not is_listed:
-            self.constraint.require_legal_paths(self.total)
-        self.header = build_header(
+        header = build_header(
             runner.cfg,
             settings,
             supernet=self.supernet,
@@ -127,6 +127,15 @@ class EvolutionSearchLoop(BaseLoop):
             algorithm=complete,
             planned=self.total,
         )
+        self.reused = []
+        if not is_listed:
+            self.reused = read_reused(
+                settings, header, self.constraint, self.record_path
+            )
+        self.header = with_reused(header, self.reused)
+        if not is_listed:
+            legal = sum(c.status is Status.COMPLETE for c in self.reused)
+            self.constraint.require_legal_paths(self.total + legal)
         score = self.validation.score
         if settings.training is not None:
             score = CandidateTraining(
@@ -181,7 +190,7 @@ class EvolutionSearchLoop(BaseLoop):
                 self.supernet.search_space,
                 metric=self.settings.metric,
                 total=self.total,
-                done=len(record.candidates),
+                done=sum(c.index >= 0 for c in record.candidates),
             )
             with self.executor as executor:
                 search = Search(self, record, executor, progress)
@@ -245,9 +254,17 @@ class Search:
             InputError: If the record is not of this search, or too many
                 candidates fail.
         """
+        self._tell_reused()
         for generation in range(self.loop.generations):
             self._plan(generation)
             self._run_generation(generation)
+            if self._is_exhausted(generation):
+                self.progress.logger.info(
+                    f'The search ends after generation {generation}: '
+                    f'{self.loop.settings.patience} generations have brought '
+                    'nothing'
+                )
+                break
         if self.best is None:
             raise InputError(
                 'all candidates of the search failed, the last one with '
@@ -257,6 +274,38 @@ class Search:
         self.loop.results.write_best(self.best)
         self.progress.finish(self.best)
         return self.best
+
+    def _tell_reused(self) -> None:
+        """Records and tells the candidates of earlier searches."""
+        reused = self.loop.reused
+        for candidate in reused:
+            if candidate.index not in self.known:
+                self.record.append(candidate)
+                self.known[candidate.index] = candidate
+        if reused:
+            self.best = best_candidate(self.record.candidates)
+            self.loop.algorithm.tell(
+                [self.loop.constraint.space.parse(c.path) for c in reused],
+                [self._scores(c) for c in reused],
+            )
+            self.progress.logger.info(
+                f'{len(reused)} candidates are reused from earlier searches'
+            )
+
+    def _is_exhausted(self, generation: int) -> bool:
+        """Returns True if the last generations have brought nothing."""
+        settings = self.loop.settings
+        # Those of later generations may have started already.
+        candidates = [
+            c for c in self.record.candidates if c.generation <= generation
+        ]
+        found = [c for c in [best_candidate(candidates)] if c]
+        if settings.objectives:
+            found = pareto_front(
+                candidates, settings.minimize, settings.maximize
+            )
+        last = max((c.generation for c in found), default=generation)
+        return 0 < settings.patience <= generation - last
 
     def _plan(self, generation: int) -> None:
         """Asks for this generation and those that may start with it."""
@@ -272,7 +321,11 @@ class Search:
                 index = number * self.loop.algorithm.population + position
                 self._require_same_path(index, proposal)
                 self.places[proposal.path] = dict(
-                    index=index, generation=number, origin=proposal.origin
+                    index=index,
+                    generation=number,
+                    origin=proposal.origin,
+                    predicted=proposal.predicted,
+                    predicted_std=proposal.predicted_std,
                 )
             self.planned.append(proposals)
 

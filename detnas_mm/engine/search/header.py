@@ -72,6 +72,7 @@ def build_header(
         shuffle=supernet.shuffle,
         imports=imported_modules(config),
         planned=planned,
+        patience=settings.patience,
     )
 
 

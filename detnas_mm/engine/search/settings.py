@@ -17,6 +17,7 @@ from detnas_mm.search import (
     FixedPaths,
     RandomSearch,
     SearchAlgorithm,
+    SurrogateEvolution,
 )
 from detnas_mm.structures import (
     COSTS,
@@ -26,7 +27,13 @@ from detnas_mm.structures import (
 )
 from detnas_mm.utils.errors import InputError
 
-for _algorithm in (Evolution, RandomSearch, NSGA2, FixedPaths):
+for _algorithm in (
+    Evolution,
+    SurrogateEvolution,
+    RandomSearch,
+    NSGA2,
+    FixedPaths,
+):
     ALGORITHMS.register_module(module=_algorithm)
 
 # Settings of version 0.1, and what to write now.
@@ -93,14 +100,19 @@ class SearchSettings:
         constraint: Bounds on the cost, see
             :func:`detnas_mm.engine.search.constraint.build_constraint`.
         algorithm: Type and settings of the search algorithm: ``Evolution``,
-            ``RandomSearch`` (the paper's baseline), ``NSGA2``,
-            ``FixedPaths`` (scores the ``paths`` given), or another class of
-            the registry ``ALGORITHMS``.
+            ``SurrogateEvolution``, ``RandomSearch`` (the paper's baseline),
+            ``NSGA2``, ``FixedPaths`` (scores the ``paths`` given), or another
+            class of the registry ``ALGORITHMS``.
         executor: Type and settings of what evaluates the candidates:
             ``Serial``, ``Ray``, with a launcher ``Launched``, or another
             class of the registry ``EXECUTORS``.
         training: ``seeds`` and ``share`` of :class:`TrainingSettings`, to
             train each candidate instead of scoring it by the supernet.
+        reuse: Records of earlier searches, or their work dirs, whose scores
+            are taken over, see :mod:`detnas_mm.engine.search.reuse`.
+        patience: Number of generations without a better candidate (with
+            objectives: without one on the front) that end the search; 0 runs
+            all of them.
         seed: Seed of every random choice of the search.
         lookahead: Number of generations that may start before the current
             one finishes. Keeps workers busy; parents are then that many
@@ -126,6 +138,8 @@ class SearchSettings:
     algorithm: Mapping = field(default_factory=dict)
     executor: Mapping = field(default_factory=dict)
     training: TrainingSettings | None = None
+    reuse: Sequence[str] = ()
+    patience: int = 0
     seed: int = 0
     lookahead: int = 0
     max_failures: int = 10
@@ -171,6 +185,7 @@ class SearchSettings:
             ('algorithm', Mapping, "dict(type='Evolution', population=50)"),
             ('executor', Mapping, "dict(type='Ray')"),
             ('objectives', list | tuple, "['macs']"),
+            ('reuse', list | tuple, "['work_dirs/earlier_search']"),
             ('fp16', bool, 'True'),
         ):
             value = getattr(self, name)
@@ -181,6 +196,7 @@ class SearchSettings:
                 )
         for name, least in (
             ('generations', 1),
+            ('patience', 0),
             ('seed', 0),
             ('lookahead', 0),
             ('max_failures', 1),
@@ -255,11 +271,12 @@ def build_algorithm(
     built, complete = build_part(ALGORITHMS, 'algorithm', algorithm, offered)
     if bool(settings.objectives) != takes_objectives(built) and type(
         built
-    ) not in (RandomSearch, FixedPaths):
+    ) not in (RandomSearch, SurrogateEvolution, FixedPaths):
         raise InputError(
             f'`val_cfg.objectives` {list(settings.objectives)} and '
             f'`algorithm` {complete["type"]} do not fit together: use '
-            '`objectives` with NSGA2, and NSGA2 with `objectives`'
+            '`objectives` with NSGA2 or SurrogateEvolution, and NSGA2 with '
+            '`objectives`'
         )
     return built, complete
 
