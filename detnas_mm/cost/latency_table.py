@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 
-from detnas_mm.cost.fidelity import verdict
 from detnas_mm.structures import ArchPath, SearchSpace, get_search_space
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import text_digest, write_atomically
@@ -20,6 +19,9 @@ from detnas_mm.utils.files import text_digest, write_atomically
 NANOSECONDS = 1_000_000  # of a millisecond
 # What tables of PyTorch's eager mode have, and earlier files do not name.
 EAGER = 'torch'
+_LARGE_ERROR = 0.1
+# The share of its own repeatability that a ranking must reach.
+_LEAST_RANKING = 0.5
 _NEW_FIELDS = ('runtime', 'statistic', 'scale', 'rest')
 
 
@@ -42,7 +44,7 @@ class LatencyTable:
         software: Versions of the software that ran.
         rounds: How often each choice was measured.
         check: How well predictions agreed with measured whole backbones, see
-            :func:`detnas_mm.cost.fidelity.check_predictions`.
+            :func:`detnas_mm.evaluation.latency_check.check_predictions`.
         runtime: What ran: ``'torch'`` is PyTorch's eager mode.
         statistic: What the table has of the rounds: ``'minimum'``, or
             ``'median'`` in earlier files.
@@ -119,7 +121,20 @@ class LatencyTable:
     @property
     def verdict(self) -> str:
         """What to do with the table; ``''`` if it is a good guide."""
-        return verdict(self.check)
+        check = self.check
+        if check.get('mape', 0) > _LARGE_ERROR:
+            return f'bad table: its error is {check["mape"]:.0%}'
+        if 'macs_kendall' not in check:
+            return ''
+        kendall = check['kendall']
+        if not kendall >= _LEAST_RANKING * check['repeat_kendall']:
+            return (
+                f"bad table: its Kendall's tau is {kendall:.2f}, that of the "
+                f'measurement repeated {check["repeat_kendall"]:.2f}'
+            )
+        if kendall <= check['macs_kendall']:
+            return 'use MACs, this table ranks no better'
+        return ''
 
     @property
     def digest(self) -> str:

@@ -17,7 +17,7 @@ from run_latency import MANIFEST
 from torch import Tensor, nn
 
 from detnas_mm.cost import LatencyTable
-from detnas_mm.cost.fidelity import check_predictions
+from detnas_mm.evaluation.latency_check import check_predictions
 from detnas_mm.models import DetNASSupernet, exact_cost_table
 from detnas_mm.models.detector_program import RestProgram
 from detnas_mm.models.export import quantize_onnx, write_onnx
@@ -148,8 +148,12 @@ def export_parts(
     parts: Parts, supernet: DetNASSupernet, folder: Path, is_int8: bool
 ) -> None:
     """Write each part as an ONNX file, and the manifest last."""
-    import onnx
-
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f'{folder} needs onnx: pip install onnx onnxscript onnxruntime'
+        ) from error
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f'{folder} is not empty; use another folder')
     folder.mkdir(exist_ok=True)

@@ -47,8 +47,8 @@ def add_runtime_options(
         '--precision',
         choices=precisions,
         default='fp32',
-        help='precision of OpenVINO, which chooses by itself otherwise '
-        '(default: fp32)',
+        help='precision of OpenVINO, which chooses by itself otherwise, or '
+        'what the command computes in (default: fp32)',
     )
     parser.add_argument(
         '--ov-device', default='CPU', help='device of OpenVINO'
@@ -213,7 +213,7 @@ def conditions(runtime: str, args: argparse.Namespace) -> dict:
         return dict(
             runtime=args.name or args.command,
             software=args.command,
-            precision='',
+            precision=args.precision,
             threads=args.threads,
             device=args.device_name or device_name(),
         )
@@ -243,6 +243,11 @@ def measure_folder(
         raise LatencyError(
             '--runtime command needs --command with {file}, got '
             f'{args.command!r}'
+        )
+    if runtime == 'onnxruntime' and args.precision != 'fp32':
+        raise LatencyError(
+            f'--precision {args.precision} is not for onnxruntime, which '
+            'computes in the precision of the files'
         )
     manifest = json.loads(path.read_text())
     left_out = [manifest['rest']] if args.without_rest else []

@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
+import detnas_mm
 from detnas_mm.compat import setup_compat
 from detnas_mm.engine.network_arguments import add_shape_option, image_size
 from detnas_mm.models import (
@@ -41,7 +42,6 @@ from detnas_mm.structures import space_name
 from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import require_folder
-from detnas_mm.version import __version__
 
 
 def parse_args() -> argparse.Namespace:
@@ -142,7 +142,7 @@ def detector_metadata(
         input_size=list(input_size),
         channel_order=channel_order,
         pad_value=[round(value) for value in pad],
-        detnas_mm=__version__,
+        detnas_mm=detnas_mm.__version__,
     )
     backbone = model.backbone
     if isinstance(backbone, DetNASNet):

@@ -94,6 +94,11 @@ def build_constraint(
 def _require_known(
     settings: Mapping, known: Sequence[str], where: str
 ) -> None:
+    if not isinstance(settings, Mapping):
+        raise InputError(
+            f'`val_cfg.{where}` must be a dict of {", ".join(known)}, got '
+            f'{settings!r}'
+        )
     for name in settings:
         if name not in known:
             raise InputError(

@@ -7,9 +7,6 @@ from scipy import stats
 
 # A factor of two halves of networks counts if it differs by less.
 _EQUAL_FACTORS = 0.03
-# The share of its own repeatability that a ranking must reach.
-_LEAST_RANKING = 0.5
-LARGE_ERROR = 0.1
 
 
 def check_predictions(
@@ -57,23 +54,6 @@ def check_predictions(
         'macs_kendall': _kendall(macs, measured),
     }
     return scale, check
-
-
-def verdict(check: dict[str, float]) -> str:
-    """Return what to do with a table: nothing if it is ``''``."""
-    if check.get('mape', 0) > LARGE_ERROR:
-        return f'bad table: its error is {check["mape"]:.0%}'
-    if 'macs_kendall' not in check:
-        return ''
-    kendall = check['kendall']
-    if not kendall >= _LEAST_RANKING * check['repeat_kendall']:
-        return (
-            f"bad table: its Kendall's tau is {kendall:.2f}, the measurement "
-            f'repeated has {check["repeat_kendall"]:.2f}'
-        )
-    if kendall <= check['macs_kendall']:
-        return 'use MACs, this table ranks no better'
-    return ''
 
 
 def _factor(predicted: np.ndarray, measured: np.ndarray) -> float:
