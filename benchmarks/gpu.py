@@ -61,9 +61,12 @@ class Sizes:
     steps: int = 6
     images: int = 100
     candidates: int = 2
+    regions: int | None = None  # of Faster R-CNN, if not as in the config
 
 
-TOY = Sizes(shape=(64, 64), batch_size=2, steps=1, images=10, candidates=1)
+TOY = Sizes(
+    (64, 64), batch_size=2, steps=1, images=10, candidates=1, regions=8
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -76,9 +79,22 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def config_of(detector: str, stage: str) -> Config:
+def config_of(detector: str, stage: str, sizes: Sizes) -> Config:
     name = f'{detector}_detnas-{stage}-small_fpn_1x_coco.py'
-    return Config.fromfile(ROOT / 'configs/detnas' / name)
+    config = Config.fromfile(ROOT / 'configs/detnas' / name)
+    config.merge_from_dict(region_options(detector, sizes))
+    return config
+
+
+def region_options(detector: str, sizes: Sizes) -> dict[str, int]:
+    if detector != 'faster-rcnn' or sizes.regions is None:
+        return {}
+    names = (
+        'model.train_cfg.rpn_proposal.max_per_img',
+        'model.train_cfg.rcnn.sampler.num',
+        'model.test_cfg.rpn.max_per_img',
+    )
+    return dict.fromkeys(names, sizes.regions)
 
 
 def training(
@@ -86,7 +102,7 @@ def training(
 ) -> dict[str, object]:
     """Return images per second and memory of training a supernet."""
     amp, channels_last, compiles = MODES[mode]
-    config = config_of(detector, 'supernet')
+    config = config_of(detector, 'supernet', sizes)
     backbone = config.model.backbone
     backbone.init_cfg = None
     args = argparse.Namespace(
@@ -132,9 +148,11 @@ def candidate(
         options.append('val_dataloader.persistent_workers=False')
         if device != 'cpu':
             options += ['val_cfg.fp16=True', 'val_dataloader.batch_size=8']
+        regions = region_options(detector, sizes).items()
+        options += [f'{name}={number}' for name, number in regions]
         command = [
             *(sys.executable, ROOT / 'benchmarks/candidate_evaluation.py'),
-            config_of(detector, 'search').filename,
+            config_of(detector, 'search', sizes).filename,
             *('--random', sizes.images, '--shape', *sizes.shape),
             *('--spread', DETECTORS[detector], '--json', file),
             *('--rounds', sizes.candidates, '--cfg-options', *options),
@@ -161,7 +179,7 @@ def full_evaluation(detector: str, sizes: Sizes, device: str) -> dict:
     steps' forward passes with losses, images are read from files each time,
     and mmdet's metric scores.
     """
-    config = config_of(detector, 'search')
+    config = config_of(detector, 'search', sizes)
     with tempfile.TemporaryDirectory() as folder:
         use_random_images(config, Path(folder), sizes.images, sizes.shape)
         number = recalibration_hook(config).num_images
@@ -211,7 +229,7 @@ def tensorrt(sizes: Sizes, seconds: float, folder: Path) -> dict[str, object]:
     file = folder / 'tensorrt_table.json'
     command = [
         *(sys.executable, ROOT / 'tools/analysis_tools/measure_latency.py'),
-        *(config_of('retinanet', 'supernet').filename, file),
+        *(config_of('retinanet', 'supernet', sizes).filename, file),
         *('--shape', 224, 224, '--runtime', 'command', '--rounds', 2),
         *('--command', TRTEXEC, '--pattern', TRT_PATTERN),
         *('--name', 'TensorRT', '--check-paths', 6, '--without-rest'),

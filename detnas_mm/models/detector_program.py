@@ -65,8 +65,10 @@ class RestProgram(nn.Module):
         super().__init__()
         require_exportable(model)
         model.eval()
+        device = next(model.parameters()).device
         with torch.no_grad():
-            features = model.extract_feat(torch.zeros(1, 3, *input_size))
+            image = torch.zeros(1, 3, *input_size, device=device)
+            features = model.extract_feat(image)
         self.neck = model.neck if model.with_neck else None
         roi_head = getattr(model, 'roi_head', None)
         dense = model.bbox_head if roi_head is None else model.rpn_head
@@ -137,7 +139,9 @@ class _DenseHead(_Suppression):
         self.head = head
         self.is_rpn = type(head).__name__ == 'RPNHead'
         sizes = [feature.shape[-2:] for feature in features]
-        priors = head.prior_generator.grid_priors(sizes, device='cpu')
+        priors = head.prior_generator.grid_priors(
+            sizes, device=features[0].device
+        )
         for level, prior in enumerate(priors):
             self.register_buffer(f'priors{level}', prior)
 
@@ -222,7 +226,8 @@ class _RegionHead(_Suppression):
             max_shape=self.input_size,
         )
         boxes = boxes.reshape(-1, each, 4).expand(-1, classes, 4)
-        labels = torch.arange(classes).expand(len(scores), -1).flatten()
+        labels = torch.arange(classes, device=scores.device)
+        labels = labels.expand(len(scores), -1).flatten()
         scores = scores.flatten()
         is_valid = scores > self.cfg.score_thr
         return self.suppress(boxes.reshape(-1, 4), scores, labels, is_valid)

@@ -226,6 +226,7 @@ def test_settings_of_a_protocol(tmp_path, monkeypatch):
     assert config.to_dict() == Config.fromfile(SEARCH).to_dict()
 
 
+@pytest.mark.slow
 def test_gpu_measurements_at_toy_size(tmp_path):
     run_here(BENCHMARKS / 'gpu.py', '--toy', '--out', tmp_path)
     content = json.loads((tmp_path / 'gpu.json').read_text())

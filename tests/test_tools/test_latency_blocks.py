@@ -178,6 +178,8 @@ def test_wrong_input_is_refused(tool, folder, net, tmp_path, refusal):
         ('onnxruntime cannot run', odd, ()),
         ('needs --command with {file}', folder, ('--runtime', 'command')),
         ('0 matches of --pattern', folder, silent),
+        ('needs a group', folder, (*silent, '--pattern', 'ms')),
+        ('unterminated', folder, (*silent, '--pattern', '(')),
         ('--rounds must be at least 2', folder, ('--rounds', 1)),
         ('has no TestProvider', folder, ('--provider', 'TestProvider')),
     ):

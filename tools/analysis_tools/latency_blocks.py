@@ -6,6 +6,7 @@ further parts. A manifest says which part is what; its digest names all.
 
 import json
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,7 +148,7 @@ def _collect_blocks(
 def export_parts(
     parts: Parts, supernet: DetNASSupernet, folder: Path, is_int8: bool
 ) -> None:
-    """Write each part as an ONNX file, and the manifest last."""
+    """Write each part as an ONNX file, and the manifest, or nothing."""
     try:
         import onnx
     except ModuleNotFoundError as error:
@@ -156,24 +157,28 @@ def export_parts(
         ) from error
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f'{folder} is not empty; use another folder')
-    folder.mkdir(exist_ok=True)
-    protos: dict[str, Any] = {}
-    for name, (module, inputs) in parts.modules.items():
-        file = folder / name
-        if isinstance(module, PathProgram):
-            glued = _glue(protos, parts, supernet, module.path)
-            write_atomically(file, glued.SerializeToString())
-        else:
-            _export(module, inputs, file)
-            protos[name] = onnx.load(file)
-    if is_int8:
-        parts.manifest['precision'] = 'int8'
-        for name, (_, inputs) in parts.modules.items():
-            feed = {f'input{i}': x.numpy() for i, x in enumerate(inputs)}
-            quantize_onnx(folder / name, folder / name, [feed])
-    parts.manifest['digest'] = text_digest(json.dumps(parts.manifest))
-    text = json.dumps(parts.manifest, indent=1) + '\n'
-    write_atomically(folder / MANIFEST, text)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        place = Path(temporary, folder.name)
+        place.mkdir()
+        protos: dict[str, Any] = {}
+        for name, (module, inputs) in parts.modules.items():
+            file = place / name
+            if isinstance(module, PathProgram):
+                glued = _glue(protos, parts, supernet, module.path)
+                write_atomically(file, glued.SerializeToString())
+            else:
+                _export(module, inputs, file)
+                protos[name] = onnx.load(file)
+        if is_int8:
+            parts.manifest['precision'] = 'int8'
+            for name, (_, inputs) in parts.modules.items():
+                feed = {f'input{i}': x.numpy() for i, x in enumerate(inputs)}
+                quantize_onnx(place / name, place / name, [feed])
+        parts.manifest['digest'] = text_digest(json.dumps(parts.manifest))
+        text = json.dumps(parts.manifest, indent=1) + '\n'
+        write_atomically(place / MANIFEST, text)
+        # Replaces an empty folder.
+        place.replace(folder)
 
 
 def _export(module: nn.Module, inputs: Sequence[Tensor], file: Path) -> None:

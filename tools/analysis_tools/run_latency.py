@@ -130,6 +130,13 @@ def prepare_openvino(file: Path, args: argparse.Namespace) -> Run:
 
 
 def prepare_command(file: Path, args: argparse.Namespace) -> Run:
+    pattern = re.compile(args.pattern)
+    if pattern.groups < 1:
+        raise LatencyError(
+            '--pattern needs a group around the number, such as '
+            f"'([0-9.]+) ms', got {args.pattern!r}"
+        )
+
     def run() -> float:
         # A file name in place of {file}; other braces stay.
         command = args.command.replace('{file}', str(file))
@@ -140,7 +147,7 @@ def prepare_command(file: Path, args: argparse.Namespace) -> Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        numbers = re.findall(args.pattern, result.stdout)
+        numbers = [m[1] for m in pattern.finditer(result.stdout)]
         if result.returncode or not numbers:
             last = (result.stdout.strip().splitlines() or ['no output'])[-1]
             raise LatencyError(
@@ -280,6 +287,8 @@ def main() -> None:
     add_runtime_options(parser)
     args = parser.parse_args()
     try:
+        if not args.out.parent.is_dir():
+            raise LatencyError(f'no folder {args.out.parent} to write to')
         times = measure_folder(args.folder, args.runtime, args)
     except LatencyError as problem:
         print(f'error: {problem}', file=sys.stderr)
