@@ -101,7 +101,8 @@ def collect_parts(
                 rest = RestProgram(model, size)
             parts.modules[REST] = rest, features
         except InputError as error:
-            print(f'without neck and heads: {error}')
+            reason = str(error).partition(':')[0]
+            print(f'without neck and heads: {reason}')
     manifest = dict(
         search_space=space.to_dict(),
         shuffle=supernet.shuffle,
