@@ -47,7 +47,7 @@ class LatencyTable:
             :func:`detnas_mm.evaluation.latency_check.check_predictions`.
         runtime: What ran: ``'torch'`` is PyTorch's eager mode.
         statistic: What the table has of the rounds: ``'minimum'``, or
-            ``'median'`` in earlier files.
+            ``'minimum of the CPU time'``, ``'median'`` in earlier files.
         scale: Factor on stem and blocks, by which sums of blocks that ran
             alone become those of whole backbones.
         rest: Latency of neck and heads in ms; ``None`` if not measured.

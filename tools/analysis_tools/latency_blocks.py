@@ -27,6 +27,7 @@ from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import text_digest, write_atomically
 
 STEM, REST = 'stem.onnx', 'rest.onnx'
+_STATISTIC = {'wall': 'minimum', 'cpu': 'minimum of the CPU time'}
 # Of uneven paths.
 _CONCENTRATION = 0.4
 
@@ -299,7 +300,7 @@ def build_table(manifest: Mapping, times: Mapping) -> LatencyTable:
         software=times['software'],
         rounds=times['rounds'],
         runtime=times['runtime'],
-        statistic='minimum',
+        statistic=_STATISTIC[times.get('clock', 'wall')],
         rest=least[rest] or None,
     )
     nets = manifest['nets']
