@@ -84,19 +84,27 @@ def parse_args() -> argparse.Namespace:
 def config_of(detector: str, stage: str, sizes: Sizes) -> Config:
     name = f'{detector}_detnas-{stage}-small_fpn_1x_coco.py'
     config = Config.fromfile(ROOT / 'configs/detnas' / name)
-    config.merge_from_dict(region_options(detector, sizes))
+    config.merge_from_dict(size_options(detector, config, sizes))
     return config
 
 
-def region_options(detector: str, sizes: Sizes) -> dict[str, int]:
-    if detector != 'faster-rcnn' or sizes.regions is None:
-        return {}
-    names = (
-        'model.train_cfg.rpn_proposal.max_per_img',
-        'model.train_cfg.rcnn.sampler.num',
-        'model.test_cfg.rpn.max_per_img',
-    )
-    return dict.fromkeys(names, sizes.regions)
+def size_options(detector: str, config: Config, sizes: Sizes) -> dict:
+    """Return the settings of the config for the sizes."""
+    options = {}
+    for split in ('train', 'val'):
+        pipeline = config[f'{split}_dataloader'].dataset.pipeline
+        for index, step in enumerate(pipeline):
+            if 'scale' in step:
+                key = f'{split}_dataloader.dataset.pipeline.{index}.scale'
+                options[key] = tuple(sizes.shape[::-1])
+    if detector == 'faster-rcnn' and sizes.regions is not None:
+        for key in (
+            'model.train_cfg.rpn_proposal.max_per_img',
+            'model.train_cfg.rcnn.sampler.num',
+            'model.test_cfg.rpn.max_per_img',
+        ):
+            options[key] = sizes.regions
+    return options
 
 
 def training(
@@ -150,11 +158,12 @@ def candidate(
         options.append('val_dataloader.persistent_workers=False')
         if device != 'cpu':
             options += ['val_cfg.fp16=True', 'val_dataloader.batch_size=8']
-        regions = region_options(detector, sizes).items()
-        options += [f'{name}={number}' for name, number in regions]
+        config = config_of(detector, 'search', sizes)
+        for key, value in size_options(detector, config, sizes).items():
+            options.append(f'{key}={value}'.replace(' ', ''))
         command = [
             *(sys.executable, ROOT / 'benchmarks/candidate_evaluation.py'),
-            config_of(detector, 'search', sizes).filename,
+            config.filename,
             *('--random', sizes.images, '--shape', *sizes.shape),
             *('--spread', DETECTORS[detector], '--json', file),
             *('--rounds', sizes.candidates, '--cfg-options', *options),
