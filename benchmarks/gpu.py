@@ -67,7 +67,7 @@ class Sizes:
 
 
 TOY = Sizes(
-    (64, 64), batch_size=2, steps=1, images=10, candidates=1, regions=8
+    (64, 64), batch_size=2, steps=1, images=20, candidates=1, regions=8
 )
 
 
@@ -201,9 +201,11 @@ def full_evaluation(detector: str, sizes: Sizes, device: str) -> dict:
             work_dir=str(Path(folder, 'work')),
             log_level='WARNING',
             custom_hooks=[],
-            val_cfg=dict(type='ValLoop', fp16=device != 'cpu'),
             experiment_name=f'full_{detector}',
         )
+        # An update would merge it with the settings of the search.
+        del config['val_cfg']
+        config.val_cfg = dict(type='ValLoop', fp16=device != 'cpu')
         config.visualizer.update(name=f'full_{detector}', vis_backends=[])
         for loader in (config.train_dataloader, config.val_dataloader):
             loader.update(num_workers=0, persistent_workers=False)
