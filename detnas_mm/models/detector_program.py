@@ -54,12 +54,7 @@ class DetectorProgram(nn.Module):
 
 
 class RestProgram(nn.Module):
-    """Neck and heads: maps feature maps ``(1, C, h, w)`` to boxes.
-
-    Args:
-        model: A detector of mmdet.
-        input_size: Height and width of the image, padding included.
-    """
+    """Neck and heads: maps feature maps ``(1, C, h, w)`` to boxes."""
 
     def __init__(self, model: nn.Module, input_size: tuple[int, int]) -> None:
         super().__init__()
