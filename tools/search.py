@@ -73,6 +73,11 @@ def parse_args() -> argparse.Namespace:
         help='score these paths (digits, published names, best.json of '
         'searches) instead of searching',
     )
+    parser.add_argument(
+        '--force',
+        action='store_true',
+        help='use a latency table that failed its check',
+    )
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -122,6 +127,9 @@ def apply_arguments(config: Config, args: argparse.Namespace) -> None:
         search.seed = args.seed
     if args.amp:
         search.fp16 = True
+    if args.force:
+        constraint = search.setdefault('constraint', {})
+        constraint.setdefault('latency', {})['force'] = True
     if args.objectives is not None:
         search.metric, search.objectives = read_objectives(args.objectives)
     if args.reuse is not None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from detnas_mm.cost.latency_table import NANOSECONDS, LatencyTable
+from detnas_mm.cost.latency_table import EAGER, NANOSECONDS, LatencyTable
 from detnas_mm.cost.macs import cost_table
 from detnas_mm.structures import COSTS, ArchPath, Cost, CostTable, SearchSpace
 from detnas_mm.utils.errors import InputError
@@ -20,7 +20,7 @@ _BATCH = 2**14
 class Bounds:
     """Lower and upper bounds, both inclusive; ``None`` means unbounded.
 
-    MACs are multiply-adds. The latency is predicted for the backbone, in ms.
+    MACs are multiply-adds. The latency is predicted, in ms.
     """
 
     min_macs: float | None = None
@@ -94,6 +94,7 @@ class Constraint:
         rest: Cost of neck and heads, to bound the whole detector. Defaults to
             zero: the backbone alone is bounded, as in the paper.
         latency_table: Measured latencies of the blocks.
+        adds_rest: Whether the latency includes neck and heads, as measured.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Constraint:
         table: CostTable | None = None,
         rest: Cost | None = None,
         latency_table: LatencyTable | None = None,
+        adds_rest: bool = False,
     ) -> None:
         self.space = space
         self.bounds = bounds
@@ -112,6 +114,9 @@ class Constraint:
         self.table = table or cost_table(space, self.input_size)
         self.rest = rest or Cost(0, 0)
         self.latency_table = latency_table
+        self.rest_latency = 0  # in nanoseconds
+        if adds_rest and latency_table is not None:
+            self.rest_latency = round((latency_table.rest or 0) * NANOSECONDS)
         if latency_table is None and bounds.has('latency'):
             raise InputError(
                 '`min_latency` and `max_latency` need a `latency_table`; '
@@ -137,7 +142,12 @@ class Constraint:
 
     def latency(self, path: ArchPath) -> float | None:
         """Return the predicted latency in ms, ``None`` without a table."""
-        return self.latency_table and self.latency_table.latency(path)
+        if self.latency_table is None:
+            return None
+        fixed, rows = self.latency_table.in_nanoseconds()
+        chosen = zip(rows, path, strict=True)
+        total = fixed + self.rest_latency + sum(row[c] for row, c in chosen)
+        return total / NANOSECONDS
 
     def reason(self, path: ArchPath) -> str | None:
         """Return why a path is refused, or ``None`` if it is legal."""
@@ -239,6 +249,11 @@ class Constraint:
                 'latency_device': self.latency_table.device,
                 'latency_input_size': list(self.latency_table.input_size),
             }
+            # Absent from records of earlier versions.
+            if self.latency_table.runtime != EAGER:
+                content['latency_runtime'] = self.latency_table.runtime
+            if self.rest_latency:
+                content['rest_latency'] = self.rest_latency / NANOSECONDS
         return content
 
     def _limit(self, cost: str) -> _Limit:
@@ -249,7 +264,7 @@ class Constraint:
                 end if math.isinf(end) else round(end * NANOSECONDS)
                 for end in (low, high)
             )
-            return _Limit(fixed, rows, low, high)
+            return _Limit(fixed + self.rest_latency, rows, low, high)
         fixed = getattr(self.table.stem + self.rest, cost)
         rows = tuple(
             tuple(getattr(choice, cost) for choice in row)

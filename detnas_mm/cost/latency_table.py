@@ -5,9 +5,11 @@ names both.
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 
 from detnas_mm.structures import ArchPath, SearchSpace, get_search_space
@@ -15,8 +17,12 @@ from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import text_digest, write_atomically
 
 NANOSECONDS = 1_000_000  # of a millisecond
-# The paths of a space differ by about this much.
+# What tables of PyTorch's eager mode have, and earlier files do not name.
+EAGER = 'torch'
 _LARGE_ERROR = 0.1
+# The share of its own repeatability that a ranking must reach.
+_LEAST_RANKING = 0.5
+_NEW_FIELDS = ('runtime', 'statistic', 'scale', 'rest')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +36,21 @@ class LatencyTable:
         batch_size: Number of images that ran together.
         device: Name of the device.
         threads: Threads that a CPU used; 0 on a GPU.
-        precision: ``'fp32'``, ``'fp16'`` or ``'bf16'``.
+        precision: ``'fp32'``, ``'fp16'``, ``'bf16'`` or ``'int8'``.
         channels_last: Whether the channels were last in memory.
         stem: Latency of the stem, in ms for the whole batch.
-        blocks: For each block, the latency of each of its choices, in ms.
+        blocks: For each block, the latency of each of its choices, in ms. A
+            choice that is the identity may have 0.
         software: Versions of the software that ran.
-        rounds: How often each choice was measured; the table has medians.
-        check: How well predictions agreed with measured whole backbones.
+        rounds: How often each choice was measured.
+        check: How well predictions agreed with measured whole backbones, see
+            :func:`detnas_mm.evaluation.latency_check.check_predictions`.
+        runtime: What ran: ``'torch'`` is PyTorch's eager mode.
+        statistic: What the table has of the rounds: ``'minimum'``, or
+            ``'minimum of the CPU time'``, ``'median'`` in earlier files.
+        scale: Factor on stem and blocks, by which sums of blocks that ran
+            alone become those of whole backbones.
+        rest: Latency of neck and heads in ms; ``None`` if not measured.
     """
 
     search_space: SearchSpace
@@ -52,6 +66,10 @@ class LatencyTable:
     software: str = ''
     rounds: int = 0
     check: Mapping[str, float] = field(default_factory=dict)
+    runtime: str = EAGER
+    statistic: str = 'median'
+    scale: float = 1.0
+    rest: float | None = None
 
     def __post_init__(self) -> None:
         rows = tuple(tuple(map(float, row)) for row in self.blocks)
@@ -66,26 +84,57 @@ class LatencyTable:
                 f'{space.num_choices} numbers, got {len(rows)} rows of '
                 f'{sorted(set(map(len, rows)))}'
             )
+        least = [
+            0.0 if c.type == 'skip' else 1e-9 for c in space.choice_blocks
+        ]
+        numbers = (
+            self.stem,
+            self.scale,
+            1.0 if self.rest is None else self.rest,
+        )
         if not all(
-            value > 0 for row in [(self.stem,), *rows] for value in row
+            lowest <= value < math.inf
+            for values, lowests in [(numbers, [1e-9] * 3)]
+            + [(row, least) for row in rows]
+            for value, lowest in zip(values, lowests, strict=True)
         ):
             raise InputError('latencies must be positive numbers of ms')
 
     def latency(self, path: ArchPath) -> float:
         """Return the predicted latency of the backbone of a path, in ms."""
-        chosen = zip(self.blocks, path, strict=True)
-        total = _whole(self.stem) + sum(_whole(row[c]) for row, c in chosen)
-        return total / NANOSECONDS
+        stem, rows = self.in_nanoseconds()
+        chosen = zip(rows, path, strict=True)
+        return (stem + sum(row[c] for row, c in chosen)) / NANOSECONDS
 
     def in_nanoseconds(self) -> tuple[int, tuple[tuple[int, ...], ...]]:
         """Return stem and blocks as integers, so that sums are exact."""
-        rows = tuple(tuple(map(_whole, row)) for row in self.blocks)
-        return _whole(self.stem), rows
+        return self._integers
+
+    @cached_property
+    def _integers(self) -> tuple[int, tuple[tuple[int, ...], ...]]:
+        def whole(milliseconds: float) -> int:
+            return round(milliseconds * self.scale * NANOSECONDS)
+
+        rows = tuple(tuple(map(whole, row)) for row in self.blocks)
+        return whole(self.stem), rows
 
     @property
-    def is_inaccurate(self) -> bool:
-        """True if predictions were far off measured whole backbones."""
-        return self.check.get('mape', 0) > _LARGE_ERROR
+    def verdict(self) -> str:
+        """What to do with the table; ``''`` if it is a good guide."""
+        check = self.check
+        if check.get('mape', 0) > _LARGE_ERROR:
+            return f'bad table: its error is {check["mape"]:.0%}'
+        if 'macs_kendall' not in check:
+            return ''
+        kendall = check['kendall']
+        if not kendall >= _LEAST_RANKING * check['repeat_kendall']:
+            return (
+                f"bad table: its Kendall's tau is {kendall:.2f}, that of the "
+                f'measurement repeated {check["repeat_kendall"]:.2f}'
+            )
+        if kendall <= check['macs_kendall']:
+            return 'use MACs, this table ranks no better'
+        return ''
 
     @property
     def digest(self) -> str:
@@ -114,9 +163,9 @@ class LatencyTable:
             ) from error
 
     def _text(self) -> str:
-        fields = asdict(self) | {'search_space': self.search_space.to_dict()}
-        return json.dumps(fields, indent=1) + '\n'
-
-
-def _whole(milliseconds: float) -> int:
-    return round(milliseconds * NANOSECONDS)
+        content = asdict(self) | {'search_space': self.search_space.to_dict()}
+        for item in fields(self):
+            # Earlier files keep their digest.
+            if item.name in _NEW_FIELDS and content[item.name] == item.default:
+                del content[item.name]
+        return json.dumps(content, indent=1) + '\n'

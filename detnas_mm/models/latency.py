@@ -1,24 +1,16 @@
-"""Latency of the blocks of a supernet, measured on this device."""
+"""Latency of a model and its parts, measured on this device by torch."""
 
 import contextlib
 import platform
-import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
-from torch import Tensor, nn
+from torch import nn
 
-from detnas_mm.cost import LatencyTable
-from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
-from detnas_mm.structures import ArchPath
 from detnas_mm.utils.errors import InputError
-
-PRECISIONS = {'fp32': None, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
 
 class DeviceTimer:
@@ -72,149 +64,6 @@ def usable_device(name: str) -> str:
     kind = 'GPU' if device.type == 'cuda' else device.type
     found = f'{count} {kind}, counted from 0' if count else f'no {kind}'
     raise InputError(f'--device {name}: torch finds {found}; use --device cpu')
-
-
-def measure_latency_table(
-    supernet: DetNASSupernet,
-    *,
-    input_size: tuple[int, int],
-    batch_size: int = 1,
-    device: str = 'cpu',
-    precision: str = 'fp32',
-    channels_last: bool = False,
-    rounds: int = 20,
-    check_paths: int = 16,
-    seed: int = 0,
-) -> LatencyTable:
-    """Measure a table, and how well it predicts whole backbones.
-
-    Args:
-        supernet: The supernet; its weights do not matter.
-        input_size: Height and width of the images.
-        batch_size: Number of images per batch.
-        device: torch's name of the device.
-        precision: ``'fp32'``, or ``'fp16'`` or ``'bf16'`` by autocast.
-        channels_last: Whether to use the channels-last memory format.
-        rounds: Number of measurements of each choice and each whole path.
-        check_paths: Number of random paths that are measured as a whole.
-        seed: Seed of the paths.
-    """
-    if check_paths < 3:
-        raise InputError(f'`check_paths` must be at least 3: {check_paths}')
-    device = torch.device(device)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    supernet = supernet.to(device=device, memory_format=layout)
-    images = torch.randn(batch_size, 3, *input_size, device=device)
-    images = images.contiguous(memory_format=layout)
-    rng = np.random.default_rng(seed)
-    paths = supernet.search_space.random_paths(rng, check_paths)
-    with _autocast(device, precision):
-        measured = measure_latencies(
-            supernet, images, rounds=rounds, rng=rng, paths=paths
-        )
-    table = LatencyTable(
-        search_space=supernet.search_space,
-        shuffle=supernet.shuffle,
-        input_size=tuple(input_size),
-        batch_size=batch_size,
-        device=device_name(device),
-        threads=torch.get_num_threads() if device.type == 'cpu' else 0,
-        precision=precision,
-        channels_last=channels_last,
-        stem=measured.stem,
-        blocks=measured.blocks,
-        software=f'torch {torch.__version__}',
-        rounds=rounds,
-    )
-    predicted = np.array(list(map(table.latency, paths)))
-    check = _prediction_error(predicted, np.array(measured.paths))
-    return replace(table, check=check)
-
-
-def _autocast(
-    device: torch.device, precision: str
-) -> contextlib.AbstractContextManager:
-    if precision not in PRECISIONS:
-        raise InputError(
-            f'`precision` must be one of {", ".join(PRECISIONS)}, got '
-            f'{precision!r}'
-        )
-    dtype = PRECISIONS[precision]
-    if dtype is None:
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype)
-
-
-def _prediction_error(
-    predicted: np.ndarray, measured: np.ndarray
-) -> dict[str, float]:
-    errors = (predicted - measured) / measured
-    return {
-        'paths': len(measured),
-        'mape': float(np.abs(errors).mean()),  # relative to the measured
-        'bias': float(errors.mean()),  # with sign
-        'kendall': float(stats.kendalltau(predicted, measured).statistic),
-        'spearman': float(stats.spearmanr(predicted, measured).statistic),
-    }
-
-
-@dataclass(frozen=True)
-class MeasuredLatencies:
-    """Medians in ms, for a whole batch."""
-
-    stem: float
-    blocks: tuple[tuple[float, ...], ...]  # [block][choice]
-    paths: tuple[float, ...]  # whole backbones
-
-
-@torch.no_grad()
-def measure_latencies(
-    supernet: DetNASSupernet,
-    images: Tensor,
-    *,
-    rounds: int,
-    rng: np.random.Generator,
-    paths: Sequence[ArchPath] = (),
-    warm_up: int = 2,
-) -> MeasuredLatencies:
-    """Measure each choice of each block of a supernet, and whole paths.
-
-    A round runs as many random paths as there are choices, so that it times
-    each choice once, after varying predecessors; then each given path as a
-    whole. Differences between rounds, such as the load of the machine,
-    therefore affect all measurements alike.
-    """
-    supernet.eval()
-    space = supernet.search_space
-    all_blocks = np.arange(space.num_blocks)
-    # NaN stands for a choice that a block does not have.
-    shape = (rounds, space.num_blocks, space.num_choices)
-    blocks = np.full(shape, np.nan)
-    stems, wholes = [], []
-    for index in _round_indices(warm_up, rounds):
-        for path in space.fair_paths(rng):
-            with supernet.activate(path):
-                layers = [supernet.stem, *supernet.active_blocks()]
-                stem, *times = _time_layers(layers, images)
-            if index >= 0:
-                stems.append(stem)
-                blocks[index, all_blocks, path] = times
-        whole = []
-        for path in paths:
-            with supernet.activate(path):
-                whole += _time_layers([supernet], images)
-        if index >= 0:
-            wholes.append(whole)
-    medians = np.median(blocks, axis=0).tolist()
-    rows = zip(space.allowed_choices, medians, strict=True)
-    return MeasuredLatencies(
-        statistics.median(stems),
-        tuple(
-            space.complete_row({digit: row[digit] for digit in allowed})
-            for allowed, row in rows
-        ),
-        tuple(np.median(np.array(wholes), axis=0).tolist()),
-    )
 
 
 @torch.no_grad()
@@ -281,13 +130,3 @@ def _marked(
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _time_layers(layers: Iterable[nn.Module], x: Tensor) -> list[float]:
-    """Run layers one after the other, and return the ms of each."""
-    timer = DeviceTimer(x.device)
-    timer.mark()
-    for layer in layers:
-        x = layer(x)
-        timer.mark()
-    return timer.intervals()

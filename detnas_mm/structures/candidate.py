@@ -65,8 +65,8 @@ class Candidate:
         seconds: Duration of the evaluation.
         status: Whether it has a fitness.
         error: Why it failed, in one line; ``None`` for complete ones.
-        latency: Predicted latency of the backbone in ms, where the search
-            has a table of latencies.
+        latency: Predicted latency of the backbone, or of the detector, in
+            ms, where the search has a table of latencies.
         seconds_by_part: Seconds of each part of the evaluation, where they
             were measured: reading images, calibration of the BN statistics,
             inference, metric.

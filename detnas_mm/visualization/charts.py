@@ -108,17 +108,19 @@ def draw_comparison(
 
 
 def draw_cost_scores(
-    search: Search, front: Sequence[Candidate], size: Size
+    search: Search,
+    front: Sequence[Candidate],
+    size: Size,
+    cost: str = 'macs',
 ) -> Figure:
-    """Draw score against MACs, with ``front`` as a line."""
+    """Draw score against MACs or latency, with ``front`` as a line."""
     complete = search.complete
-    labels = (
-        f'multiply-adds of the backbone at {search.input_size}',
-        search.score_label,
-    )
+    is_macs = cost == 'macs'
+    label = f'multiply-adds of the backbone at {search.input_size}'
+    labels = label if is_macs else search.latency_label, search.score_label
     with _chart(size, 4.2, labels) as (figure, axes):
         dots = axes.scatter(
-            [c.macs for c in complete],
+            [getattr(c, cost) for c in complete],
             [c.fitness for c in complete],
             c=[c.generation for c in complete],
             cmap=_GENERATIONS,
@@ -127,7 +129,7 @@ def draw_cost_scores(
             s=26,
         )
         axes.plot(
-            [c.macs for c in front],
+            [getattr(c, cost) for c in front],
             [c.fitness for c in front],
             color=SERIES[1],
             drawstyle='steps-post',
@@ -136,16 +138,16 @@ def draw_cost_scores(
             label='Pareto front',
         )
         scores = {c.path: c.fitness for c in complete}
-        for number, reference in enumerate(search.references):
+        for number, reference in enumerate(search.references * is_macs):
             score = scores.get(search.space.format(reference.path))
             _draw_reference(axes, reference, score, number)
-        for bound in search.macs_bounds:
-            axes.axvline(
-                bound,
-                label=f'bound of the search, {magnitude(bound)}',
-                **_LEVEL,
-            )
-        axes.xaxis.set_major_formatter(FuncFormatter(_macs_tick))
+        bounds = search.macs_bounds if is_macs else search.latency_bounds
+        for bound in bounds:
+            text = magnitude(bound) if is_macs else f'{bound:g} ms'
+            label = f'bound of the search, {text}'
+            axes.axvline(bound, label=label, **_LEVEL)
+        if is_macs:
+            axes.xaxis.set_major_formatter(FuncFormatter(_macs_tick))
         axes.xaxis.set_major_locator(MaxNLocator(6 if size.blocks > 8 else 4))
         bar = figure.colorbar(dots, ax=axes, label='generation', pad=0.02)
         bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))

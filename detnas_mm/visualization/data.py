@@ -150,6 +150,22 @@ class Search:
         return [bound - rest for bound in bounds if bound is not None]
 
     @property
+    def latency_bounds(self) -> list[float]:
+        """Bounds on the predicted latency in ms, the lower one first."""
+        settings = self.header.constraint
+        bounds = (settings.get('min_latency'), settings.get('max_latency'))
+        return [bound for bound in bounds if bound is not None]
+
+    @property
+    def latency_label(self) -> str:
+        """What the latency is of: a part in a runtime."""
+        settings = self.header.constraint
+        part = 'detector' if settings.get('rest_latency') else 'backbone'
+        return (
+            f'ms of the {part} in {settings.get("latency_runtime", "torch")}'
+        )
+
+    @property
     def score_label(self) -> str:
         """Name and unit of the metric."""
         unit = '%' if self.header.metric.startswith(_PERCENT) else _SHARE

@@ -147,6 +147,12 @@ def _pictures(search: Search, prefix: str) -> dict[str, Picture]:
             partial(draw_timing, timing(search.evaluated)),
         ),
     }
+    if search.has_latency:
+        front = pareto_front(candidates, ('latency',))
+        draws['latency'] = (
+            f'{label} against {search.latency_label}.',
+            partial(draw_cost_scores, search, front, cost='latency'),
+        )
     return {
         name: Picture(f'{prefix}-{name}', description, draw)
         for name, (description, draw) in draws.items()

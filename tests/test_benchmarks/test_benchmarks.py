@@ -224,3 +224,31 @@ def test_settings_of_a_protocol(tmp_path, monkeypatch):
     assert len(after) == 2
     # The config itself is not changed.
     assert config.to_dict() == Config.fromfile(SEARCH).to_dict()
+
+
+@pytest.mark.slow
+def test_gpu_measurements_at_toy_size(tmp_path):
+    run_here(
+        *(BENCHMARKS / 'gpu.py', '--toy', '--out', tmp_path),
+        *('--minutes', 60),
+    )
+    content = json.loads((tmp_path / 'gpu.json').read_text())
+    cases = [(row['detector'], row['mode']) for row in content['training']]
+    assert cases == [
+        (detector, mode)
+        for mode in ('fp32', 'fp32, channels_last')
+        for detector in ('retinanet', 'faster-rcnn')
+    ]
+    assert all(row['images/s'] > 0 for row in content['training'])
+    values = {
+        (row['detector'], row['part']): row['value']
+        for row in content['candidates']
+    }
+    for detector in ('retinanet', 'faster-rcnn'):
+        whole = values[detector, 'whole candidate']
+        assert values[detector, 'network alone'] < whole
+        copied = 'whole candidate, copied and in the loops of mmdet'
+        assert values[detector, copied] > 0
+    left_out = ['TensorRT table: trtexec is not installed']
+    assert content['left_out'] in ([], left_out)
+    assert '| retinanet | fp32 |' in (tmp_path / 'gpu.md').read_text()

@@ -235,6 +235,21 @@ def test_rest_of_the_detector_counts():
         assert constraint.params(PATH) == PARAMS + rest.params
 
 
+def test_neck_and_heads_count_in_the_latency():
+    table = latency_table(SMALL, [[1] * 4] * 20, stem=1, scale=1.5, rest=7.25)
+    bounds = Bounds(max_latency=38.7)
+    for adds_rest, latency, legal in (
+        (False, 31.5, True),
+        (True, 38.75, False),
+    ):
+        constraint = Constraint(
+            SMALL, bounds, latency_table=table, adds_rest=adds_rest
+        )
+        assert constraint.latency(PATH) == latency
+        assert constraint.is_legal(PATH) == legal
+    assert constraint.to_dict()['rest_latency'] == 7.25
+
+
 def test_bounds_that_cross_are_refused():
     for cost in ('macs', 'params', 'latency'):
         with pytest.raises(InputError, match=f'`min_{cost}`.*3e.08 and 2e.08'):

@@ -34,8 +34,22 @@ def test_table_is_read_as_it_was_written(tmp_path):
     assert fields['input_size'] == [800, 1344]
 
 
+def test_tables_of_earlier_versions_keep_their_digest(tmp_path):
+    """A search with such a table is resumed."""
+    new = {'runtime', 'statistic', 'scale', 'rest'}
+    TABLE.save(tmp_path / 'old.json')
+    assert not new & set(json.loads((tmp_path / 'old.json').read_text()))
+    read = LatencyTable.load(tmp_path / 'old.json')
+    assert (read.runtime, read.statistic) == ('torch', 'median')
+    replace(TABLE, runtime='openvino', scale=1.1, rest=2.0).save(
+        tmp_path / 'new.json'
+    )
+    read = LatencyTable.load(tmp_path / 'new.json')
+    assert (read.runtime, read.scale, read.rest) == ('openvino', 1.1, 2.0)
+
+
 def test_digest_is_of_all_that_matters():
-    changes = dict(stem=0.6, device='other', batch_size=2)
+    changes = dict(stem=0.6, device='other', runtime='ncnn', rest=1.0)
     for name, value in changes.items():
         assert replace(TABLE, **{name: value}).digest != TABLE.digest
 
@@ -54,3 +68,6 @@ def test_impossible_table_is_refused():
     for blocks in ([[1, 2, 3, 4]], [[1, 2, 3]] * 2, [[1, 2, 3, 0]] * 2):
         with pytest.raises(InputError, match='`blocks`|positive'):
             latency_table(TWO_BLOCKS, blocks)
+    for changes in (dict(rest=0), dict(scale=0), dict(stem=float('inf'))):
+        with pytest.raises(InputError, match='positive numbers'):
+            replace(TABLE, **changes)

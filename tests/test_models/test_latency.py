@@ -1,18 +1,13 @@
-"""Latencies belong to the right blocks, choices and parts."""
+"""Latencies belong to the right parts."""
 
 import time
 
-import numpy as np
 import pytest
 import torch
-from kit.models import supernet
-from kit.spaces import FOUR_BLOCKS
 from torch import nn
 
 from detnas_mm.models.latency import (
     DeviceTimer,
-    measure_latencies,
-    measure_latency_table,
     measure_parts,
     usable_device,
 )
@@ -42,43 +37,7 @@ def slow_down(module, clock, milliseconds):
     module.register_forward_hook(lambda *_: clock.sleep(milliseconds()))
 
 
-@pytest.fixture
-def net(clock):
-    """Choice c of block b takes 10 b + c + 1 ms, the stem 100."""
-    net = supernet(FOUR_BLOCKS)
-    slow_down(net.stem, clock, lambda: 100)
-    for index, choices in enumerate(net.blocks):
-        for digit, block in enumerate(choices):
-            cost = 10 * index + digit + 1
-            slow_down(block, clock, lambda cost=cost: cost)
-    return net
-
-
 IMAGES = torch.zeros(1, 3, 16, 16)
-
-
-def test_blocks_and_whole_paths(net):
-    paths = [(0, 0, 0, 0), (3, 1, 2, 0)]
-    rng = np.random.default_rng(0)
-    measured = measure_latencies(net, IMAGES, rounds=3, rng=rng, paths=paths)
-    assert measured.stem == 100
-    assert measured.blocks == tuple(
-        tuple(10 * index + digit + 1.0 for digit in range(4))
-        for index in range(4)
-    )
-    assert measured.paths == (100 + 64, 100 + 64 + 6)
-    # Timing leaves no path behind.
-    assert net.path is None
-
-
-def test_outliers_and_warm_up_do_not_count(clock):
-    net = supernet(FOUR_BLOCKS)
-    delays = iter([900] * 8 + [1, 1, 700, 1] * 3)
-    slow_down(net.stem, clock, lambda: next(delays))
-    rng = np.random.default_rng(0)
-    measured = measure_latencies(net, IMAGES, rounds=3, rng=rng, warm_up=2)
-    assert measured.stem == 1
-    assert set(sum(measured.blocks, ())) == {0}
 
 
 def test_parts_and_rest(clock):
@@ -109,16 +68,6 @@ def test_timer_measures_real_time():
     assert slept >= 20
     assert nothing < slept
     assert timer.intervals() == []
-
-
-def test_wrong_settings_are_refused(net):
-    for setting, message in (
-        (dict(rounds=0), '`rounds` must be at least 1, got 0'),
-        (dict(check_paths=2), '`check_paths` must be at least 3'),
-        (dict(precision='fp8'), "`precision`.*fp16.*got 'fp8'"),
-    ):
-        with pytest.raises(InputError, match=message):
-            measure_latency_table(net, input_size=(8, 8), **setting)
 
 
 def test_device_that_does_not_exist_is_refused(monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from kit.command_lines import run_here
 from kit.digits_runs import ROOT
+from kit.latencies import latency_table
 from kit.records import candidate, header
 from mmengine.config import Config
 
@@ -74,6 +75,15 @@ def test_compares_search_and_test(
     printed = run_here(COMPARE, *nets, *tested(test=0.612))
     for part in ('found', '33 33 3333 33', '0.9000', '0.612'):
         assert part in printed
+    table = tmp_path / 'table.json'
+    space = SEARCH_SPACES['tiny']
+    blocks = [[1.0, 1.0, 1.0, 1.2]] * space.num_blocks
+    latency_table(space, blocks, runtime='openvino').save(table)
+    printed = run_here(
+        COMPARE, *nets, tmp_path / 'test', '--latency-table', table
+    )
+    assert 'ms (openvino)' in printed
+    assert '13.000' in printed
     nowhere = tmp_path / 'nowhere'
     assert str(nowhere) in refusal(COMPARE, *nets, nowhere)
 

@@ -15,7 +15,7 @@ BENCHMARK = 'analysis_tools/benchmark.py'
 SUPERNET = CONFIGS / 'digits/retinanet_detnas-supernet-tiny_fpn_digits.py'
 RETINANET = CONFIGS / 'digits/retinanet_detnas-tiny_fpn_digits.py'
 CLASSIFIER = CONFIGS / 'detnas/detnas-small_8xb128_in1k.py'
-QUICK = ('--rounds', 1, '--check-paths', 3)
+QUICK = ('--rounds', 2, '--check-paths', 4)
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +37,14 @@ def test_table_says_what_was_measured(tmp_path):
     assert (table.input_size, table.batch_size) == ((32, 64), 2)
     assert (table.threads, table.channels_last) == (1, True)
     assert (table.precision, table.shuffle) == ('bf16', 'grouped')
-    assert table.rounds == 1
-    assert table.check['paths'] == 3
+    assert (table.rounds, table.statistic) == (2, 'minimum')
+    assert table.check['paths'] == 4
     assert torch.__version__ in table.software
     assert table.device in printed
-    assert 'ms at 32x64, batch 2, bf16, threads: 1' in printed
+    assert 'ms in torch at 32x64, batch 2, bf16, threads: 1' in printed
     assert f'{table.blocks[9][3]:.3f}' in printed
-    assert f'mean absolute error {table.check["mape"]:.1%}' in printed
+    assert f'{table.check["macs_mape"]:.1%}' in printed
+    assert 'eager mode ranks networks otherwise' in printed
     # By default the size is that of the test images.
     run_here(MEASURE, SUPERNET, out, *QUICK)
     assert LatencyTable.load(out).input_size == (128, 128)
@@ -71,6 +72,10 @@ def test_bad_input_is_named(tmp_path, monkeypatch, refusal):
     path = ('--path', '0123012301')
     cases = [
         (MEASURE, SUPERNET, 'nowhere/out.json', 'no folder nowhere'),
+        (MEASURE, SUPERNET, 'out.json', *QUICK[:2], '--check-paths', 3,
+         '--check-paths must be at least 4, got 3'),
+        (MEASURE, SUPERNET, 'out.json', '--rounds', 1, '--shape', 32, 32,
+         '--rounds must be at least 2, got 1'),
         (BENCHMARK, SUPERNET, 'give one of its paths by --path'),
         (BENCHMARK, CLASSIFIER, *('--path', 'detnas_fpn_300m'),
          'builds a ImageClassifier'),

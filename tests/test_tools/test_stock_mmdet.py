@@ -178,7 +178,7 @@ def test_mmdet_trains_tests_and_infers(digits, tmp_path):
 
 
 def test_backbone_is_exported(tmp_path, refusal):
-    tool = 'model_converters/export_backbone.py'
+    tool = 'deploy/export_detector.py'
     file, config = load(tmp_path, BY_NAME, stock=STOCK['FCOS'])
     init_default_scope('mmdet')
     checkpoint, out = tmp_path / 'detector.pth', tmp_path / 'backbone.pt2'
@@ -187,13 +187,17 @@ def test_backbone_is_exported(tmp_path, refusal):
     resnet = tmp_path / 'resnet.py'
     resnet.write_text(f"_base_ = 'mmdet::{STOCK['FCOS']}'")
     cases = {
-        'multiples of 32': (file, '--input-size', 64, 100),
+        'multiples of 32': (file, '--shape', 64, 100),
         'got ResNet': (resnet,),
     }
     for expected, (config, *size) in cases.items():
-        assert expected in refusal(tool, config, checkpoint, out, *size)
+        assert expected in refusal(
+            tool, config, checkpoint, out, '--backbone', *size
+        )
         assert not out.exists()
-    printed = run_here(tool, file, checkpoint, out, '--input-size', 64, 96)
+    printed = run_here(
+        tool, file, checkpoint, out, '--backbone', '--shape', 64, 96
+    )
     assert '(N, 3, 64, 96) to 4 feature maps of 64/160/320/640' in printed
     assert 'differs from PyTorch by at most 0.0e+00' in printed
     features = torch.export.load(out).module()(torch.randn(1, 3, 64, 96))

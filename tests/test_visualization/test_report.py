@@ -236,15 +236,15 @@ def test_page_shows_what_a_record_has(html, tmp_path):
         if c.index != 2  # still running
     ]
     constraint = dict(min_macs=None, max_macs=130_000, rest_macs=10_000)
+    constraint |= dict(max_latency=1.5, latency_runtime='openvino')
     search = synthetic_search(
         candidates=candidates,
         references=[Reference('theirs', (0, 1, 2, 3, 0, 1), 100_000)],
         constraint=constraint,
         planned=30,
     )
-    assert settings_text(constraint | dict(rest_macs=0, size=[8, 9])) == (
-        'max_macs 130k, size 8 9'
-    )
+    bounds = dict(max_macs=130_000, rest_macs=0, size=[8, 9])
+    assert settings_text(bounds) == 'max_macs 130k, size 8 9'
     shown, files = report(tmp_path, search)
     assert tmp_path / 'report' / 'reference1.svg' in files
     without = ' '.join(html.split())
@@ -252,6 +252,8 @@ def test_page_shows_what_a_record_has(html, tmp_path):
         '11 of 30</b> unfinished, so far in 3 generations',
         '<th>latency</th>',
         '>1.23 ms<',
+        '>ms of the backbone in openvino<',
+        '>bound of the search, 1.5 ms<',
         'theirs, 01 2 30 1',
         'theirs (its MACs)',
         # The chart shows the MACs of the backbone alone.

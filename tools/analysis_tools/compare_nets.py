@@ -7,6 +7,7 @@ from net_results import read_test_metrics
 from rich.console import Console
 from rich.table import Table
 
+from detnas_mm.cost import LatencyTable
 from detnas_mm.structures import Candidate, SearchRecord, SearchSpace
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
@@ -29,6 +30,11 @@ def parse_args() -> argparse.Namespace:
         metavar=('NAME', 'PATH', 'TEST_DIR'),
         help='name, digits, and work dir of its tools/test.py; repeatable',
     )
+    parser.add_argument(
+        '--latency-table',
+        type=Path,
+        help='table of measure_latency.py: adds a column of ms',
+    )
     return parser.parse_args()
 
 
@@ -45,18 +51,35 @@ def find_candidate(records: list[SearchRecord], path: str) -> Candidate:
     raise InputError(f'path {path} was not scored in any of the searches')
 
 
+def read_latencies(
+    file: Path | None, space: SearchSpace
+) -> LatencyTable | None:
+    """Read a table of the space, if one is given."""
+    table = LatencyTable.load(file) if file else None
+    if table is not None and table.search_space != space:
+        raise InputError(f'{file} is not of the search space of the search')
+    return table
+
+
 def main() -> None:
     args = parse_args()
     records = [SearchRecord.read(folder) for folder in args.search]
     header = records[0].header
     space = SearchSpace(**header.search_space)
+    latencies = read_latencies(args.latency_table, space)
     table = Table(title='Backbones, retrained from scratch')
-    for column in ('', 'path', 'MACs (M)', 'params (M)', 'search', 'test'):
+    columns = ['', 'path', 'MACs (M)', 'params (M)', 'search', 'test']
+    if latencies is not None:
+        columns.append(f'ms ({latencies.runtime})')
+    for column in columns:
         table.add_column(column, justify='right' if column else 'left')
     for name, path, folder in args.net:
         digits = space.format(space.parse(path))
         candidate = find_candidate(records, digits)
         metrics = read_test_metrics(Path(folder))
+        ms = []
+        if latencies is not None:
+            ms.append(f'{latencies.latency(space.parse(path)):.3f}')
         table.add_row(
             name,
             space.format_stages(space.parse(path)),
@@ -64,8 +87,14 @@ def main() -> None:
             f'{candidate.params / 1e6:.3f}',
             f'{candidate.fitness:.4f}',
             f'{metrics[header.metric]:.3f}',
+            *ms,
         )
     Console().print(table)
+    if latencies is not None:
+        print(
+            f'ms: predicted for {latencies.device}, {latencies.precision}, at '
+            f'{"x".join(map(str, latencies.input_size))}'
+        )
     print(
         f'search: {header.metric} with the weights of the supernet, search '
         f'split\ntest: {header.metric} after retraining, test split; MACs and '

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from detnas_mm.cost import Bounds, Constraint, LatencyTable
+from detnas_mm.cost.latency_table import EAGER
 from detnas_mm.models import (
     DetNASSupernet,
     count_rest_of_detector,
@@ -18,13 +19,25 @@ from detnas_mm.models import (
 from detnas_mm.models.complexity import exact_cost_table
 from detnas_mm.utils.errors import InputError
 
-_BOUNDS = tuple(field.name for field in fields(Bounds))
-_OTHER_SETTINGS = (
-    'input_size',
-    'latency_table',
-    'latency_input_size',
-    'whole_detector',
+_BOUNDS = tuple(
+    field.name for field in fields(Bounds) if 'latency' not in field.name
 )
+_OTHER_SETTINGS = ('input_size', 'whole_detector', 'latency')
+_LATENCY_SETTINGS = (
+    'table',
+    'min_ms',
+    'max_ms',
+    'input_size',
+    'whole_detector',
+    'force',
+)
+# Settings of an earlier version, and their names in `latency`.
+_OLD_SETTINGS = {
+    'latency_table': 'table',
+    'min_latency': 'min_ms',
+    'max_latency': 'max_ms',
+    'latency_input_size': 'input_size',
+}
 
 
 def build_constraint(
@@ -40,25 +53,28 @@ def build_constraint(
             height and width at which MACs are counted, by default 224 x 224
             as in the paper. With ``whole_detector=True`` the bounds are on
             the whole detector at the size of the first image of the search
-            split. ``min_latency`` and ``max_latency`` in ms of the backbone,
-            with ``latency_table``, the file of a
-            :class:`detnas_mm.cost.LatencyTable`, and ``latency_input_size``,
-            the size at which it must have been measured, by default any.
+            split. ``latency`` is a dict of ``table``, the file of a
+            :class:`detnas_mm.cost.LatencyTable`, and optionally ``min_ms``,
+            ``max_ms``, ``input_size``, the size at which the table must have
+            been measured, ``whole_detector=True`` to add the measured neck
+            and heads, and ``force=True`` to use a table that failed its
+            check.
 
     Raises:
         InputError: If a setting is unknown, of another type or out of its
             range, or the table is of another supernet or size.
     """
-    known = (*_BOUNDS, *_OTHER_SETTINGS)
-    for name in settings:
-        if name not in known:
-            raise InputError(
-                f'`val_cfg.constraint` has no setting {name!r}; it takes '
-                f'{", ".join(known)}'
-            )
+    old = {
+        new: settings[o] for o, new in _OLD_SETTINGS.items() if o in settings
+    }
+    settings = {k: v for k, v in settings.items() if k not in _OLD_SETTINGS}
+    latency = settings.get('latency') or {}
+    _require_known(settings, (*_BOUNDS, *_OTHER_SETTINGS), 'constraint')
+    _require_known(latency, _LATENCY_SETTINGS, 'constraint.latency')
+    latency = old | dict(latency)
     model = unwrap_model(model)
     supernet = find_supernet(model)
-    bounds = _build_bounds(settings)
+    bounds = _build_bounds(settings, latency)
     input_size = _read_size(settings.get('input_size', (224, 224)))
     rest = None
     if settings.get('whole_detector'):
@@ -70,12 +86,32 @@ def build_constraint(
         input_size=input_size,
         table=exact_cost_table(supernet.search_space, input_size),
         rest=rest,
-        latency_table=_load_latency_table(settings, supernet),
+        latency_table=_load_latency_table(latency, supernet),
+        adds_rest=bool(latency.get('whole_detector')),
     )
 
 
-def _build_bounds(settings: Mapping) -> Bounds:
+def _require_known(
+    settings: Mapping, known: Sequence[str], where: str
+) -> None:
+    if not isinstance(settings, Mapping):
+        raise InputError(
+            f'`val_cfg.{where}` must be a dict of {", ".join(known)}, got '
+            f'{settings!r}'
+        )
+    for name in settings:
+        if name not in known:
+            raise InputError(
+                f'`val_cfg.{where}` has no setting {name!r}; it takes '
+                f'{", ".join(known)}'
+            )
+
+
+def _build_bounds(settings: Mapping, latency: Mapping) -> Bounds:
     bounds = {name: settings[name] for name in _BOUNDS if name in settings}
+    for end in ('min', 'max'):
+        if f'{end}_ms' in latency:
+            bounds[f'{end}_latency'] = latency[f'{end}_ms']
     for name, value in bounds.items():
         if not isinstance(value, int | float | None) or value != value:
             raise InputError(
@@ -107,7 +143,7 @@ def _count_rest(
 def _load_latency_table(
     settings: Mapping, supernet: DetNASSupernet
 ) -> LatencyTable | None:
-    file = settings.get('latency_table')
+    file = settings.get('table')
     if file is None:
         return None
     table = LatencyTable.load(file)
@@ -115,21 +151,36 @@ def _load_latency_table(
         'search space': (table.search_space, supernet.search_space),
         'shuffle': (table.shuffle, supernet.shuffle),
     }
-    size = settings.get('latency_input_size')
+    size = settings.get('input_size')
     if size is not None:
         expected['input size'] = (table.input_size, tuple(size))
     for what, (measured, wanted) in expected.items():
         if measured != wanted:
             raise InputError(
-                f'`latency_table` {file} was measured with {what} {measured}, '
-                f'but the search has {wanted}'
+                f'the latency table {file} was measured with {what} '
+                f'{measured}, but the search has {wanted}'
             )
-    if table.is_inaccurate:
+    if settings.get('whole_detector') and table.rest is None:
+        raise InputError(
+            f'the latency table {file} has no latency of neck and heads, '
+            'which `whole_detector` needs: measure it with a runtime and the '
+            'config of a detector, or leave `whole_detector` out'
+        )
+    if table.verdict.startswith('bad') and not settings.get('force'):
+        raise InputError(
+            f'the latency table {file} failed its check ({table.verdict}): '
+            'measure it again when nothing else runs on the device, or with '
+            'more --rounds; to use it anyway, give --force'
+        )
+    warnings = [table.verdict] if table.verdict else []
+    if table.runtime == EAGER:
+        warnings.append(
+            "it is of PyTorch's eager mode, and the runtime that is deployed "
+            'may rank networks otherwise: measure one by measure_latency.py '
+            '--runtime'
+        )
+    for warning in warnings:
         print_log(
-            f'latency_table {file} had an error of {table.check["mape"]:.0%} '
-            'where it was checked: measure it again when nothing else runs on '
-            'the device, or with more --rounds',
-            'current',
-            logging.WARNING,
+            f'latency table {file}: {warning}', 'current', logging.WARNING
         )
     return table

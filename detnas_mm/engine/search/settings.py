@@ -354,7 +354,7 @@ def _costs_of_path(constraint: Constraint, names: Sequence[str]) -> Any:
     """
     if 'latency' in names and constraint.latency_table is None:
         raise InputError(
-            'the objective latency needs `latency_table` in '
+            'the objective latency needs `latency=dict(table=FILE)` in '
             '`val_cfg.constraint`; measure one by '
             'tools/analysis_tools/measure_latency.py'
         )

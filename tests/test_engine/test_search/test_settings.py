@@ -73,7 +73,7 @@ def test_defaults_are_those_of_the_paper():
         (dict(algorithm=dict(type='NSGA2')), 'do not fit together'),
         (
             dict(objectives=['latency'], algorithm=dict(type='NSGA2')),
-            'needs `latency_table`',
+            'needs `latency=dict(table=FILE)`',
         ),
         (dict(algorithm=dict(type='FixedPaths')), 'takes paths; got none'),
         (
