@@ -62,7 +62,6 @@ def verdict_page(
     colors = class_colors(classes)
     path = rows[0]['path']
     data = Config.fromfile(project / 'detector.py').test_dataloader.dataset
-    longer, shorter = (-(-side // 32) * 32 for side in data.pipeline[1].scale)
     *differences, explanation = sentences
     return page(
         'Verdict',
@@ -75,9 +74,8 @@ def verdict_page(
             images=''.join(_figures(project, data, found, colors)),
             commands=escape(
                 f'export DETNAS_MM=REPOSITORY\n'
-                'python REPOSITORY/tools/model_converters/export_backbone.py '
-                f'detector.py \\\n    {checkpoint} \\\n    backbone.onnx '
-                f'--input-size {shorter} {longer} '
+                'python REPOSITORY/tools/deploy/export_detector.py '
+                f'detector.py \\\n    {checkpoint} \\\n    detector.onnx '
                 f'--cfg-options model.backbone.path={path}'
             ),
         ),
