@@ -108,7 +108,7 @@ class CandidateTraining:
         ) as pool:
             device = next(self.model.parameters()).device
             metrics = pool.submit(
-                train, config.to_dict(), self.share, device.index
+                train, config.to_dict(), self.share, device.index, os.getpid()
             ).result()
         write_atomically(finished, json.dumps(metrics) + '\n')
         return metrics
@@ -198,7 +198,7 @@ def shortened_scheduler(
 
 
 def train(
-    config: Mapping, share: float, device: int | None
+    config: Mapping, share: float, device: int | None, parent: int
 ) -> Mapping[str, float]:
     """Trains a detector in this process and validates it.
 
@@ -206,10 +206,9 @@ def train(
         config: The config of the training, with a shortened loop.
         share: Share to which the schedulers are shortened.
         device: Index of the GPU, if it is not the first.
+        parent: Process with which the training ends.
     """
-    threading.Thread(
-        target=_end_with, args=[os.getppid()], daemon=True
-    ).start()
+    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     config = Config(deepcopy(dict(config)))
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)

@@ -101,9 +101,10 @@ def test_training_ends_with_a_killed_search():
     """Also when it has finished and waits for the next one."""
     training = (
         'import os\n'
+        'parent = os.getppid()\n'
         f'from {MODULE} import _end_with\n'
         'print(os.getpid(), flush=True)\n'
-        '_end_with(os.getppid())\n'
+        '_end_with(parent)\n'
     )
     search = (
         'import subprocess, sys\n'
