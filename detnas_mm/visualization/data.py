@@ -9,14 +9,17 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from detnas_mm.structures import (
+    MODEL,
     ArchPath,
     Candidate,
+    ModelSummary,
     SearchHeader,
     SearchRecord,
     SearchSpace,
     Status,
     best_candidate,
     get_search_space,
+    last_gain,
     pareto_front,
 )
 from detnas_mm.utils.errors import InputError
@@ -57,6 +60,7 @@ class Search:
         space: Search space.
         candidates: All evaluated candidates, by index.
         references: Backbones of the same space to compare with.
+        model: What a model of the scores knows, if the search has one.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Search:
     space: SearchSpace
     candidates: tuple[Candidate, ...]
     references: tuple[Reference, ...] = ()
+    model: ModelSummary | None = None
 
     @property
     def complete(self) -> list[Candidate]:
@@ -83,11 +88,10 @@ class Search:
     @property
     def is_exhausted(self) -> bool:
         """True if its last generations brought nothing, as many as allowed."""
-        found = self.front if self.has_front else [self.best]
-        found = [c.generation for c in found if c]
-        last = max((c.generation for c in self.evaluated), default=0)
-        passed = last - max(found, default=last)
-        return 0 < self.header.patience <= passed
+        header = self.header
+        last = last_gain(self.candidates, header.minimize, header.maximize)
+        newest = max((c.generation for c in self.evaluated), default=0)
+        return last is not None and 0 < header.patience <= newest - last
 
     @property
     def is_unfinished(self) -> bool:
@@ -164,7 +168,10 @@ def make_search(
     candidates = tuple(record.candidates)
     for candidate in candidates:
         space.parse(candidate.path)
-    search = Search(name, record.header, space, candidates, tuple(references))
+    model = ModelSummary.read(record.path.with_name(MODEL), space)
+    search = Search(
+        name, record.header, space, candidates, tuple(references), model
+    )
     for candidate in search.complete:
         costs = [getattr(candidate, cost, None) for cost in search.minimize]
         scores = [candidate.metrics.get(key) for key in search.maximize]
@@ -273,6 +280,24 @@ def predictions(candidates: Sequence[Candidate]) -> list[Predictions]:
             numbers = map(float, (gain, tau, error, std.mean()))
             rows.append(Predictions(generation, len(known), *numbers))
     return rows
+
+
+def effects_by_block(
+    search: Search,
+) -> list[tuple[str, dict[int, Sequence[float]]]]:
+    """Return name and effects of each block, the largest difference first.
+
+    Each effect, with its standard deviation, is by the digit of the choice.
+    """
+    space = search.space
+    blocks = zip(space.allowed_choices, search.model.effects, strict=True)
+    rows = [
+        (space.block_name(block), dict(zip(choices, effects, strict=True)))
+        for block, (choices, effects) in enumerate(blocks)
+    ]
+    return sorted(
+        rows, key=lambda row: -np.ptp([mean for mean, _ in row[1].values()])
+    )
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from detnas_mm.visualization.charts import (
 from detnas_mm.visualization.data import (
     Search,
     choice_shares,
+    effects_by_block,
     fittest,
     predictions,
     progress,
@@ -228,6 +229,7 @@ def _render_page(
         fittest=fittest,
         timing=timing,
         predictions=predictions,
+        effects_by_block=effects_by_block,
         differing_settings=differing_settings,
         use_lines=use_lines,
         settings=settings_text,

@@ -41,10 +41,11 @@ from detnas_mm.structures import (
     RECORD,
     ArchPath,
     Candidate,
+    ModelSummary,
     SearchRecord,
     Status,
     best_candidate,
-    pareto_front,
+    last_gain,
 )
 from detnas_mm.utils.errors import InputError
 
@@ -243,6 +244,7 @@ class Search:
         # and origin of its candidate.
         self.places: dict[ArchPath, dict] = {}
         self.known = {c.index: c for c in record.candidates}
+        self.model: ModelSummary | None = None
 
     def run(self) -> Candidate:
         """Runs all generations and returns the fittest candidate.
@@ -272,7 +274,7 @@ class Search:
                 'again with --resume'
             )
         self.loop.results.write_best(self.best)
-        self.progress.finish(self.best)
+        self.progress.finish(self.best, self.model)
         return self.best
 
     def _tell_reused(self) -> None:
@@ -299,13 +301,8 @@ class Search:
         candidates = [
             c for c in self.record.candidates if c.generation <= generation
         ]
-        found = [c for c in [best_candidate(candidates)] if c]
-        if settings.objectives:
-            found = pareto_front(
-                candidates, settings.minimize, settings.maximize
-            )
-        last = max((c.generation for c in found), default=generation)
-        return 0 < settings.patience <= generation - last
+        last = last_gain(candidates, settings.minimize, settings.maximize)
+        return last is not None and 0 < settings.patience <= generation - last
 
     def _plan(self, generation: int) -> None:
         """Asks for this generation and those that may start with it."""
@@ -345,6 +342,9 @@ class Search:
         )
         for proposal in proposals:
             del self.places[proposal.path]
+        pending = [_paths(later) for later in self.planned]
+        self.model = self.loop.algorithm.summarize(pending)
+        self.loop.results.write_model(self.model)
 
     def _add(self, path: ArchPath, result: Result) -> None:
         """Records a result.
