@@ -87,11 +87,14 @@ class Search:
 
     @property
     def is_exhausted(self) -> bool:
-        """True if its last generations brought nothing, as many as allowed."""
+        """True if it ended early, after generations that brought nothing."""
         header = self.header
         last = last_gain(self.candidates, header.minimize, header.maximize)
         newest = max((c.generation for c in self.evaluated), default=0)
-        return last is not None and 0 < header.patience <= newest - last
+        is_whole = len(self.evaluated) >= header.planned
+        if is_whole or last is None:
+            return False
+        return 0 < header.patience <= newest - last
 
     @property
     def is_unfinished(self) -> bool:
@@ -190,7 +193,8 @@ class Progress:
 
     Attributes:
         generation: Numbers of the generations, from 0.
-        evaluated: Candidates evaluated up to the end of each generation.
+        evaluated: Candidates evaluated up to the end of each generation,
+            without reused ones.
         best: Best fitness up to then.
         top: How many of the fittest are averaged.
         top_mean: Mean fitness of the fittest up to then.
@@ -214,7 +218,8 @@ def progress(candidates: Sequence[Candidate], top: int = TOP) -> Progress:
         if scores:
             best = sorted(scores, reverse=True)[:top]
             mean = statistics.fmean(best)
-            rows.append((generation, len(evaluated), best[0], mean, best[-1]))
+            bought = sum(c.generation >= 0 for c in evaluated)
+            rows.append((generation, bought, best[0], mean, best[-1]))
     columns = tuple(zip(*rows, strict=True)) or ((),) * 5
     generations, evaluated, best, top_mean, top_worst = columns
     return Progress(generations, evaluated, best, top, top_mean, top_worst)

@@ -248,6 +248,8 @@ def settings_text(settings: Mapping) -> str:
         # Neck and heads count only if the whole detector is bounded.
         if value is None or (name.startswith('rest_') and not value):
             continue
+        if isinstance(value, Mapping):
+            value = f'({settings_text(value)})'
         if isinstance(value, (list, tuple)):
             value = ' '.join(map(str, value))
         is_large = isinstance(value, (int, float)) and value >= 10_000

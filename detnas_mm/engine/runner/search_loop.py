@@ -130,9 +130,7 @@ class EvolutionSearchLoop(BaseLoop):
         )
         self.reused = []
         if not is_listed:
-            self.reused = read_reused(
-                settings, header, self.constraint, self.record_path
-            )
+            self.reused = read_reused(settings, header, self.constraint)
         self.header = with_reused(header, self.reused)
         if not is_listed:
             legal = sum(c.status is Status.COMPLETE for c in self.reused)
@@ -260,11 +258,12 @@ class Search:
         for generation in range(self.loop.generations):
             self._plan(generation)
             self._run_generation(generation)
-            if self._is_exhausted(generation):
+            left = self.loop.generations - generation - 1
+            if left and self._is_exhausted(generation):
                 self.progress.logger.info(
-                    f'The search ends after generation {generation}: '
-                    f'{self.loop.settings.patience} generations have brought '
-                    'nothing'
+                    f'The search ends {left} generations early: nothing '
+                    'better was found in as many as `patience` allows, '
+                    f'{self.loop.settings.patience}'
                 )
                 break
         if self.best is None:
@@ -290,8 +289,10 @@ class Search:
                 [self.loop.constraint.space.parse(c.path) for c in reused],
                 [self._scores(c) for c in reused],
             )
+            within = sum(c.status is Status.COMPLETE for c in reused)
             self.progress.logger.info(
-                f'{len(reused)} candidates are reused from earlier searches'
+                f'{len(reused)} scores of earlier searches are reused, '
+                f'{within} of them within the bounds'
             )
 
     def _is_exhausted(self, generation: int) -> bool:

@@ -109,7 +109,7 @@ def test_a_reused_record_is_reused_again(search, tmp_path):
 def test_scores_of_another_protocol_are_refused(search, tmp_path):
     other = toy_checkpoint(tmp_path / 'other.pth', seed=1)
     for settings, reason in (
-        (dict(checkpoint=other), 'checkpoint_digest'),
+        (dict(checkpoint=other), r'by .*toy.pth, .*: checkpoint_digest'),
         (dict(fp16=True), r'config\.fp16: False there, True now'),
         (dict(metric='toy/other'), "metric: 'toy/score' there"),
         (dict(reuse=['nowhere']), 'no record of a search at nowhere'),
@@ -118,8 +118,12 @@ def test_scores_of_another_protocol_are_refused(search, tmp_path):
             search('refused', **settings)
         assert not (tmp_path / 'refused' / RECORD).exists()
     search()
-    with pytest.raises(InputError, match='record of this search itself'):
+    with pytest.raises(InputError, match='work dir of this search itself'):
         search(reuse=[str(tmp_path / 'search')], resume=True)
+    lines = (tmp_path / 'search' / RECORD).read_text().splitlines()
+    (tmp_path / RECORD).write_text(f'{lines[0]}\n')
+    with pytest.raises(InputError, match='cannot be reused: it has none'):
+        search('refused', reuse=[str(tmp_path)])
 
 
 def test_any_algorithm_learns_from_them(search):
