@@ -263,8 +263,9 @@ def test_page_shows_what_a_record_has(html, tmp_path):
         constraint=constraint,
         planned=30,
     )
-    assert settings_text(constraint | dict(rest_macs=0, size=[8, 9])) == (
-        'max_macs 130k, size 8 9'
+    nested = dict(rest_macs=0, size=[8, 9], reuse=dict(candidates=3))
+    assert settings_text(constraint | nested) == (
+        'max_macs 130k, size 8 9, reuse (candidates 3)'
     )
     shown, files = report(tmp_path, search)
     assert tmp_path / 'report' / 'reference1.svg' in files

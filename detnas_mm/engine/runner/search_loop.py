@@ -131,10 +131,9 @@ class EvolutionSearchLoop(BaseLoop):
         self.reused = []
         if not is_listed:
             self.reused = read_reused(settings, header, self.constraint)
-        self.header = with_reused(header, self.reused)
-        if not is_listed:
             legal = sum(c.status is Status.COMPLETE for c in self.reused)
             self.constraint.require_legal_paths(self.total + legal)
+        self.header = with_reused(header, self.reused)
         score = self.validation.score
         if settings.training is not None:
             score = CandidateTraining(
@@ -282,7 +281,6 @@ class Search:
         for candidate in reused:
             if candidate.index not in self.known:
                 self.record.append(candidate)
-                self.known[candidate.index] = candidate
         if reused:
             self.best = best_candidate(self.record.candidates)
             self.loop.algorithm.tell(
