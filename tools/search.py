@@ -165,6 +165,11 @@ def read_algorithm(search: Config, args: argparse.Namespace) -> dict:
                 '`--paths` scores the paths given and takes no '
                 f'`--algorithm {args.algorithm}`: give one of the two'
             )
+        if args.reuse is not None:
+            raise InputError(
+                '`--paths` scores the paths given and takes no `--reuse`: '
+                'give one of the two'
+            )
         return dict(type='FixedPaths', paths=args.paths)
     if args.algorithm is not None:
         algorithm['type'] = ALGORITHM_NAMES[args.algorithm]

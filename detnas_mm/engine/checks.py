@@ -79,8 +79,14 @@ def require_new_record(path: Path, settings: SearchSettings) -> None:
 
     Raises:
         InputError: If there is a search, and neither ``resume`` nor
-            ``overwrite`` is set.
+            ``overwrite`` is set. If a record to reuse is missing, or this.
     """
+    for file in settings.reuse:
+        if SearchRecord.read(file).path.resolve() == path.resolve():
+            raise InputError(
+                f'`--reuse {file}` is the work dir of this search itself; use '
+                'another --work-dir for the new search'
+            )
     allowed = settings.resume or settings.overwrite
     if allowed or not path.exists() or not SearchRecord.read(path).candidates:
         return

@@ -14,6 +14,7 @@ import numpy as np
 from detnas_mm.search.operators import pick
 from detnas_mm.structures import (
     ArchPath,
+    ModelSummary,
     Origin,
     SearchSpace,
     require_concentration,
@@ -92,6 +93,10 @@ class SearchAlgorithm(ABC):
                 if its evaluation failed. Multi-objective algorithms take
                 several scores for each path; the first is the fitness.
         """
+
+    def summarize(self, pending: Pending = ()) -> ModelSummary | None:
+        """Return what a model of the scores knows, if there is one."""
+        return None
 
     def ask(self, pending: Pending = ()) -> list[ArchPath]:
         """Return the paths of the next generation."""

@@ -21,6 +21,8 @@ LENGTH_SCALES = (1.0, 2.0, 4.0, 8.0)
 NOISES = (0.003, 0.03, 0.3)
 # They are fitted to so many of the fittest paths, to bound the time.
 MAX_FITTED = 200
+# So many draws of the scores of a generation give the gain to expect of it.
+GAIN_SAMPLES = 1_000
 
 
 class NoModelError(ValueError):
@@ -105,10 +107,7 @@ class ScoreModel:
         Returns:
             Indices of ``count`` paths.
         """
-        mean, covariance = self._fit.predict(
-            self._features(paths), return_cov=True
-        )
-        covariance[np.diag_indices_from(covariance)] -= self._noise
+        mean, covariance = self._posterior(paths)
         chosen: list[int] = []
         for _ in range(count):
             variance = np.maximum(np.diagonal(covariance), 0)
@@ -119,6 +118,51 @@ class ScoreModel:
             row = covariance[index] / np.sqrt(variance[index] + self._noise)
             covariance = covariance - np.outer(row, row)
         return chosen
+
+    def expected_gain(self, paths: Sequence[ArchPath], best: float) -> float:
+        """Return by how much the best of paths exceeds a score on average."""
+        targets = self._fit.sample_y(
+            self._features(paths), GAIN_SAMPLES, random_state=0
+        )
+        gains = self._to_scores(targets.max(axis=0)) - best
+        return float(np.maximum(gains, 0).mean())
+
+    def effects(self, paths: Sequence[ArchPath]) -> list[np.ndarray]:
+        """Return the effects of the choices of each block on the score.
+
+        The effect is the mean change when the choice is put into the paths,
+        compared with the mean of all choices that the block has.
+
+        Returns:
+            For each block an array of shape ``(choices, 2)`` with the effects
+            and their standard deviations.
+        """
+        effects = []
+        for block, choices in enumerate(self.space.allowed_choices):
+            mean, covariance = self._posterior(
+                [
+                    (*path[:block], choice, *path[block + 1 :])
+                    for choice in choices
+                    for path in paths
+                ]
+            )
+            weights = np.eye(len(choices)) - 1 / len(choices)
+            weights = weights.repeat(len(paths), axis=1)
+            weights *= self.scale / len(paths)
+            variances = np.diag(weights @ covariance @ weights.T)
+            deviations = np.sqrt(np.maximum(variances, 0))
+            effects.append(np.column_stack([weights @ mean, deviations]))
+        return effects
+
+    def _posterior(
+        self, paths: Sequence[ArchPath]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and covariance of the targets, without the noise."""
+        mean, covariance = self._fit.predict(
+            self._features(paths), return_cov=True
+        )
+        covariance[np.diag_indices_from(covariance)] -= self._noise
+        return mean, covariance
 
     def _to_scores(self, targets: np.ndarray) -> np.ndarray:
         """Map targets to scores; beyond the highest and lowest linearly."""

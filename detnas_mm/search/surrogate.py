@@ -1,13 +1,15 @@
 """Evolution whose children are ranked by a model of all scores so far."""
 
+import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from detnas_mm.search.base import (
     Fitness,
     IsLegal,
+    NoLegalPathError,
     Pending,
     Proposal,
     ScoredPath,
@@ -16,7 +18,12 @@ from detnas_mm.search.base import (
 from detnas_mm.search.evolution import Evolution
 from detnas_mm.search.nsga2 import Costs, order_by_front
 from detnas_mm.search.score_model import NoModelError, ScoreModel
-from detnas_mm.structures import ArchPath, Origin, SearchSpace
+from detnas_mm.structures import (
+    ArchPath,
+    ModelSummary,
+    Origin,
+    SearchSpace,
+)
 
 # The model is searched by evolution in so many rounds, each of so many new
 # legal children that are found in so many draws.
@@ -75,11 +82,16 @@ class SurrogateEvolution(SearchAlgorithm):
         )
         self.population = population
         self.costs = costs
+        # What follows from the results so far.
+        self._models: list[ScoreModel] | None = None
+        self._proposed: dict[tuple, list[Proposal]] = {}
 
     def tell(
         self, paths: Sequence[ArchPath], fitnesses: Sequence[Fitness]
     ) -> None:
         self._evolution.tell(paths, fitnesses)
+        self._models = None
+        self._proposed.clear()
 
     @property
     def best(self) -> ScoredPath | None:
@@ -87,13 +99,33 @@ class SurrogateEvolution(SearchAlgorithm):
         return self._evolution.best
 
     def propose(self, pending: Pending = ()) -> list[Proposal]:
-        evolution = self._evolution
-        measured = evolution.measured()
-        models = self._fit(measured)
+        key = tuple(map(tuple, pending))
+        if key not in self._proposed:
+            self._proposed[key] = self._propose(pending)
+        return self._proposed[key]
+
+    def summarize(self, pending: Pending = ()) -> ModelSummary | None:
+        """Return what the model sees, and its gain with one objective."""
+        evolution, models = self._evolution, self._fit()
+        fittest = evolution.fittest(evolution.parents)
+        if not models or not fittest:
+            return None
+        paths = [item.path for item in fittest]
+        gain = None
+        if len(models) == 1 and not self.costs(paths[0]):
+            gain = 0.0
+            with contextlib.suppress(NoLegalPathError):
+                asked = self.ask(pending)
+                gain = models[0].expected_gain(asked, fittest[0].fitness)
+        effects = [block.tolist() for block in models[0].effects(paths)]
+        return ModelSummary(len(evolution.measured()), gain, effects)
+
+    def _propose(self, pending: Pending) -> list[Proposal]:
+        evolution, models = self._evolution, self._fit()
         ranked = self.population - evolution.num_random
         pool: dict[ArchPath, Origin] = {}
         if models and ranked:
-            pool = self._draw_pool(models, measured, pending)
+            pool = self._draw_pool(models, pending)
         if len(pool) < ranked:
             return evolution.propose(pending)
         paths = list(pool)
@@ -112,17 +144,18 @@ class SurrogateEvolution(SearchAlgorithm):
             )
         ]
 
-    def _fit(
-        self, measured: dict[ArchPath, tuple[float, ...]]
-    ) -> list[ScoreModel]:
+    def _fit(self) -> list[ScoreModel]:
         """Fit a model to each score of the paths; none if that fails."""
-        space = self._evolution.space
+        if self._models is not None:
+            return self._models
+        measured = self._evolution.measured()
         try:
-            return [
-                ScoreModel(space, list(measured), scores)
+            self._models = [
+                ScoreModel(self._evolution.space, list(measured), scores)
                 for scores in zip(*measured.values(), strict=True)
             ]
         except NoModelError:
+            self._models = []
             # Python shows an equal warning once.
             warnings.warn(
                 'the scores so far are equal or only one: no model can be '
@@ -130,12 +163,11 @@ class SurrogateEvolution(SearchAlgorithm):
                 RuntimeWarning,
                 stacklevel=2,
             )
-            return []
+        return self._models
 
     def _draw_pool(
         self,
         models: Sequence[ScoreModel],
-        measured: Mapping[ArchPath, Sequence[float]],
         pending: Pending,
     ) -> dict[ArchPath, Origin]:
         """Evolve new legal paths by their upper bounds.
@@ -151,7 +183,7 @@ class SurrogateEvolution(SearchAlgorithm):
         reached = np.array(
             [
                 (*scores, *(-cost for cost in self.costs(path)))
-                for path, scores in measured.items()
+                for path, scores in evolution.measured().items()
             ]
         )
         kept = max(MIN_KEPT, 4 * self.population)

@@ -9,7 +9,8 @@ from .candidate import (
     split_objectives,
 )
 from .cost_table import Cost, CostTable
-from .pareto import pareto_front, pareto_ranks
+from .model_summary import MODEL, ModelSummary
+from .pareto import last_gain, pareto_front, pareto_ranks
 from .record import RECORD, SearchRecord
 from .record_header import SearchHeader
 from .search_space import (
@@ -27,6 +28,7 @@ from .search_space import (
 
 __all__ = [
     'COSTS',
+    'MODEL',
     'PUBLISHED_PATHS',
     'RECORD',
     'SEARCH_SPACES',
@@ -36,6 +38,7 @@ __all__ = [
     'Choice',
     'Cost',
     'CostTable',
+    'ModelSummary',
     'Origin',
     'ArchPath',
     'SearchHeader',
@@ -44,6 +47,7 @@ __all__ = [
     'Status',
     'best_candidate',
     'get_search_space',
+    'last_gain',
     'pareto_front',
     'pareto_ranks',
     'require_concentration',

@@ -5,7 +5,11 @@ from operator import attrgetter
 
 import numpy as np
 
-from detnas_mm.structures.candidate import Candidate, Status
+from detnas_mm.structures.candidate import (
+    Candidate,
+    Status,
+    best_candidate,
+)
 
 
 def pareto_ranks(values: np.ndarray) -> np.ndarray:
@@ -71,3 +75,19 @@ def pareto_front(
     return sorted(
         front, key=attrgetter(minimize[0] if minimize else 'fitness')
     )
+
+
+def last_gain(
+    candidates: Sequence[Candidate],
+    minimize: Sequence[str] = (),
+    maximize: Sequence[str] = (),
+) -> int | None:
+    """Return the last generation that has the best, or one of the front.
+
+    ``None`` if no candidate is complete. Without any of the objectives there
+    is no front.
+    """
+    found = [best_candidate(candidates)]
+    if minimize or maximize:
+        found = pareto_front(candidates, minimize, maximize)
+    return max((c.generation for c in found if c), default=None)

@@ -9,14 +9,17 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from detnas_mm.structures import (
+    MODEL,
     ArchPath,
     Candidate,
+    ModelSummary,
     SearchHeader,
     SearchRecord,
     SearchSpace,
     Status,
     best_candidate,
     get_search_space,
+    last_gain,
     pareto_front,
 )
 from detnas_mm.utils.errors import InputError
@@ -57,6 +60,7 @@ class Search:
         space: Search space.
         candidates: All evaluated candidates, by index.
         references: Backbones of the same space to compare with.
+        model: What a model of the scores knows, if the search has one.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Search:
     space: SearchSpace
     candidates: tuple[Candidate, ...]
     references: tuple[Reference, ...] = ()
+    model: ModelSummary | None = None
 
     @property
     def complete(self) -> list[Candidate]:
@@ -82,12 +87,14 @@ class Search:
 
     @property
     def is_exhausted(self) -> bool:
-        """True if its last generations brought nothing, as many as allowed."""
-        found = self.front if self.has_front else [self.best]
-        found = [c.generation for c in found if c]
-        last = max((c.generation for c in self.evaluated), default=0)
-        passed = last - max(found, default=last)
-        return 0 < self.header.patience <= passed
+        """True if it ended early, after generations that brought nothing."""
+        header = self.header
+        last = last_gain(self.candidates, header.minimize, header.maximize)
+        newest = max((c.generation for c in self.evaluated), default=0)
+        is_whole = len(self.evaluated) >= header.planned
+        if is_whole or last is None:
+            return False
+        return 0 < header.patience <= newest - last
 
     @property
     def is_unfinished(self) -> bool:
@@ -180,7 +187,10 @@ def make_search(
     candidates = tuple(record.candidates)
     for candidate in candidates:
         space.parse(candidate.path)
-    search = Search(name, record.header, space, candidates, tuple(references))
+    model = ModelSummary.read(record.path.with_name(MODEL), space)
+    search = Search(
+        name, record.header, space, candidates, tuple(references), model
+    )
     for candidate in search.complete:
         costs = [getattr(candidate, cost, None) for cost in search.minimize]
         scores = [candidate.metrics.get(key) for key in search.maximize]
@@ -199,7 +209,8 @@ class Progress:
 
     Attributes:
         generation: Numbers of the generations, from 0.
-        evaluated: Candidates evaluated up to the end of each generation.
+        evaluated: Candidates evaluated up to the end of each generation,
+            without reused ones.
         best: Best fitness up to then.
         top: How many of the fittest are averaged.
         top_mean: Mean fitness of the fittest up to then.
@@ -223,7 +234,8 @@ def progress(candidates: Sequence[Candidate], top: int = TOP) -> Progress:
         if scores:
             best = sorted(scores, reverse=True)[:top]
             mean = statistics.fmean(best)
-            rows.append((generation, len(evaluated), best[0], mean, best[-1]))
+            bought = sum(c.generation >= 0 for c in evaluated)
+            rows.append((generation, bought, best[0], mean, best[-1]))
     columns = tuple(zip(*rows, strict=True)) or ((),) * 5
     generations, evaluated, best, top_mean, top_worst = columns
     return Progress(generations, evaluated, best, top, top_mean, top_worst)
@@ -289,6 +301,24 @@ def predictions(candidates: Sequence[Candidate]) -> list[Predictions]:
             numbers = map(float, (gain, tau, error, std.mean()))
             rows.append(Predictions(generation, len(known), *numbers))
     return rows
+
+
+def effects_by_block(
+    search: Search,
+) -> list[tuple[str, dict[int, Sequence[float]]]]:
+    """Return name and effects of each block, the largest difference first.
+
+    Each effect, with its standard deviation, is by the digit of the choice.
+    """
+    space = search.space
+    blocks = zip(space.allowed_choices, search.model.effects, strict=True)
+    rows = [
+        (space.block_name(block), dict(zip(choices, effects, strict=True)))
+        for block, (choices, effects) in enumerate(blocks)
+    ]
+    return sorted(
+        rows, key=lambda row: -np.ptp([mean for mean, _ in row[1].values()])
+    )
 
 
 @dataclass(frozen=True)

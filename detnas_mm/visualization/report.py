@@ -24,6 +24,7 @@ from detnas_mm.visualization.charts import (
 from detnas_mm.visualization.data import (
     Search,
     choice_shares,
+    effects_by_block,
     fittest,
     predictions,
     progress,
@@ -234,6 +235,7 @@ def _render_page(
         fittest=fittest,
         timing=timing,
         predictions=predictions,
+        effects_by_block=effects_by_block,
         differing_settings=differing_settings,
         use_lines=use_lines,
         settings=settings_text,
@@ -252,6 +254,8 @@ def settings_text(settings: Mapping) -> str:
         # Neck and heads count only if the whole detector is bounded.
         if value is None or (name.startswith('rest_') and not value):
             continue
+        if isinstance(value, Mapping):
+            value = f'({settings_text(value)})'
         if isinstance(value, (list, tuple)):
             value = ' '.join(map(str, value))
         is_large = isinstance(value, (int, float)) and value >= 10_000

@@ -162,6 +162,54 @@ def test_model_predicts_sums_and_says_what_it_does_not_know():
         ScoreModel(FOUR_BLOCKS, paths[:2], [1.0, 1.0])
 
 
+def test_effects_are_those_of_the_truth_within_their_deviation():
+    fitness = additive_fitness(TINY, 2)
+    paths = drawn(TINY, 60)
+    model = ScoreModel(TINY, paths, [fitness(path) for path in paths])
+    at = paths[0]
+    errors, truths = [], []
+    for block, effects in enumerate(model.effects(paths[:10])):
+        # A sum of effects has the same ones in any path.
+        truth = np.array(
+            [
+                fitness((*at[:block], choice, *at[block + 1 :]))
+                for choice in TINY.allowed_choices[block]
+            ]
+        )
+        truths.append(truth - truth.mean())
+        errors.append((effects[:, 0] - truths[-1]) / effects[:, 1])
+    estimates = np.concatenate(model.effects(paths[:10]))[:, 0]
+    assert np.corrcoef(estimates, np.concatenate(truths))[0, 1] > 0.95
+    assert 0.3 < np.sqrt(np.mean(np.square(errors))) < 2
+
+
+def test_gain_is_what_the_next_generation_brings_on_average():
+    expected, brought = [], []
+    for seed in range(4):
+        fitness = additive_fitness(TINY, seed)
+        search = SurrogateEvolution(TINY, population=10, seed=seed)
+        for _ in range(4):
+            before, summary = search.best, search.summarize()
+            asked = search.ask()
+            search.tell(asked, [fitness(path) for path in asked])
+            if before is None:
+                assert summary is None
+            else:
+                expected.append(summary.gain)
+                brought.append(search.best.fitness - before.fitness)
+    assert 0.5 < np.mean(brought) / np.mean(expected) < 2
+    # It falls as the search goes on.
+    assert np.mean(expected[::3]) > np.mean(expected[2::3])
+
+
+def test_where_no_generation_is_left_nothing_is_gained():
+    paths = list(FOUR_BLOCKS.all_paths())
+    fitness = additive_fitness(FOUR_BLOCKS, 0)
+    search = SurrogateEvolution(FOUR_BLOCKS, population=4, parents=2)
+    search.tell(paths[:-3], [fitness(path) for path in paths[:-3]])
+    assert search.summarize().gain == 0
+
+
 def test_a_batch_is_spread():
     """More than the paths of the highest bounds, each for itself."""
     fitness = additive_fitness(TINY, 0)

@@ -95,7 +95,9 @@ def test_options_of_the_algorithm(search, tmp_path):
 def test_options_that_do_not_fit_together(error_line):
     cases = {
         '`--paths`': ['--algorithm', 'random', '--paths', '0123012301'],
+        'takes no `--reuse`': ['--reuse', 'there', '--paths', '0123012301'],
         '`--address` goes with': ['--address', 'localhost:1'],
+        'no record of a search at there': ['--reuse', 'there'],
     }
     for reason, args in cases.items():
         assert reason in error_line(*args)

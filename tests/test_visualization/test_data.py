@@ -158,6 +158,9 @@ def test_reused_candidates_are_given_and_patience_ends_a_search():
     assert search.evaluated == bought
     assert search.best == given[1]
     assert progress(search.candidates).best == (0.5, 0.5, 0.5)
+    assert progress(search.candidates).evaluated == (0, 1, 2)
     assert search.is_exhausted
     assert not search.is_unfinished
     assert synthetic_search(candidates=bought, planned=8).is_unfinished
+    whole = synthetic_search(candidates=bought, planned=2, patience=1)
+    assert not whole.is_exhausted

@@ -1,6 +1,7 @@
 """The page: complete, self-contained, and safe for any record."""
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,7 +11,7 @@ from kit.records import candidate
 from kit.searches import synthetic_candidates, synthetic_search
 from kit.spaces import DETECTOR_SPACE
 
-from detnas_mm.structures import SearchSpace, pareto_front
+from detnas_mm.structures import ModelSummary, SearchSpace, pareto_front
 from detnas_mm.utils.errors import InputError
 from detnas_mm.visualization import Reference, write_report
 from detnas_mm.visualization import report as report_module
@@ -190,6 +191,26 @@ def test_given_and_predicted_candidates_are_named(tmp_path, html):
     assert 'Predicted and measured' not in html
 
 
+@pytest.mark.usefixtures('empty_figures')
+def test_what_the_model_expects(tmp_path, html):
+    assert 'What the model' not in html
+    rows = [
+        [[0.001 * block, 0.1], *[[0.0, 0.1]] * (len(choices) - 1)]
+        for block, choices in enumerate(DETECTOR_SPACE.allowed_choices)
+    ]
+    rows[1][0] = [-0.5, 0.1]
+    model = ModelSummary(candidates=12, gain=0.0125, effects=rows)
+    search = replace(synthetic_search(), model=model)
+    shown, _ = report(tmp_path, search)
+    text = shown[shown.index('What the model') :]
+    assert 'raises the best score by <b>0.0125</b> on average' in text
+    names = re.findall(r'<td class="text">([0-9.]+)</td>', text)
+    last = DETECTOR_SPACE.num_blocks - 1
+    assert names[0] == DETECTOR_SPACE.block_name(1)
+    assert names[1] == DETECTOR_SPACE.block_name(last)
+    assert re.findall('class="sure">([^<]+)<', text) == ['-0.5000 ± 0.1000']
+
+
 @pytest.mark.filterwarnings('ignore:Glyph 1')
 @pytest.mark.usefixtures('empty_png')
 def test_hostile_text_stays_text(tmp_path):
@@ -244,7 +265,9 @@ def test_page_shows_what_a_record_has(html, tmp_path):
         planned=30,
     )
     bounds = dict(max_macs=130_000, rest_macs=0, size=[8, 9])
-    assert settings_text(bounds) == 'max_macs 130k, size 8 9'
+    assert settings_text(bounds | dict(reuse=dict(candidates=3))) == (
+        'max_macs 130k, size 8 9, reuse (candidates 3)'
+    )
     shown, files = report(tmp_path, search)
     assert tmp_path / 'report' / 'reference1.svg' in files
     without = ' '.join(html.split())

@@ -41,10 +41,11 @@ from detnas_mm.structures import (
     RECORD,
     ArchPath,
     Candidate,
+    ModelSummary,
     SearchRecord,
     Status,
     best_candidate,
-    pareto_front,
+    last_gain,
 )
 from detnas_mm.utils.errors import InputError
 
@@ -129,13 +130,10 @@ class EvolutionSearchLoop(BaseLoop):
         )
         self.reused = []
         if not is_listed:
-            self.reused = read_reused(
-                settings, header, self.constraint, self.record_path
-            )
-        self.header = with_reused(header, self.reused)
-        if not is_listed:
+            self.reused = read_reused(settings, header, self.constraint)
             legal = sum(c.status is Status.COMPLETE for c in self.reused)
             self.constraint.require_legal_paths(self.total + legal)
+        self.header = with_reused(header, self.reused)
         score = self.validation.score
         if settings.training is not None:
             score = CandidateTraining(
@@ -243,6 +241,7 @@ class Search:
         # and origin of its candidate.
         self.places: dict[ArchPath, dict] = {}
         self.known = {c.index: c for c in record.candidates}
+        self.model: ModelSummary | None = None
 
     def run(self) -> Candidate:
         """Runs all generations and returns the fittest candidate.
@@ -258,11 +257,12 @@ class Search:
         for generation in range(self.loop.generations):
             self._plan(generation)
             self._run_generation(generation)
-            if self._is_exhausted(generation):
+            left = self.loop.generations - generation - 1
+            if left and self._is_exhausted(generation):
                 self.progress.logger.info(
-                    f'The search ends after generation {generation}: '
-                    f'{self.loop.settings.patience} generations have brought '
-                    'nothing'
+                    f'The search ends {left} generations early: nothing '
+                    'better was found in as many as `patience` allows, '
+                    f'{self.loop.settings.patience}'
                 )
                 break
         if self.best is None:
@@ -272,7 +272,7 @@ class Search:
                 'again with --resume'
             )
         self.loop.results.write_best(self.best)
-        self.progress.finish(self.best)
+        self.progress.finish(self.best, self.model)
         return self.best
 
     def _tell_reused(self) -> None:
@@ -281,15 +281,16 @@ class Search:
         for candidate in reused:
             if candidate.index not in self.known:
                 self.record.append(candidate)
-                self.known[candidate.index] = candidate
         if reused:
             self.best = best_candidate(self.record.candidates)
             self.loop.algorithm.tell(
                 [self.loop.constraint.space.parse(c.path) for c in reused],
                 [self._scores(c) for c in reused],
             )
+            within = sum(c.status is Status.COMPLETE for c in reused)
             self.progress.logger.info(
-                f'{len(reused)} candidates are reused from earlier searches'
+                f'{len(reused)} scores of earlier searches are reused, '
+                f'{within} of them within the bounds'
             )
 
     def _is_exhausted(self, generation: int) -> bool:
@@ -299,13 +300,8 @@ class Search:
         candidates = [
             c for c in self.record.candidates if c.generation <= generation
         ]
-        found = [c for c in [best_candidate(candidates)] if c]
-        if settings.objectives:
-            found = pareto_front(
-                candidates, settings.minimize, settings.maximize
-            )
-        last = max((c.generation for c in found), default=generation)
-        return 0 < settings.patience <= generation - last
+        last = last_gain(candidates, settings.minimize, settings.maximize)
+        return last is not None and 0 < settings.patience <= generation - last
 
     def _plan(self, generation: int) -> None:
         """Asks for this generation and those that may start with it."""
@@ -345,6 +341,9 @@ class Search:
         )
         for proposal in proposals:
             del self.places[proposal.path]
+        pending = [_paths(later) for later in self.planned]
+        self.model = self.loop.algorithm.summarize(pending)
+        self.loop.results.write_model(self.model)
 
     def _add(self, path: ArchPath, result: Result) -> None:
         """Records a result.

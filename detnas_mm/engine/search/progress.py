@@ -6,7 +6,12 @@ from datetime import timedelta
 
 from mmengine.runner import Runner
 
-from detnas_mm.structures import Candidate, SearchSpace, Status
+from detnas_mm.structures import (
+    Candidate,
+    ModelSummary,
+    SearchSpace,
+    Status,
+)
 
 
 class SearchProgress:
@@ -111,8 +116,13 @@ class SearchProgress:
         }
         self._visualize(scalars, candidates[-1].index)
 
-    def finish(self, best: Candidate) -> None:
-        """Logs the result and where it is."""
+    def finish(self, best: Candidate, model: ModelSummary | None) -> None:
+        """Logs the result, where it is, and what a model expects of more."""
+        if model is not None and model.gain is not None:
+            self.logger.info(
+                'The model of the scores expects that one more generation '
+                f'raises the best {self.metric} by {model.gain:.4f} on average'
+            )
         path = self.space.format_stages(self.space.parse(best.path))
         self.logger.info(
             f'Search done. Best path {path}: {self.metric} '

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmengine.logging import print_log
@@ -11,7 +11,13 @@ from mmengine.runner import Runner
 
 from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.models import DetNASSupernet
-from detnas_mm.structures import Candidate, pareto_front, space_name
+from detnas_mm.structures import (
+    MODEL,
+    Candidate,
+    ModelSummary,
+    pareto_front,
+    space_name,
+)
 from detnas_mm.structures.config_text import (
     SupernetSettings,
     backbone_text,
@@ -78,6 +84,11 @@ class SearchResults:
         self._write_json(BEST, self._result(best))
         write_atomically(self.work_dir / BEST_BACKBONE, self._config(best))
 
+    def write_model(self, summary: ModelSummary | None) -> None:
+        """Writes ``model.json``, if the algorithm has a model."""
+        if summary is not None:
+            self._write_json(MODEL, asdict(summary))
+
     def write_front(self, candidates: Sequence[Candidate]) -> None:
         """Writes ``front.json`` and the folder ``front``, if there is one.
 
@@ -107,7 +118,7 @@ class SearchResults:
 
     def remove(self) -> None:
         """Removes all of these files."""
-        for name in (BEST, BEST_BACKBONE, FRONT):
+        for name in (BEST, BEST_BACKBONE, FRONT, MODEL):
             (self.work_dir / name).unlink(missing_ok=True)
         shutil.rmtree(self.work_dir / FRONT_FOLDER, ignore_errors=True)
 

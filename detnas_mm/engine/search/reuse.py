@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from detnas_mm.cost import Constraint
 from detnas_mm.engine.search.settings import SearchSettings
@@ -23,7 +22,6 @@ def read_reused(
     settings: SearchSettings,
     header: SearchHeader,
     constraint: Constraint,
-    record: Path,
 ) -> list[Candidate]:
     """Reads the candidates that a search takes over.
 
@@ -34,7 +32,6 @@ def read_reused(
         settings: The settings of the search, with the records.
         header: What defines the search.
         constraint: Its bounds, which know the costs of a path.
-        record: The record of the search itself.
 
     Raises:
         InputError: If a record is not there, or its scores are not those that
@@ -42,7 +39,7 @@ def read_reused(
     """
     taken: dict[ArchPath, Candidate] = {}
     for file in settings.reuse:
-        for candidate in _read_scored(file, settings, header, record):
+        for candidate in _read_scored(file, settings, header):
             path = constraint.space.parse(candidate.path)
             taken.setdefault(path, candidate)
     return [
@@ -74,20 +71,20 @@ def with_reused(
 
 
 def _read_scored(
-    file: str, settings: SearchSettings, header: SearchHeader, record: Path
+    file: str, settings: SearchSettings, header: SearchHeader
 ) -> list[Candidate]:
     earlier = SearchRecord.read(file)
     difference = earlier.header.scoring_difference(header)
-    if earlier.path.resolve() == record.resolve():
-        difference = 'it is the record of this search itself'
     scored = [c for c in earlier.candidates if c.status is not Status.FAILED]
+    if not scored:
+        difference = difference or 'it has none'
     for name in settings.maximize:
         if not all(name in c.metrics for c in scored):
-            difference = f'they lack the objective {name}'
+            difference = difference or f'they lack the objective {name}'
     if difference is not None:
         raise InputError(
-            f'the scores of {earlier.path} cannot be reused: {difference}; '
-            'give records of the same supernet, metrics, search split and '
-            'calibration'
+            f'the scores of {earlier.path}, by {earlier.header.checkpoint}, '
+            f'cannot be reused: {difference}; give records of the same '
+            'supernet, metrics, search split and calibration'
         )
     return scored

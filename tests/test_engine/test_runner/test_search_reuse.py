@@ -9,7 +9,12 @@ from kit.spaces import FOUR_BLOCKS
 from kit.toy_search import ToyMetric, toy_checkpoint, toy_runner
 
 from detnas_mm.cost import backbone_macs
-from detnas_mm.structures import SearchRecord, best_candidate
+from detnas_mm.structures import (
+    MODEL,
+    ModelSummary,
+    SearchRecord,
+    best_candidate,
+)
 from detnas_mm.utils.errors import InputError
 
 SURROGATE = dict(type='SurrogateEvolution', population=4, parents=2)
@@ -78,6 +83,7 @@ def test_best_keeps_the_bound(earlier, search, tmp_path):
 
 def test_resumed_after_any_line_it_ends_in_the_same_record(search, tmp_path):
     whole, _ = search()
+    model = (tmp_path / 'search' / MODEL).read_text()
     for kept in (3, 12, 17):
         name = f'part{kept}'
         shutil.copytree(tmp_path / 'search', tmp_path / name)
@@ -87,6 +93,7 @@ def test_resumed_after_any_line_it_ends_in_the_same_record(search, tmp_path):
         after, calls = search(name, resume=True)
         assert without_seconds(after) == without_seconds(whole)
         assert calls == 24 - max(kept, 12)
+        assert (tmp_path / name / MODEL).read_text() == model
     with pytest.raises(InputError, match=r'algorithm\.reuse'):
         search('part3', resume=True, reuse=[])
 
@@ -102,7 +109,7 @@ def test_a_reused_record_is_reused_again(search, tmp_path):
 def test_scores_of_another_protocol_are_refused(search, tmp_path):
     other = toy_checkpoint(tmp_path / 'other.pth', seed=1)
     for settings, reason in (
-        (dict(checkpoint=other), 'checkpoint_digest'),
+        (dict(checkpoint=other), r'by .*toy.pth, .*: checkpoint_digest'),
         (dict(fp16=True), r'config\.fp16: False there, True now'),
         (dict(metric='toy/other'), "metric: 'toy/score' there"),
         (dict(reuse=['nowhere']), 'no record of a search at nowhere'),
@@ -111,8 +118,12 @@ def test_scores_of_another_protocol_are_refused(search, tmp_path):
             search('refused', **settings)
         assert not (tmp_path / 'refused' / RECORD).exists()
     search()
-    with pytest.raises(InputError, match='record of this search itself'):
+    with pytest.raises(InputError, match='work dir of this search itself'):
         search(reuse=[str(tmp_path / 'search')], resume=True)
+    lines = (tmp_path / 'search' / RECORD).read_text().splitlines()
+    (tmp_path / RECORD).write_text(f'{lines[0]}\n')
+    with pytest.raises(InputError, match='cannot be reused: it has none'):
+        search('refused', reuse=[str(tmp_path)])
 
 
 def test_any_algorithm_learns_from_them(search):
@@ -122,6 +133,25 @@ def test_any_algorithm_learns_from_them(search):
     first = [c['origin'] for c in after if c['generation'] == 0]
     # Without them the first generation is random.
     assert 'mutation' in first
+
+
+def test_the_model_is_written_and_its_gain_logged(search, tmp_path, caplog):
+    search()
+    folder = tmp_path / 'search'
+    summary = ModelSummary.read(folder / MODEL, FOUR_BLOCKS)
+    assert summary.candidates == 24
+    assert summary.gain >= 0
+    # Several objectives have no one gain, and evolution has no model.
+    search(objectives=['macs'], overwrite=True)
+    assert ModelSummary.read(folder / MODEL, FOUR_BLOCKS).gain is None
+    search(
+        algorithm=dict(type='Evolution', population=4, parents=2),
+        overwrite=True,
+    )
+    assert ModelSummary.read(folder / MODEL, FOUR_BLOCKS) is None
+    (folder / MODEL).write_text('{"candidates": 4, "gain": 0, "effects": []}')
+    with pytest.raises(InputError, match=r'model\.json is not the model'):
+        ModelSummary.read(folder / MODEL, FOUR_BLOCKS)
 
 
 @pytest.mark.parametrize(
