@@ -96,13 +96,14 @@ def read_dataset(root: Path, ann_files: Mapping[str, Path]) -> Dataset:
         )
     ((kind, files),) = found.items()
     pictures = _Pictures(root)
+    notes: list[str] = []
     if kind == 'YOLO':
         contents = _read_yolo(files[ALL])
+        notes += _lonely_labels(contents)
     elif kind == 'VOC':
         contents = _read_voc(root, files, pictures)
     else:
         contents = {s: _read_coco(f, s, pictures) for s, f in files.items()}
-    notes: list[str] = []
     splits = {
         split: _labeled(content, f'{split} of {root}', notes)
         for split, content in contents.items()
@@ -291,6 +292,18 @@ def _label_file(image: Path) -> Path:
     before, found, after = str(image).rpartition('/images/')
     file = Path(f'{before}/labels/{after}' if found else image)
     return file.with_suffix('.txt')
+
+
+def _lonely_labels(contents: Mapping[str, Mapping]) -> Iterator[str]:
+    """Yield a note of labels whose images are not in a split."""
+    images = (image for c in contents.values() for image in c['images'])
+    known = {_label_file(Path(image['file_name'])) for image in images}
+    # Elsewhere texts may be lists of images.
+    folders = {f.parent for f in known if 'labels' in f.parts}
+    lonely = {f for d in folders for f in d.glob('*.txt')} - known
+    lonely = sorted(f for f in lonely if f.name != 'classes.txt')
+    if lonely:
+        yield f'{len(lonely)} files of labels lack an image, as {lonely[0]}'
 
 
 def _yolo_box(line: str, image: Mapping) -> tuple[float, list[float]]:

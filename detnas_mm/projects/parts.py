@@ -43,6 +43,12 @@ def make_parts(
             f'cannot become it; leave --valid {valid_is} out'
         )
     parts = {names.get(s, s): list(images) for s, images in splits.items()}
+    digests = {i.digest for images in parts.values() for i in images}
+    if len(digests) < len(PARTS):
+        raise InputError(
+            f'{len(digests)} different images are too few for the parts '
+            f'{", ".join(PARTS)}; add images'
+        )
     notes = _drop_copies(parts)
     train = parts.get('train', [])
     count = len(train)

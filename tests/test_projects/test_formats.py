@@ -136,6 +136,16 @@ def test_images_of_yolo_without_any_labels_are_refused(tmp_path):
         read_dataset(tmp_path, {})
 
 
+def test_labels_of_yolo_without_an_image_are_noted(tmp_path):
+    write_yolo(tmp_path, IMAGES)
+    assert read_dataset(tmp_path, {}).notes == []
+    (tmp_path / 'images/train/001.png').unlink()
+    file = tmp_path / 'labels/train/001.txt'
+    assert read_dataset(tmp_path, {}).notes == [
+        f'1 files of labels lack an image, as {file}'
+    ]
+
+
 def test_a_list_of_yolo_names_an_image_that_is_missing(tmp_path):
     write_yolo(tmp_path, IMAGES)
     names = 'images/train/000.png\nimages/train/none.png\n'
