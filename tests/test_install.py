@@ -65,6 +65,10 @@ def test_contents_of_the_wheel(wheel):
                 tools.add(f'detnas_mm/.mim/{path.as_posix()}')
             elif '.mim' not in path.parts:
                 modules.add(path.as_posix())
+    # Templates of projects, and scripts.
+    for file in (ROOT / 'tools').rglob('*.*'):
+        if file.suffix in ('.txt', '.sh'):
+            assert f'detnas_mm/.mim/{file.relative_to(ROOT)}' in names
     # Nothing is left of an earlier build.
     assert modules | tools == {name for name in names if name.endswith('.py')}
     top_level = {name.split('/')[0] for name in names}

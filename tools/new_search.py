@@ -8,6 +8,7 @@ candidates are timed, and the minutes of each step printed.
 
 import argparse
 import math
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -121,6 +122,29 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def require_numbers(args: argparse.Namespace) -> None:
+    """Refuses numbers with which a step would fail hours later.
+
+    Raises:
+        InputError: If one of them is out of its range.
+    """
+    least = dict(seeds=1, iterations=1, top=1, seed=0)
+    least |= dict(population=2, generations=1)  # two parents
+    shares = dict(share=1.0, flip=1.0, factor=math.inf)
+    for name, value in vars(args).items():
+        if name in least and value is not None and value < least[name]:
+            raise InputError(
+                f'`--{name}` is {value}, expected at least {least[name]}'
+            )
+        if name in shares and value is not None:
+            is_right = value > 0 or (name == 'flip' and value == 0)
+            if not is_right or value > shares[name]:
+                raise InputError(
+                    f'`--{name}` is {value}, expected a number from 0 to '
+                    f'{shares[name]:g}'
+                )
+
+
 def read_seconds(text: str) -> float:
     """Returns the seconds of a time such as ``2h``."""
     number = text.rstrip('abcdefghijklmnopqrstuvwxyz ')
@@ -213,16 +237,15 @@ def write_project(
 
 
 def choose_plan(
-    args: argparse.Namespace, project: Project
+    args: argparse.Namespace, project: Project, seconds: float
 ) -> tuple[Plan, Timing | None]:
-    """Returns the plan, and what was measured for it."""
-    budget = args.budget or (None if project.gpus else '2h')
-    seconds = read_seconds(budget) if budget else math.inf
+    """Returns the plan for a time, and what was measured for it."""
+    has_budget = seconds < math.inf
     counts = project.counts
     weights = project.weights
     plan = full_plan(counts, args.seeds, weights is not None)
     plan = replace(plan, space=weights.space if weights else plan.space)
-    if budget and not project.gpus:
+    if has_budget and not project.gpus:
         space = weights.space if weights else 'elastic'
         # Smaller batches, for more paths in the same time.
         plan = replace(plan, is_light=True, space=space, top=3, batch_size=8)
@@ -242,7 +265,7 @@ def choose_plan(
         write_project(project, plan, {}, args.project)
         print('timing ten iterations and two candidates ...', flush=True)
         timing = measure(args.project, project.repository, counts, plan)
-        if budget:
+        if has_budget:
             gpus = max(project.gpus, 1)
             plan = fit_plan(plan, timing, counts, seconds, gpus)
     named = ('iterations', 'population', 'generations', 'top', 'share')
@@ -250,10 +273,20 @@ def choose_plan(
     return replace(plan, **{k: v for k, v in given.items() if v}), timing
 
 
+def print_data(project: Project, parts: Parts, notes: Sequence[str]) -> None:
+    """Prints the images and boxes of each part, and what the check found."""
+    for name, images in parts.items():
+        boxes = Counter(box.name for i in images for box in i.boxes)
+        numbers = ', '.join(f'{boxes[c]:,} {c}' for c in project.classes)
+        print(f'  {name:6} {len(images):6,} images: {numbers}')
+    for note in notes:
+        print(f'  {note}')
+
+
 def describe(
-    project: Project, plan: Plan, timing: Timing | None
+    project: Project, plan: Plan, timing: Timing | None, budget: float
 ) -> dict[str, int]:
-    """Prints the plan, and returns the minutes of each step."""
+    """Prints the plan for a budget, and returns the minutes of each step."""
     iterations = round(plan.share * plan.iterations)
     nets = f'{plan.top + 2} networks'
     if plan.seeds > 1:
@@ -286,6 +319,11 @@ def describe(
         print(f'  {step:9} {time}  {text}')
     if timing:
         print(f'  together  {sum(minutes.values()):6,} min')
+        if sum(seconds.values()) > budget:
+            print(
+                f'  that is more than the budget of {budget / 60:,.0f} min: a '
+                'search needs at least this, or a number was set by hand'
+            )
     return minutes
 
 
@@ -293,13 +331,13 @@ def main() -> None:
     """Runs the command."""
     args = parse_args()
     setup_compat()
-    if args.seeds < 1:
-        raise InputError(f'`--seeds` must be at least 1, got {args.seeds}')
+    require_numbers(args)
     if args.budget:
         read_seconds(args.budget)
     folder = args.project
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f'{folder} is not empty; use another folder')
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f'{folder} exists and is not empty; use another name')
+    print(f'reading {args.data} ...', flush=True)
     kind, parts, notes = read_parts(args)
     require_writable(folder, 'project')
     try:
@@ -310,14 +348,11 @@ def main() -> None:
             text = annotation_text(images, project.classes, project.root)
             write_atomically(folder / f'annotations/{name}.json', text)
         print(f'{args.data}: {kind}, {len(project.classes)} classes')
-        for name, images in parts.items():
-            boxes = Counter(box.name for i in images for box in i.boxes)
-            numbers = ', '.join(f'{boxes[c]:,} {c}' for c in project.classes)
-            print(f'  {name:6} {len(images):6,} images: {numbers}')
-        for note in notes:
-            print(f'  {note}')
-        plan, timing = choose_plan(args, project)
-        minutes = describe(project, plan, timing)
+        print_data(project, parts, notes)
+        budget = args.budget or (None if project.gpus else '2h')
+        seconds = read_seconds(budget) if budget else math.inf
+        plan, timing = choose_plan(args, project, seconds)
+        minutes = describe(project, plan, timing, seconds)
         write_project(project, plan, minutes, folder)
     except BaseException:
         # A second try begins with an empty folder.
@@ -332,7 +367,8 @@ def main() -> None:
             'starts from random weights; docs/published_weights.md says where '
             'supernets are that save 12 GPU-days of ImageNet (--weights FILE)'
         )
-    print(f'{folder} is ready; next: bash {folder}/run.sh')
+    script = shlex.quote(str(folder / 'run.sh'))
+    print(f'{folder} is ready; next: bash {script}')
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ import numpy as np
 from finalists import FOLDER, NETS
 from hotcoco import COCOeval
 from project.paired import Difference, difference, evaluate
-from project.verdict_page import verdict_page
+from project.verdict_page import precision, verdict_page
 from rich.console import Console
 from rich.table import Table
 
@@ -93,7 +93,9 @@ def test(net: Net, project: Path) -> list[list[Mapping]]:
     """Returns the predictions of each training of a network."""
     predictions = []
     for seed, checkpoint in enumerate(net.checkpoints):
-        out = project / f'work/test/{net.name}_seed{seed}.pkl'
+        # Another search may have found another network.
+        name = f'{net.candidate.path}_seed{seed}'
+        out = project / f'work/test/{name}.pkl'
         command = [
             str(TOOLS / 'test.py'),
             'detector.py',
@@ -101,11 +103,12 @@ def test(net: Net, project: Path) -> list[list[Mapping]]:
             '--out',
             str(out.relative_to(project)),
             '--work-dir',
-            f'work/test/{net.name}_seed{seed}',
+            f'work/test/{name}',
             '--cfg-options',
             f'model.backbone.path={net.candidate.path}',
         ]
-        if not out.is_file():
+        trained = os.path.getmtime(checkpoint)
+        if not out.is_file() or out.stat().st_mtime < trained:
             print('$ python', *command, flush=True)
             log = project / 'work/test.log'
             with open(log, 'a') as file:
@@ -152,11 +155,6 @@ def describe(net: Net, tested: Sequence[COCOeval]) -> dict:
         },
         'seeds': [run['AP'] for run in runs],
     }
-
-
-def precision(value: float) -> str:
-    """Returns the AP of a class, which is -1 without objects, as text."""
-    return f'{value:.3f}' if value >= 0 else '-'
 
 
 def as_text(rows: Sequence[Mapping], space: SearchSpace) -> str:

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 import hotcoco
@@ -96,17 +96,24 @@ def read_dataset(root: Path, ann_files: Mapping[str, Path]) -> Dataset:
         )
     ((kind, files),) = found.items()
     pictures = _Pictures(root)
+    notes: list[str] = []
     if kind == 'YOLO':
         contents = _read_yolo(files[ALL])
+        notes += _lonely_labels(contents)
     elif kind == 'VOC':
         contents = _read_voc(root, files, pictures)
     else:
         contents = {s: _read_coco(f, s, pictures) for s, f in files.items()}
-    notes: list[str] = []
     splits = {
         split: _labeled(content, f'{split} of {root}', notes)
         for split, content in contents.items()
     }
+    categories = (c for v in contents.values() for c in v['categories'])
+    known = {category['name'].strip() for category in categories}
+    images = (image for split in splits.values() for image in split)
+    unused = sorted(known - {box.name for i in images for box in i.boxes})
+    if unused:
+        notes.append(f'classes without a box, left out: {", ".join(unused)}')
     return Dataset(kind, splits, notes)
 
 
@@ -116,7 +123,7 @@ def _find(root: Path) -> dict[str, dict[str, Path]]:
     coco = {s: f / _ROBOFLOW for s, f in folders.items()}
     coco = {s: file for s, file in coco.items() if file.is_file()}
     yolo = sorted(root.glob('*.y*ml'), key=lambda f: (f.stem != 'data', f))
-    yolo = [file for file in yolo if 'names' in _read_yaml(file)]
+    yolo = [f for f in yolo if f.stem == 'data' or 'names' in _read_yaml(f)]
     voc = {s: f for s, f in folders.items() if any(f.glob('*.xml'))}
     if any(root.glob('*.xml')) or any(root.glob('Annotations/*.xml')):
         voc = {ALL: root}
@@ -158,13 +165,17 @@ class _Pictures:
             for name in names:
                 if name.lower().endswith(_PICTURES):
                     self._by_name[name].append(Path(folder, name))
+                    # As in many files of VOC.
+                    stem = Path(name).stem
+                    self._by_name[stem].append(Path(folder, name))
 
     def find(self, name: str, beside: Path, split: str) -> str:
         """Return the file of a name that may lack its folder."""
         for folder in (beside, self.root):
             if (folder / name).is_file():
                 return str(folder / name)
-        files = self._by_name[Path(name).name]
+        # Some were written on Windows.
+        files = self._by_name[PureWindowsPath(name).name]
         if len(files) > 1:
             parents = {f: str(f.parent.relative_to(self.root)) for f in files}
             files = [f for f in files if split in _splits(parents[f])]
@@ -202,9 +213,14 @@ def _read_yaml(file: Path) -> dict:
 def _read_yolo(file: Path) -> dict[str, dict]:
     """Read labels of Ultralytics; hotcoco's reader takes no such folders."""
     settings = _read_yaml(file)
-    names = settings['names']
-    names = names if isinstance(names, dict) else dict(enumerate(names))
-    names = {int(number): str(name) for number, name in names.items()}
+    names = settings.get('names')
+    names = dict(enumerate(names)) if isinstance(names, list) else names
+    if not isinstance(names, dict) or not all(type(i) is int for i in names):
+        raise InputError(
+            f'{file} has `names` {names!r}; expected the names of the classes '
+            'as a list, or as a dictionary by number'
+        )
+    names = {number: str(name) for number, name in names.items()}
     base = file.parent / str(settings.get('path') or '')
     contents = {}
     for key, split in SPLITS.items():
@@ -233,7 +249,7 @@ def _yolo_images(file: Path, base: Path, entry: str) -> Iterator[Path]:
     else:
         lines = filter(None, map(str.strip, place.read_text().splitlines()))
         found = [
-            next((f for f in (place.parent / n, base / n) if f.exists()), n)
+            place.parent / n if (place.parent / n).exists() else base / n
             for n in lines
         ]
     yield from (Path(os.path.abspath(image)) for image in found)
@@ -245,12 +261,18 @@ def _yolo_content(images: Sequence[Path], names: Mapping[int, str]) -> dict:
         'annotations': [],
         'categories': [{'id': i, 'name': name} for i, name in names.items()],
     }
-    for number, entry in enumerate(content['images']):
-        image, entry['id'] = entry['file_name'], number
-        entry['width'], entry['height'], _ = _read_size(image)
-        before, found, after = image.rpartition('/images/')
-        file = Path(f'{before}/labels/{after}' if found else image)
-        file = file.with_suffix('.txt')
+    files = [_label_file(image) for image in images]
+    if not any(file.is_file() for file in files):
+        raise InputError(
+            f'none of {len(images)} images has a file of labels such as '
+            f'{next(iter(files), "labels/NAME.txt")}; add them, or leave the '
+            'split out of the YAML file'
+        )
+    for number, (entry, file) in enumerate(
+        zip(content['images'], files, strict=True)
+    ):
+        entry['id'] = number
+        entry['width'], entry['height'], _ = _read_size(entry['file_name'])
         lines = file.read_text().splitlines() if file.is_file() else ()
         for line in filter(str.strip, lines):
             label, box = _yolo_box(line, entry)
@@ -264,6 +286,24 @@ def _yolo_content(images: Sequence[Path], names: Mapping[int, str]) -> dict:
                 {'image_id': number, 'category_id': label, 'bbox': box}
             )
     return content
+
+
+def _label_file(image: Path) -> Path:
+    before, found, after = str(image).rpartition('/images/')
+    file = Path(f'{before}/labels/{after}' if found else image)
+    return file.with_suffix('.txt')
+
+
+def _lonely_labels(contents: Mapping[str, Mapping]) -> Iterator[str]:
+    """Yield a note of labels whose images are not in a split."""
+    images = (image for c in contents.values() for image in c['images'])
+    known = {_label_file(Path(image['file_name'])) for image in images}
+    # Elsewhere texts may be lists of images.
+    folders = {f.parent for f in known if 'labels' in f.parts}
+    lonely = {f for d in folders for f in d.glob('*.txt')} - known
+    lonely = sorted(f for f in lonely if f.name != 'classes.txt')
+    if lonely:
+        yield f'{len(lonely)} files of labels lack an image, as {lonely[0]}'
 
 
 def _yolo_box(line: str, image: Mapping) -> tuple[float, list[float]]:
@@ -282,7 +322,8 @@ def _yolo_box(line: str, image: Mapping) -> tuple[float, list[float]]:
         return -1, []
     sizes = (image['width'], image['height']) * 2
     box = zip((x, y, width, height), sizes, strict=True)
-    return label, [share * size for share, size in box]
+    # Shares have six digits: without rounding a pixel is a bit less than one.
+    return label, [round(share * size, 2) for share, size in box]
 
 
 def _read_voc(

@@ -43,6 +43,12 @@ def make_parts(
             f'cannot become it; leave --valid {valid_is} out'
         )
     parts = {names.get(s, s): list(images) for s, images in splits.items()}
+    digests = {i.digest for images in parts.values() for i in images}
+    if len(digests) < len(PARTS):
+        raise InputError(
+            f'{len(digests)} different images are too few for the parts '
+            f'{", ".join(PARTS)}; add images'
+        )
     notes = _drop_copies(parts)
     train = parts.get('train', [])
     count = len(train)
@@ -54,9 +60,11 @@ def make_parts(
     parts['train'] = train
     for name in PARTS:
         if not any(image.boxes for image in parts[name]):
+            counts = ', '.join(f'{len(i)} {s}' for s, i in splits.items())
             raise InputError(
-                f'{len(parts[name])} images with no box are for {name}; '
-                'every part needs images with boxes'
+                f'{len(parts[name])} images with no box are for {name}, of '
+                f'{counts} that were read; every part needs images with '
+                'boxes, so correct the annotations or leave the split out'
             )
         parts[name].sort(key=lambda image: (image.digest, str(image.file)))
     return {name: parts[name] for name in PARTS}, notes

@@ -1,6 +1,7 @@
 """Folders of images with boxes, in the formats that people have."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -98,6 +99,85 @@ def test_yolo_takes_lists_names_as_list_and_polygons(tmp_path):
         f'names: {json.dumps(CLASSES)}\n'
     )
     assert texts_of(tmp_path) == expected
+
+
+def test_a_box_of_one_pixel_is_the_same_in_six_digits(tmp_path):
+    """The shares of a pixel are 0.0015625 and 0.0020833."""
+    file = tmp_path / 'images/train/a.png'
+    file.parent.mkdir(parents=True)
+    Image.new('RGB', (640, 480)).save(file)
+    labels = tmp_path / 'labels/train/a.txt'
+    labels.parent.mkdir(parents=True)
+    # 180, 328, as in a public data set of blood cells.
+    labels.write_text('0 0.282031 0.684375 0.001563 0.002083\n')
+    (tmp_path / 'data.yaml').write_text('train: images/train\nnames: [cat]\n')
+    data = read_dataset(tmp_path, {})
+    assert data.notes == []
+    ((image,),) = data.splits.values()
+    assert image.boxes == (('cat', 180, 328, 1, 1, False),)
+
+
+@pytest.mark.parametrize(
+    'names',
+    ['', 'names:', 'names: cat', 'names: {0: cat, one: ant}', 'nc: 2'],
+)
+def test_yolo_needs_names_of_classes(tmp_path, names):
+    write_yolo(tmp_path, IMAGES)
+    (tmp_path / 'data.yaml').write_text(f'train: images/train\n{names}\n')
+    with pytest.raises(InputError, match='data.yaml has `names` .*as a list'):
+        read_dataset(tmp_path, {})
+
+
+def test_images_of_yolo_without_any_labels_are_refused(tmp_path):
+    write_yolo(tmp_path, IMAGES)
+    shutil.rmtree(tmp_path / 'labels/test')
+    file = re.escape(str(tmp_path / 'labels/test/000.txt'))
+    with pytest.raises(InputError, match=f'labels such as {file}'):
+        read_dataset(tmp_path, {})
+
+
+def test_labels_of_yolo_without_an_image_are_noted(tmp_path):
+    write_yolo(tmp_path, IMAGES)
+    assert read_dataset(tmp_path, {}).notes == []
+    (tmp_path / 'images/train/001.png').unlink()
+    file = tmp_path / 'labels/train/001.txt'
+    assert read_dataset(tmp_path, {}).notes == [
+        f'1 files of labels lack an image, as {file}'
+    ]
+
+
+def test_a_list_of_yolo_names_an_image_that_is_missing(tmp_path):
+    write_yolo(tmp_path, IMAGES)
+    names = 'images/train/000.png\nimages/train/none.png\n'
+    (tmp_path / 'list.txt').write_text(names)
+    (tmp_path / 'data.yaml').write_text('train: list.txt\nnames: [a, b]\n')
+    file = re.escape(str(tmp_path / 'images/train/none.png'))
+    with pytest.raises(InputError, match=file):
+        read_dataset(tmp_path, {})
+
+
+def test_voc_names_images_without_suffix_or_by_a_path_of_windows(tmp_path):
+    write_voc(tmp_path, IMAGES)
+    expected = texts_of(tmp_path)
+    first, second, *_ = sorted((tmp_path / 'Annotations').iterdir())
+    for file, name in (
+        (first, first.stem),
+        (second, f'C:\\data\\{second.stem}.png'),
+    ):
+        text = file.read_text()
+        assert f'<filename>{file.stem}.png<' in text
+        file.write_text(text.replace(f'>{file.stem}.png<', f'>{name}<'))
+    assert texts_of(tmp_path) == expected
+
+
+def test_a_class_without_boxes_is_noted_and_left_out(tmp_path):
+    write_yolo(tmp_path, IMAGES)
+    file = tmp_path / 'data.yaml'
+    file.write_text(f'{file.read_text()}  2: zebra\n')
+    data = read_dataset(tmp_path, {})
+    assert data.notes == ['classes without a box, left out: zebra']
+    parts, _ = make_parts(data.splits, valid_is='search', seed=0)
+    assert class_names(parts) == sorted(CLASSES)
 
 
 def test_yolo_of_roboflow_names_folders_beside_the_file(tmp_path):

@@ -69,8 +69,15 @@ def test_a_split_named_valid_may_be_the_test():
 
 
 def test_a_part_without_boxes_is_refused():
-    splits = {'train': [image('a', 'x')] * 5, 'valid': [image('b')]}
+    train = [image(digest, 'x') for digest in 'acdef']
+    splits = {'train': train, 'valid': [image('b')]}
     with pytest.raises(
         InputError, match='1 images with no box are for search'
     ):
+        make_parts(splits, valid_is='search', seed=0)
+
+
+def test_two_images_are_too_few():
+    splits = {'train': [image('a', 'x'), image('b', 'x'), image('b', 'x')]}
+    with pytest.raises(InputError, match='2 different images are too few'):
         make_parts(splits, valid_is='search', seed=0)

@@ -112,6 +112,27 @@ def test_makes_a_report_of_searches(search, tmp_path, refusal):
     assert 'tools/search.py' in refusal(REPORT, tmp_path)
 
 
+def test_report_compares_with_the_baselines_of_the_finalists(search):
+    folder = search / 'finalists'
+    folder.mkdir()
+    names = ('search, 1', 'even', 'random', 'even')
+    roles = dict(zip(PATHS, names, strict=True))
+    (folder / 'nets.json').write_text(json.dumps(roles))
+    first = SearchRecord.read(search).header
+    with SearchRecord.open(folder / 'search_record.jsonl', first) as record:
+        for index, path in enumerate(PATHS[:3]):
+            record.append(candidate(index, path=path, fitness=0.25 + index))
+    run_here(REPORT, search)
+    page = (search / 'report.html').read_text()
+    for text in ('even network, 1.2500', 'random network, 2.2500'):
+        assert f'{text} when trained' in page
+    # Not the found one, nor one whose training did not end.
+    assert page.count('id="reference') == page.count('id="reference1') + (
+        page.count('id="reference2')
+    )
+    assert 'network, 0.2500' not in page
+
+
 def test_report_knows_the_published_networks_of_the_space():
     tool = runpy.run_path(str(ROOT / 'tools' / REPORT), run_name='tool')
     size = {'input_size': [224, 224]}

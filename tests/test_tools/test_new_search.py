@@ -1,9 +1,11 @@
 """From a folder of images to a project, and its run.sh to the end."""
 
 import contextlib
+import importlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -97,11 +99,17 @@ def test_a_project_has_three_parts_and_short_configs(tmp_path):
     ],
 )
 def test_detectors_have_the_classes_of_the_data(tmp_path, detector, kind):
+    write_yolo(tmp_path / 'data', IMAGES, {'train': IMAGES})
+    file = next((tmp_path / 'data/labels/train').iterdir())
+    lines = [f'0 0.5 0.5 {0.2 + i / 1000} 0.3' for i in range(101)]
+    file.write_text('\n'.join(lines))
     new_search(tmp_path, '--detector', detector)
     config = load(tmp_path / 'project/search.py')
     with torch.device('meta'):
         model = build_model(config)
     assert type(model).__name__ == kind
+    last = model.test_cfg.get('rcnn') or model.test_cfg
+    assert last.max_per_img == 150  # one image has 101 boxes
     outputs = {
         part.num_classes
         for name, part in model.named_modules()
@@ -190,16 +198,85 @@ def test_a_failed_command_leaves_no_folder(tmp_path, capsys):
             tmp_path, '--detector', 'mmdet::yolox/yolox_s_8xb8-300e_coco.py'
         )
     assert 'expected four maps' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        new_search(
+            tmp_path,
+            '--detector=mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+        )
+    assert 'predicts masks' in capsys.readouterr().err
     assert not (tmp_path / 'project').exists()
     for option in (
         '--budget=2',
         '--budget=h',
         '--seeds=0',
+        '--seed=-1',
+        '--iterations=0',
+        '--population=1',
+        '--share=2',
+        '--flip=3',
+        '--factor=-1',
         '--ann-file=a.json',
     ):
         with pytest.raises(SystemExit):
             new_search(tmp_path, option)
         assert option.partition('=')[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('budget', 'most', 'is_short'), [('2min', 2, True), ('9h', 540, False)]
+)
+def test_a_budget_that_is_too_short_is_said(
+    tmp_path, monkeypatch, capsys, budget, most, is_short
+):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    tool = importlib.import_module('new_search')
+    timing = tool.Timing(2.0, 0.1, 0.1, 10.0, factor=0.5)
+    monkeypatch.setattr(tool, 'measure', lambda *_: timing)
+    write_yolo(tmp_path / 'data', IMAGES, {'train': IMAGES})
+    project = tmp_path / 'project'
+    words = ['new_search', str(tmp_path / 'data'), str(project)]
+    monkeypatch.setattr(sys, 'argv', [*words, '--budget', budget])
+    tool.main()
+    printed = capsys.readouterr().out
+    assert ('more than the budget of 2 min' in printed) == is_short
+    minutes = int(re.search(r'together +([0-9,]+) min', printed)[1])
+    # Those of four steps, each rounded up.
+    assert minutes > most if is_short else minutes <= most + 4
+
+
+def test_names_with_spaces_quotes_and_letters_of_all_kinds(tmp_path):
+    folder = tmp_path / "l'été 1"
+    folder.mkdir()
+    printed = new_search(folder)
+    # The last words are a command to copy.
+    command = printed[printed.rindex('bash ') :]
+    project = folder / 'project'
+    assert shlex.split(command) == ['bash', str(project / 'run.sh')]
+    assert load(project / 'search.py').images == str(folder / 'data')
+    subprocess.run(['bash', '-n', project / 'run.sh'], check=True)
+    # A file in place of the folder is refused as a folder with files is.
+    file = tmp_path / 'file'
+    file.touch()
+    with pytest.raises(SystemExit):
+        run_here('new_search.py', folder / 'data', file, *TINY)
+
+
+def test_run_says_that_python_lacks_the_package(tmp_path):
+    new_search(tmp_path)
+    python = tmp_path / 'bin/python'
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\nexit 1\n')
+    python.chmod(0o755)
+    result = subprocess.run(
+        ['bash', tmp_path / 'project/run.sh'],
+        env=os.environ | {'PATH': f'{python.parent}:{os.environ["PATH"]}'},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert result.stderr == (
+        'error: `python` lacks detnas_mm; activate its environment\n'
+    )
 
 
 def start(project):

@@ -1,12 +1,17 @@
 """The comparison of two detectors on the same test images."""
 
 import json
+import os
+import pickle
 import runpy
+import subprocess
+import time
 
 import numpy as np
 import pytest
 from kit.digits_runs import ROOT
 from kit.folders import as_coco, make_images
+from kit.records import candidate
 
 PAIRED = runpy.run_path(str(ROOT / 'tools/project/paired.py'))
 IMAGES = make_images(40, seed=3)
@@ -87,3 +92,31 @@ def test_the_spread_between_trainings_counts_too(truth):
     # One training of three failed: nothing can be said.
     assert low < 0 < high
     assert high - low > 0.2
+
+
+def test_a_network_that_was_trained_again_is_tested_again(
+    tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    tool = runpy.run_path(str(ROOT / 'tools/verdict.py'))
+    checkpoint = tmp_path / 'iter_4.pth'
+    checkpoint.touch()
+    net = tool['Net']('found', candidate(0, path='0123'), (str(checkpoint),))
+    calls = []
+
+    def run(command, cwd, **_):
+        calls.append(command)
+        out = cwd / command[command.index('--out') + 1]
+        out.write_bytes(pickle.dumps([len(calls)]))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, 'run', run)
+    (tmp_path / 'work/test').mkdir(parents=True)
+    assert tool['test'](net, tmp_path) == [[1]]
+    assert tool['test'](net, tmp_path) == [[1]]
+    later = time.time() + 60
+    os.utime(checkpoint, (later, later))
+    assert tool['test'](net, tmp_path) == [[2]]
+    # Another search may find another network.
+    other = tool['Net']('found', candidate(0, path='3210'), (str(checkpoint),))
+    assert tool['test'](other, tmp_path) == [[3]]

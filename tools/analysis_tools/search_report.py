@@ -1,10 +1,12 @@
 """Make an HTML page of the results of a search, finished or running.
 
 With the work dirs of several searches, such as evolution and random search,
-the page also compares them in one chart.
+the page also compares them in one chart. After tools/finalists.py, it shows
+the even and the random network, too.
 """
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,6 +54,7 @@ def read_searches(work_dirs: Sequence[Path]) -> list[Search]:
     for name, folder in zip(names, work_dirs, strict=True):
         record = SearchRecord.read(folder)
         references = published_references(record.header)
+        references += baseline_references(folder, record.header)
         searches.append(make_search(name, record, references))
     return searches
 
@@ -67,6 +70,26 @@ def published_references(header: SearchHeader) -> list[Reference]:
             path = space.parse(digits)
             macs = backbone_macs(space, path, size)
             references.append(Reference(name, path, macs))
+    return references
+
+
+def baseline_references(
+    work_dir: Path, header: SearchHeader
+) -> list[Reference]:
+    """Return the even and the random network of tools/finalists.py."""
+    folder = work_dir / 'finalists'
+    file = folder / 'nets.json'
+    if not file.is_file():
+        return []
+    trained = {c.path: c for c in SearchRecord.read(folder).candidates}
+    space = get_search_space(header.search_space)
+    references = []
+    for digits, role in json.loads(file.read_text()).items():
+        net = trained.get(digits)
+        if net and net.fitness is not None and role in ('even', 'random'):
+            name = f'{role} network, {net.fitness:.4f} when trained'
+            path = space.parse(digits)
+            references.append(Reference(name, path, net.macs))
     return references
 
 

@@ -15,7 +15,7 @@ from project.html import (
     page,
     table,
 )
-from project.templates import Project
+from project.templates import KNOWN_DETECTORS, Project
 
 from detnas_mm.projects.formats import LabeledImage
 from detnas_mm.projects.statistics import Anchors, fit_anchors
@@ -53,6 +53,10 @@ def data_page(
         )
         for part, image in _chosen(project, parts)
     ]
+    whose = 'the best anchor'
+    if project.detector not in KNOWN_DETECTORS:
+        # Its anchors, if it has any, are those of its config.
+        whose = 'the best of the anchors drawn here, which would fit,'
     chart = _chart(plan.factor * project.shapes, fit)
     body = BODY.format(
         lead=escape(
@@ -62,7 +66,7 @@ def data_page(
         table=_table(project, parts),
         notes=f'<ul>{"".join(lines)}</ul>' if lines else '<p>Nothing.</p>',
         boxes=f'On images of {size}. {fit.covered:.1%} of the training boxes '
-        'overlap the best anchor by half (IoU of at least 0.5).',
+        f'overlap {whose} by half (IoU of at least 0.5).',
         chart=inline_svg(chart, 'boxes', 'Sizes of boxes and of anchors.'),
         legend=legend(colors),
         images=''.join(figures),

@@ -34,8 +34,10 @@ step() {
     local name=$1 minutes status=0
     shift
     minutes=$(awk -v name="$name" '$1 == name { print $2 }' <<< "$STEPS")
-    printf '\n[%s: %s of about %s minutes done]\n$ %s\n' \
-        "$name" "$DONE" "$TOTAL" "$*"
+    # Without a timing, no minutes are known.
+    [ "$TOTAL" -eq 0 ] && printf '\n[%s]\n' "$name" ||
+        printf '\n[%s: %s of about %s minutes done]\n' "$name" "$DONE" "$TOTAL"
+    printf '$ %s\n' "$*"
     DONE=$(awk "BEGIN { print $DONE + ${minutes:-0} }")
     if [ -e "work/$name.done" ]; then
         echo "  done before, see work/$name.log"

@@ -107,13 +107,18 @@ def project_files(
 
 def _require_four_maps(detector: str) -> None:
     try:
-        neck = get_config(detector).model.get('neck') or {}
+        model = get_config(detector).model
     except (AssertionError, FileNotFoundError, ValueError) as error:
         raise InputError(
             f'no detector {detector}; give {", ".join(KNOWN_DETECTORS)}, or a '
             'config of mmdet such as mmdet::fcos/NAME.py'
         ) from error
-    channels = neck.get('in_channels')
+    if 'mask_head' in (model.get('roi_head') or {}):
+        raise InputError(
+            f'{detector} predicts masks, but the project has boxes only; give '
+            'a detector of boxes'
+        )
+    channels = (model.get('neck') or {}).get('in_channels')
     if not isinstance(channels, list) or len(channels) != 4:
         raise InputError(
             f'the neck of {detector} has `in_channels` {channels}; expected '

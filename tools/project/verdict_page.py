@@ -55,7 +55,7 @@ def verdict_page(
             f'{row["params"] / 1e6:.3f}',
             f'{row["search"]:.4f}',
             f'{row["test"]:.4f}',
-            *(f'{value:.3f}' for value in row['per_class'].values()),
+            *map(precision, row['per_class'].values()),
         ]
         for row in rows
     ]
@@ -80,6 +80,11 @@ def verdict_page(
             ),
         ),
     )
+
+
+def precision(value: float) -> str:
+    """Returns the AP of a class, which is -1 without objects, as text."""
+    return f'{value:.3f}' if value >= 0 else '-'
 
 
 def _figures(
