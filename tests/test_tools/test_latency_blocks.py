@@ -150,6 +150,8 @@ def test_the_halves_of_a_table(folder, tmp_path):
         read = LatencyTable.load(table)
         assert (read.runtime, read.rounds) == (runtime, 2)
         assert read.search_space == SPACE
+        is_command = runtime == 'my'
+        assert ('CPUExecutionProvider' in read.software) != is_command
         assert read.stem > 0 == read.blocks[1][1]
         assert f'ms in {runtime} at 32x48' in printed
     assert read.blocks[1] == (2.0, 0.0)
@@ -171,10 +173,14 @@ def test_wrong_input_is_refused(tool, folder, net, tmp_path, refusal):
     odd.mkdir()
     (odd / 'odd.onnx').write_bytes(b'no model')
     (odd / MANIFEST).write_text(json.dumps(manifest | {'files': ['odd.onnx']}))
+    other = tmp_path / 'other'
+    other.mkdir()
+    (other / MANIFEST).write_text('{"name": "of another program"}')
     silent = ('--runtime', 'command', '--command', 'echo {file}')
     for expected, place, options in (
         ('has no manifest.json', tmp_path, ()),
         ('lacks lost.onnx', broken, ()),
+        ('is not the manifest', other, ()),
         ('onnxruntime cannot run', odd, ()),
         ('needs --command with {file}', folder, ('--runtime', 'command')),
         ('0 matches of --pattern', folder, silent),
@@ -292,7 +298,10 @@ def test_wrong_times_are_named(build):
         (changed('b0', [1.0, 0.0, 2.0]), 'times of b0 are not at least 2'),
         (changed('b0', [1.0, -1.0, 2.0]), 'b0.*positive'),
         (changed('b0', [1.0]), 'at least 2'),
+        (changed('b0', 3.0), 'times of b0 are not at least 2'),
+        (changed('b0', [1.0, None, 2.0]), 'b0.*positive'),
         ([], 'is not a file of times'),
+        (dict(folder='abc'), "it lacks 'times'"),
     ):
         with pytest.raises(InputError, match=expected) as error:
             build(manifest(), content)
