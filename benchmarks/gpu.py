@@ -204,7 +204,7 @@ def full_evaluation(detector: str, sizes: Sizes, device: str) -> dict:
             experiment_name=f'full_{detector}',
         )
         # An update would merge it with the settings of the search.
-        del config['val_cfg']
+        config.pop('val_cfg')
         config.val_cfg = dict(type='ValLoop', fp16=device != 'cpu')
         config.visualizer.update(name=f'full_{detector}', vis_backends=[])
         for loader in (config.train_dataloader, config.val_dataloader):
