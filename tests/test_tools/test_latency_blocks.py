@@ -74,6 +74,19 @@ def test_each_shape_is_one_file(folder):
     assert manifest['rest'] is None
 
 
+def test_a_folder_is_of_one_detector(tool, net):
+    images = torch.rand(1, 3, *SIZE)
+    model = torch.nn.Module()
+    model.backbone = net
+    manifests = []
+    for classes in (1, 2, 2):
+        model.head = torch.nn.Linear(4, classes)
+        parts = tool.collect_parts(model, net, images, num_nets=4)
+        manifests.append(json.dumps(parts.manifest))
+    # Its digest decides which times fit.
+    assert manifests[0] != manifests[1] == manifests[2]
+
+
 def test_glued_backbones_compute_what_the_supernet_does(folder, net):
     image = torch.rand(1, 3, *SIZE)
     for item in json.loads((folder / MANIFEST).read_text())['nets']:

@@ -110,6 +110,9 @@ def collect_parts(
             reason = str(error).partition(':')[0]
             print(f'without neck and heads: {reason}')
     manifest = dict(
+        # Times of the neck and heads of another detector do not fit.
+        detector=type(model).__name__,
+        parameters=sum(p.numel() for p in model.parameters()),
         search_space=space.to_dict(),
         shuffle=supernet.shuffle,
         input_size=list(size),
