@@ -67,7 +67,7 @@ class Sizes:
 
 
 TOY = Sizes(
-    (64, 64), batch_size=2, steps=1, images=20, candidates=1, regions=8
+    (64, 64), batch_size=2, steps=1, images=16, candidates=1, regions=8
 )
 
 
@@ -128,7 +128,7 @@ def training(
             block.compile()
     batch = random_batch(args, num_classes=10)
     is_gpu = device != 'cpu'
-    for _ in range(2):
+    for _ in range(min(2, sizes.steps)):
         model.train_step(batch, wrapper)
     if is_gpu:
         torch.cuda.reset_peak_memory_stats()

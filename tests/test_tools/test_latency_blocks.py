@@ -285,6 +285,18 @@ def test_minima_are_added_and_scaled(build, tmp_path):
     assert LatencyTable.load(tmp_path / 'table.json') == table
 
 
+def test_noisy_measurements_are_named(build, capsys, tool):
+    print_check = importlib.import_module('measure_latency').print_check
+    noisy = times()
+    for index in range(len(PATHS)):
+        # Every other round ranks the backbones backwards.
+        noisy['times'][f'net{index}'] = [50.0 - index, 40.0 + index] * 2
+    for content, is_noisy in ((times(), False), (noisy, True)):
+        print_check(build(manifest(), content))
+        printed = ' '.join(capsys.readouterr().out.split())
+        assert ('hardly repeats itself' in printed) == is_noisy
+
+
 def test_neck_and_heads_may_be_left_out(build):
     content = times(without_rest=True)
     del content['times']['rest']
