@@ -114,7 +114,8 @@ def measure(
     except run_latency.LatencyError as error:
         raise InputError(str(error)) from error
     return least, (
-        f'ms, measured: {facts["device"]}, {facts["software"]}, '
+        f'measured ms: {facts["runtime"]}, {facts["device"]}, '
+        f'{facts["software"]}, '
         f'{facts["precision"]}, threads: {facts["threads"]}, minimum of '
         f'{args.rounds} rounds at {"x".join(map(str, size))}'
     )
@@ -134,14 +135,15 @@ def main() -> None:
     # Columns of ms, and a line below the table for each.
     ms, notes = [], []
     if latencies is not None:
-        columns.append(f'ms ({latencies.runtime}), predicted')
+        columns.append('predicted ms')
         ms.append([latencies.latency(path) for path in paths])
         notes.append(
-            f'ms, predicted: {latencies.device}, {latencies.precision}, at '
+            f'predicted ms: {latencies.runtime}, {latencies.device}, '
+            f'{latencies.precision}, threads: {latencies.threads}, at '
             f'{"x".join(map(str, latencies.input_size))}'
         )
     if args.runtime:
-        columns.append(f'ms ({args.name or args.runtime}), measured')
+        columns.append('measured ms')
         least, note = measure(args, space, paths)
         ms.append(least)
         notes.append(note)
