@@ -16,6 +16,7 @@ import torch
 from measuring import Spread, add_measuring_options, conditions, report
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from parts import PartTimer
 from random_images import (
@@ -58,6 +59,8 @@ def save_random_weights(config: Config, file: str, spread: float) -> None:
     """Write the checkpoint of an untrained detector."""
     config.model.backbone.init_cfg = None
     torch.manual_seed(0)
+    # It lists the initialization of each parameter otherwise.
+    MMLogger.get_current_instance().setLevel('WARNING')
     model = build_model(config)
     model.init_weights()
     for name, parameter in model.named_parameters():

@@ -67,7 +67,7 @@ class Sizes:
 
 
 TOY = Sizes(
-    (64, 64), batch_size=2, steps=1, images=20, candidates=1, regions=8
+    (64, 64), batch_size=2, steps=1, images=16, candidates=1, regions=8
 )
 
 
@@ -128,7 +128,7 @@ def training(
             block.compile()
     batch = random_batch(args, num_classes=10)
     is_gpu = device != 'cpu'
-    for _ in range(2):
+    for _ in range(min(2, sizes.steps)):
         model.train_step(batch, wrapper)
     if is_gpu:
         torch.cuda.reset_peak_memory_stats()
@@ -204,7 +204,7 @@ def full_evaluation(detector: str, sizes: Sizes, device: str) -> dict:
             experiment_name=f'full_{detector}',
         )
         # An update would merge it with the settings of the search.
-        del config['val_cfg']
+        config.pop('val_cfg')
         config.val_cfg = dict(type='ValLoop', fp16=device != 'cpu')
         config.visualizer.update(name=f'full_{detector}', vis_backends=[])
         for loader in (config.train_dataloader, config.val_dataloader):

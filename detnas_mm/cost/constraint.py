@@ -119,8 +119,9 @@ class Constraint:
             self.rest_latency = round((latency_table.rest or 0) * NANOSECONDS)
         if latency_table is None and bounds.has('latency'):
             raise InputError(
-                '`min_latency` and `max_latency` need a `latency_table`; '
-                'measure one by tools/analysis_tools/measure_latency.py'
+                'bounds on the latency need a table, '
+                '`latency=dict(table=FILE)`; measure one by '
+                'tools/analysis_tools/measure_latency.py'
             )
         if latency_table and latency_table.search_space != space:
             raise InputError(

@@ -165,12 +165,12 @@ class Search:
 
     @property
     def latency_label(self) -> str:
-        """What the latency is of: a part in a runtime."""
+        """What the latency is of: a part in a runtime, at a size."""
         settings = self.header.constraint
         part = 'detector' if settings.get('rest_latency') else 'backbone'
-        return (
-            f'ms of the {part} in {settings.get("latency_runtime", "torch")}'
-        )
+        runtime = settings.get('latency_runtime', 'torch')
+        size = ' x '.join(map(str, settings.get('latency_input_size', ())))
+        return f'ms of the {part} in {runtime}' + (size and f' at {size} px')
 
     @property
     def score_label(self) -> str:

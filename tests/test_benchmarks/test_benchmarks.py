@@ -227,6 +227,8 @@ def test_settings_of_a_protocol(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+# It builds many models, also in other processes.
+@pytest.mark.timeout(1200)
 def test_gpu_measurements_at_toy_size(tmp_path):
     run_here(
         *(BENCHMARKS / 'gpu.py', '--toy', '--out', tmp_path),

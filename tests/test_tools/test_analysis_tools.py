@@ -6,7 +6,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-from kit.command_lines import run_here
+from kit.command_lines import config_file, run_here
 from kit.digits_runs import ROOT
 from kit.latencies import latency_table
 from kit.records import candidate, header
@@ -82,10 +82,38 @@ def test_compares_search_and_test(
     printed = run_here(
         COMPARE, *nets, tmp_path / 'test', '--latency-table', table
     )
-    assert 'ms (openvino)' in printed
+    assert 'predicted ms: openvino, Toy CPU, fp32' in printed
     assert '13.000' in printed
     nowhere = tmp_path / 'nowhere'
     assert str(nowhere) in refusal(COMPARE, *nets, nowhere)
+
+
+def test_measures_the_nets_that_it_compares(
+    search, tested, tmp_path, monkeypatch, refusal
+):
+    """By a command that says how many bytes a file has."""
+    pytest.importorskip('onnxscript')
+    monkeypatch.setenv('COLUMNS', '160')
+    folders = tested(a=0.6, b=0.5)
+    nets = ['--net', 'a', PATHS[0], folders[0], '--net', 'b', PATHS[2]]
+    command = [COMPARE, '--search', search, *nets, folders[1]]
+    config = config_file('retinanet_detnas-supernet-tiny_fpn_digits')
+    options = ['--config', config, '--runtime', 'command', '--rounds', 2]
+    printed = run_here(
+        *command,
+        *(*options, '--shape', 32, 64, '--name', 'bytes'),
+        *('--command', 'echo $(wc -c < {file}) ms'),
+    )
+    assert 'measured ms: bytes' in printed
+    sizes = [
+        float(line.split()[-2])
+        for line in printed.splitlines()
+        if line.startswith(('│ a', '│ b'))
+    ]
+    # Kernels of 7 instead of 3 pixels.
+    assert 100_000 < sizes[0] < sizes[1]
+    assert 'minimum of 2 rounds at 32x64' in printed
+    assert 'need each other' in refusal(*command, *options[:2])
 
 
 def test_mean_and_deviation(tested, refusal):

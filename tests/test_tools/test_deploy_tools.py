@@ -1,5 +1,6 @@
 """A detector leaves Python: the file, its metadata, the sample program."""
 
+import importlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from kit.command_lines import config_file, run_here
 from kit.digits_runs import ROOT
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
 
 from detnas_mm.cost import backbone_macs
 from detnas_mm.models.detector_program import DetectorProgram
@@ -84,6 +86,77 @@ def test_the_file_says_what_it_is(exported):
     assert int(entries['backbone_macs']) == macs
 
 
+@pytest.fixture
+def doubled(digits, tmp_path):
+    """Two test images of twice the size, as the split of a folder."""
+    content = json.loads(
+        (digits / 'annotations/instances_test.json').read_text()
+    )
+    content['images'] = content['images'][:2]
+    for item in content['images']:
+        pixels = cv2.imread(str(digits / 'test' / item['file_name']))
+        pixels = cv2.resize(pixels, None, fx=2, fy=2)
+        cv2.imwrite(str(tmp_path / item['file_name']), pixels)
+        item['height'], item['width'] = pixels.shape[:2]
+    (tmp_path / 'test.json').write_text(json.dumps(content))
+    return dict(
+        data_root=str(tmp_path), ann_file='test.json', data_prefix=dict(img='')
+    )
+
+
+def test_the_file_is_tested_as_mmdet_tests(exported, doubled, monkeypatch):
+    """Resized images, and boxes in the pixels of the originals."""
+    model, file = exported
+    monkeypatch.syspath_prepend(str(ROOT / 'tools/deploy'))
+    tool = importlib.import_module('test_detector')
+    config = Config.fromfile(file.parent / 'detector.py')
+    loader = config.test_dataloader
+    loader.update(num_workers=0, persistent_workers=False)
+    loader.dataset.update(doubled)
+    config.test_evaluator.ann_file = str(
+        Path(doubled['data_root'], doubled['ann_file'])
+    )
+    found = []
+    monkeypatch.setattr(
+        tool.Evaluator, 'process', lambda _, samples: found.extend(samples)
+    )
+    monkeypatch.setattr(tool.Evaluator, 'evaluate', lambda *_: {})
+    tool.evaluate(config, file)
+    expected = []
+    with torch.no_grad():
+        for batch in Runner.build_dataloader(loader):
+            expected += model.test_step(batch)
+    assert len(found) == len(expected) == 2
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.img_id == theirs.img_id
+        boxes = theirs.pred_instances.bboxes
+        assert len(boxes) == 20
+        assert boxes.max() > 160
+        torch.testing.assert_close(
+            ours.pred_instances.bboxes, boxes, rtol=1e-4, atol=1e-2
+        )
+        assert torch.equal(
+            ours.pred_instances.labels, theirs.pred_instances.labels
+        )
+
+
+def test_classes_are_those_of_the_test_split(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools/deploy'))
+    tool = importlib.import_module('export_detector')
+    names = tmp_path / 'names.txt'
+    names.write_text('cat\ndog\n')
+    init_default_scope('mmdet')
+    for metainfo, number, first in (
+        ({}, 80, 'person'),
+        (dict(metainfo=dict(classes=('bird',))), 1, 'bird'),
+        (dict(metainfo=dict(classes=str(names))), 2, 'cat'),
+    ):
+        dataset = dict(type='CocoDataset') | metainfo
+        config = Config(dict(test_dataloader=dict(dataset=dataset)))
+        classes = tool.class_names(config)
+        assert (len(classes), classes[0]) == (number, first)
+
+
 def test_sample_program_needs_no_torch(exported, image, tmp_path):
     site = Path(onnxruntime.__file__).parents[1]
     for name in RUNTIME:
@@ -105,6 +178,13 @@ def test_sample_program_needs_no_torch(exported, image, tmp_path):
         re.fullmatch(r'\d: score 0\.\d\d, box \(.*\) px', line)
         for line in lines
     )
+    process = subprocess.run(
+        [sys.executable, *map(str, arguments[:2]), 'lost.jpg', out],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    assert 'error: lost.jpg is not an image' in process.stderr
     drawn, before = cv2.imread(str(out)), cv2.imread(str(image))
     assert np.abs(drawn.astype(int) - before).max() > 100
 
@@ -129,6 +209,8 @@ def test_wrong_input_is_refused(tmp_path, refusal):
         ('the head GFLHead', gfl, weights, out, '--shape', 64, 64),
         ('a folder with images', config, checkpoint, out,
          *('--int8', tmp_path / 'nowhere')),
+        ('--calibration-images must be at least 1', config, checkpoint, out,
+         *('--int8', tmp_path, '--calibration-images', 0)),
         ('excludes --int8', config, checkpoint, out, '--backbone',
          *('--int8', tmp_path)),
     ):  # fmt: skip

@@ -74,6 +74,19 @@ def test_each_shape_is_one_file(folder):
     assert manifest['rest'] is None
 
 
+def test_a_folder_is_of_one_detector(tool, net):
+    images = torch.rand(1, 3, *SIZE)
+    model = torch.nn.Module()
+    model.backbone = net
+    manifests = []
+    for classes in (1, 2, 2):
+        model.head = torch.nn.Linear(4, classes)
+        parts = tool.collect_parts(model, net, images, num_nets=4)
+        manifests.append(json.dumps(parts.manifest))
+    # Its digest decides which times fit.
+    assert manifests[0] != manifests[1] == manifests[2]
+
+
 def test_glued_backbones_compute_what_the_supernet_does(folder, net):
     image = torch.rand(1, 3, *SIZE)
     for item in json.loads((folder / MANIFEST).read_text())['nets']:
@@ -150,6 +163,8 @@ def test_the_halves_of_a_table(folder, tmp_path):
         read = LatencyTable.load(table)
         assert (read.runtime, read.rounds) == (runtime, 2)
         assert read.search_space == SPACE
+        is_command = runtime == 'my'
+        assert ('CPUExecutionProvider' in read.software) != is_command
         assert read.stem > 0 == read.blocks[1][1]
         assert f'ms in {runtime} at 32x48' in printed
     assert read.blocks[1] == (2.0, 0.0)
@@ -171,10 +186,14 @@ def test_wrong_input_is_refused(tool, folder, net, tmp_path, refusal):
     odd.mkdir()
     (odd / 'odd.onnx').write_bytes(b'no model')
     (odd / MANIFEST).write_text(json.dumps(manifest | {'files': ['odd.onnx']}))
+    other = tmp_path / 'other'
+    other.mkdir()
+    (other / MANIFEST).write_text('{"name": "of another program"}')
     silent = ('--runtime', 'command', '--command', 'echo {file}')
     for expected, place, options in (
         ('has no manifest.json', tmp_path, ()),
         ('lacks lost.onnx', broken, ()),
+        ('is not the manifest', other, ()),
         ('onnxruntime cannot run', odd, ()),
         ('needs --command with {file}', folder, ('--runtime', 'command')),
         ('0 matches of --pattern', folder, silent),
@@ -266,6 +285,18 @@ def test_minima_are_added_and_scaled(build, tmp_path):
     assert LatencyTable.load(tmp_path / 'table.json') == table
 
 
+def test_noisy_measurements_are_named(build, capsys, tool):
+    print_check = importlib.import_module('measure_latency').print_check
+    noisy = times()
+    for index in range(len(PATHS)):
+        # Every other round ranks the backbones backwards.
+        noisy['times'][f'net{index}'] = [50.0 - index, 40.0 + index] * 2
+    for content, is_noisy in ((times(), False), (noisy, True)):
+        print_check(build(manifest(), content))
+        printed = ' '.join(capsys.readouterr().out.split())
+        assert ('hardly repeats itself' in printed) == is_noisy
+
+
 def test_neck_and_heads_may_be_left_out(build):
     content = times(without_rest=True)
     del content['times']['rest']
@@ -292,7 +323,10 @@ def test_wrong_times_are_named(build):
         (changed('b0', [1.0, 0.0, 2.0]), 'times of b0 are not at least 2'),
         (changed('b0', [1.0, -1.0, 2.0]), 'b0.*positive'),
         (changed('b0', [1.0]), 'at least 2'),
+        (changed('b0', 3.0), 'times of b0 are not at least 2'),
+        (changed('b0', [1.0, None, 2.0]), 'b0.*positive'),
         ([], 'is not a file of times'),
+        (dict(folder='abc'), "it lacks 'times'"),
     ):
         with pytest.raises(InputError, match=expected) as error:
             build(manifest(), content)

@@ -257,7 +257,11 @@ def test_page_shows_what_a_record_has(html, tmp_path):
         if c.index != 2  # still running
     ]
     constraint = dict(min_macs=None, max_macs=130_000, rest_macs=10_000)
-    constraint |= dict(max_latency=1.5, latency_runtime='openvino')
+    constraint |= dict(
+        max_latency=1.5,
+        latency_runtime='openvino',
+        latency_input_size=[800, 1344],
+    )
     search = synthetic_search(
         candidates=candidates,
         references=[Reference('theirs', (0, 1, 2, 3, 0, 1), 100_000)],
@@ -275,7 +279,7 @@ def test_page_shows_what_a_record_has(html, tmp_path):
         '11 of 30</b> unfinished, so far in 3 generations',
         '<th>latency</th>',
         '>1.23 ms<',
-        '>ms of the backbone in openvino<',
+        '>ms of the backbone in openvino at 800 x 1344 px<',
         '>bound of the search, 1.5 ms<',
         'theirs, 01 2 30 1',
         'theirs (its MACs)',

@@ -3,13 +3,14 @@
 import argparse
 from pathlib import Path
 
+import run_latency
 from net_results import read_test_metrics
 from rich.console import Console
 from rich.table import Table
 
 from detnas_mm.cost import LatencyTable
-from detnas_mm.structures import Candidate, SearchRecord, SearchSpace
-from detnas_mm.utils.cli import run_command
+from detnas_mm.structures import ArchPath, Candidate, SearchRecord, SearchSpace
+from detnas_mm.utils.cli import add_common_arguments, load_config, run_command
 from detnas_mm.utils.errors import InputError
 
 
@@ -33,9 +34,33 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--latency-table',
         type=Path,
-        help='table of measure_latency.py: adds a column of ms',
+        help='table of measure_latency.py: adds a column of predicted ms',
     )
-    return parser.parse_args()
+    measured = parser.add_argument_group(
+        'measured latency', 'a column of ms, measured now on this machine'
+    )
+    measured.add_argument(
+        '--config', help='config of the supernet; needs --runtime'
+    )
+    measured.add_argument(
+        '--runtime', choices=run_latency.PREPARE, help='what runs the nets'
+    )
+    run_latency.add_runtime_options(
+        measured, [*run_latency.PRECISIONS, 'int8']
+    )
+    measured.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        metavar=('HEIGHT', 'WIDTH'),
+        help="size of the image; by default the size of the config's test "
+        'images',
+    )
+    add_common_arguments(measured)
+    args = parser.parse_args()
+    if (args.config is None) != (args.runtime is None):
+        parser.error('--config and --runtime need each other')
+    return args
 
 
 def find_candidate(records: list[SearchRecord], path: str) -> Candidate:
@@ -61,40 +86,82 @@ def read_latencies(
     return table
 
 
+def measure(
+    args: argparse.Namespace, space: SearchSpace, paths: list[ArchPath]
+) -> tuple[list[float], str]:
+    """Measure paths in a runtime; return their ms, and what they are for."""
+    # Records are compared without building a model.
+    import torch
+    from latency_blocks import measure_nets
+
+    from detnas_mm.compat import setup_compat
+    from detnas_mm.engine.network_arguments import image_size
+    from detnas_mm.models import build_model, find_supernet
+
+    setup_compat()
+    config = load_config(args)
+    supernet = find_supernet(build_model(config))
+    if supernet.search_space != space:
+        raise InputError(f'{args.config} has another space than the search')
+    size = image_size(args, config)
+    images = torch.rand(
+        1, 3, *size, generator=torch.Generator().manual_seed(0)
+    )
+    try:
+        least, facts = measure_nets(
+            supernet, paths, images, args.runtime, args
+        )
+    except run_latency.LatencyError as error:
+        raise InputError(str(error)) from error
+    return least, (
+        f'measured ms: {facts["runtime"]}, {facts["device"]}, '
+        f'{facts["software"]}, '
+        f'{facts["precision"]}, threads: {facts["threads"]}, minimum of '
+        f'{args.rounds} rounds at {"x".join(map(str, size))}'
+    )
+
+
 def main() -> None:
     args = parse_args()
     records = [SearchRecord.read(folder) for folder in args.search]
     header = records[0].header
     space = SearchSpace(**header.search_space)
+    paths = [space.parse(path) for _, path, _ in args.net]
+    candidates = [find_candidate(records, space.format(p)) for p in paths]
+    metrics = [read_test_metrics(Path(net[2])) for net in args.net]
     latencies = read_latencies(args.latency_table, space)
     table = Table(title='Backbones, retrained from scratch')
     columns = ['', 'path', 'MACs (M)', 'params (M)', 'search', 'test']
+    # Columns of ms, and a line below the table for each.
+    ms, notes = [], []
     if latencies is not None:
-        columns.append(f'ms ({latencies.runtime})')
+        columns.append('predicted ms')
+        ms.append([latencies.latency(path) for path in paths])
+        notes.append(
+            f'predicted ms: {latencies.runtime}, {latencies.device}, '
+            f'{latencies.precision}, threads: {latencies.threads}, at '
+            f'{"x".join(map(str, latencies.input_size))}'
+        )
+    if args.runtime:
+        columns.append('measured ms')
+        least, note = measure(args, space, paths)
+        ms.append(least)
+        notes.append(note)
     for column in columns:
         table.add_column(column, justify='right' if column else 'left')
-    for name, path, folder in args.net:
-        digits = space.format(space.parse(path))
-        candidate = find_candidate(records, digits)
-        metrics = read_test_metrics(Path(folder))
-        ms = []
-        if latencies is not None:
-            ms.append(f'{latencies.latency(space.parse(path)):.3f}')
+    for index, candidate in enumerate(candidates):
         table.add_row(
-            name,
-            space.format_stages(space.parse(path)),
+            args.net[index][0],
+            space.format_stages(paths[index]),
             f'{candidate.macs / 1e6:.1f}',
             f'{candidate.params / 1e6:.3f}',
             f'{candidate.fitness:.4f}',
-            f'{metrics[header.metric]:.3f}',
-            *ms,
+            f'{metrics[index][header.metric]:.3f}',
+            *(f'{column[index]:.3f}' for column in ms),
         )
     Console().print(table)
-    if latencies is not None:
-        print(
-            f'ms: predicted for {latencies.device}, {latencies.precision}, at '
-            f'{"x".join(map(str, latencies.input_size))}'
-        )
+    for note in notes:
+        print(note)
     print(
         f'search: {header.metric} with the weights of the supernet, search '
         f'split\ntest: {header.metric} after retraining, test split; MACs and '

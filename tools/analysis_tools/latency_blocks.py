@@ -7,6 +7,7 @@ further parts. A manifest says which part is what; its digest names all.
 import json
 import math
 import tempfile
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from run_latency import MANIFEST
+from run_latency import MANIFEST, measure_folder
 from torch import Tensor, nn
 
 from detnas_mm.cost import LatencyTable
@@ -28,6 +29,10 @@ from detnas_mm.utils.files import text_digest, write_atomically
 
 STEM, REST = 'stem.onnx', 'rest.onnx'
 _STATISTIC = {'wall': 'minimum', 'cpu': 'minimum of the CPU time'}
+_TIMES_ENTRIES = (
+    *('folder', 'times', 'rounds', 'runtime', 'software', 'precision'),
+    *('threads', 'device'),
+)
 # Of uneven paths.
 _CONCENTRATION = 0.4
 
@@ -105,6 +110,9 @@ def collect_parts(
             reason = str(error).partition(':')[0]
             print(f'without neck and heads: {reason}')
     manifest = dict(
+        # Times of the neck and heads of another detector do not fit.
+        detector=type(model).__name__,
+        parameters=sum(p.numel() for p in model.parameters()),
         search_space=space.to_dict(),
         shuffle=supernet.shuffle,
         input_size=list(size),
@@ -174,8 +182,7 @@ def export_parts(
         if is_int8:
             parts.manifest['precision'] = 'int8'
             for name, (_, inputs) in parts.modules.items():
-                feed = {f'input{i}': x.numpy() for i, x in enumerate(inputs)}
-                quantize_onnx(place / name, place / name, [feed])
+                _quantize(place / name, inputs)
         parts.manifest['digest'] = text_digest(json.dumps(parts.manifest))
         text = json.dumps(parts.manifest, indent=1) + '\n'
         write_atomically(place / MANIFEST, text)
@@ -194,6 +201,50 @@ def _export(module: nn.Module, inputs: Sequence[Tensor], file: Path) -> None:
         inputs=[f'input{index}' for index in range(len(inputs))],
         outputs=[f'output{index}' for index in range(number)],
     )
+
+
+def _quantize(file: Path, inputs: Sequence[Tensor]) -> None:
+    feed = {f'input{i}': x.numpy() for i, x in enumerate(inputs)}
+    quantize_onnx(file, file, [feed])
+
+
+def measure_nets(
+    supernet: DetNASSupernet,
+    paths: Sequence[ArchPath],
+    images: Tensor,
+    runtime: str,
+    args: Namespace,
+) -> tuple[list[float], dict]:
+    """Measure the whole backbones of some paths in a runtime.
+
+    Args:
+        supernet: The supernet; its weights do not matter.
+        paths: The paths.
+        images: A batch, of shape ``(N, 3, H, W)``.
+        runtime: One of ``run_latency.PREPARE``.
+        args: The options of ``run_latency.add_runtime_options``.
+
+    Returns:
+        The least ms of each path, and what all were measured with.
+    """
+    supernet.eval()
+    is_int8 = args.precision == 'int8'
+    args = Namespace(**vars(args) | ({'precision': 'fp32'} if is_int8 else {}))
+    names = [f'net_{index}.onnx' for index in range(len(paths))]
+    manifest = dict(files=names, rest=None, digest='')
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+        for name, path in zip(names, paths, strict=True):
+            with supernet.activate(path):
+                _export(supernet, [images], folder / name)
+            if is_int8:
+                _quantize(folder / name, [images])
+        content = measure_folder(folder, runtime, args)
+    rounds = _read_rounds(content, names)
+    if is_int8:
+        content['precision'] = 'int8'
+    return [float(rounds[name].min()) for name in names], content
 
 
 def _glue(
@@ -236,14 +287,17 @@ def _glue(
     )
 
 
-def read_json(file: Path, what: str) -> dict:
-    """Read a JSON object that a command has written."""
+def read_json(file: Path, what: str, entries: Sequence[str]) -> dict:
+    """Read a JSON object that a command has written, with some entries."""
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f'{file} is not {what}: {error}') from error
     if not isinstance(content, dict):
         raise InputError(f'{file} is not {what}: it is no JSON object')
+    missing = [entry for entry in entries if entry not in content]
+    if missing:
+        raise InputError(f'{file} is not {what}: it lacks {missing[0]!r}')
     return content
 
 
@@ -253,9 +307,13 @@ def read_times(folder: Path, times_file: Path) -> tuple[dict, dict]:
     Raises:
         InputError: If the times are of another folder.
     """
-    manifest = read_json(folder / MANIFEST, 'the manifest of a folder')
-    times = read_json(times_file, 'a file of times of run_latency.py')
-    if times.get('folder') != manifest['digest']:
+    manifest = read_json(
+        folder / MANIFEST, 'the manifest of a folder of blocks', ['digest']
+    )
+    times = read_json(
+        times_file, 'a file of times of run_latency.py', _TIMES_ENTRIES
+    )
+    if times['folder'] != manifest['digest']:
         raise InputError(
             f'{times_file} was measured with another folder than {folder}: '
             'run run_latency.py with this folder'
@@ -317,7 +375,7 @@ def build_table(manifest: Mapping, times: Mapping) -> LatencyTable:
 def _read_rounds(
     times: Mapping, files: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    measured = times.get('times') or {}
+    measured = times['times'] or {}
     missing = [name for name in files if name not in measured]
     if missing:
         raise InputError(
@@ -326,10 +384,16 @@ def _read_rounds(
         )
     for name in files:
         values = measured[name]
-        if len(values) < 2 or not all(0 < v < math.inf for v in values):
+        is_list = isinstance(values, list) and len(values) >= 2
+        if not is_list or not all(map(_is_positive, values)):
+            text = json.dumps(values)[:60]
             raise InputError(
                 f'the times of {name} are not at least 2 positive numbers of '
-                f'ms: {values[:3]}'
+                f'ms: {text}'
             )
     length = min(len(measured[name]) for name in files)
     return {name: np.array(measured[name][:length]) for name in files}
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and 0 < value < math.inf

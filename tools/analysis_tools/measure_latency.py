@@ -44,6 +44,8 @@ from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import require_folder, write_atomically
 
 HALVES = ('export', 'table')
+# Kendall's tau of two halves of the rounds, below which neither is a guide.
+UNSURE = 0.5
 AUTOCAST = {'fp32': None, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
 
@@ -188,7 +190,8 @@ def print_table(table: LatencyTable) -> None:
     threads = f', threads: {table.threads}' if table.threads else ''
     grid = Table(
         title=f'ms in {table.runtime} at {size}, batch {table.batch_size}, '
-        f'{table.precision}{threads}\n{table.device}\n{table.software}'
+        f'{table.precision}{threads}\n{table.statistic}, rounds: '
+        f'{table.rounds}\n{table.device}\n{table.software}'
     )
     for column in ('block', 'stage', 'stride', *space.choice_names):
         grid.add_column(column, justify='right')
@@ -215,6 +218,12 @@ def print_check(table: LatencyTable) -> None:
         error, kendall = check[f'{key}mape'], check[f'{key}kendall']
         grid.add_row(name, f'{error:.1%}', f'{kendall:.2f}')
     Console().print(grid)
+    if check['repeat_kendall'] < UNSURE:
+        print(
+            'the measurement hardly repeats itself, so the comparison says '
+            'little: measure when nothing else runs on the device, with more '
+            '--rounds, or with --clock cpu'
+        )
     if table.scale == 1:
         print(
             'no factor is kept: the uneven backbones need one that differs '

@@ -236,26 +236,42 @@ def conditions(runtime: str, args: argparse.Namespace) -> dict:
         )
     version = importlib.import_module(runtime).__version__
     is_openvino = runtime == 'openvino'
+    provider = args.ov_device if is_openvino else args.provider
     return dict(
         runtime=runtime,
-        software=f'{runtime} {version}, Python {platform.python_version()}',
-        provider=args.ov_device if is_openvino else args.provider,
+        # A table keeps this text.
+        software=f'{runtime} {version}, {provider}, Python '
+        f'{platform.python_version()}',
+        provider=provider,
         precision=args.precision if is_openvino else 'fp32',
         threads=args.threads,
         device=args.device_name or device_name(),
     )
 
 
-def measure_folder(
-    folder: Path, runtime: str, args: argparse.Namespace
-) -> dict:
-    """Measure all files that the manifest of a folder names."""
+def read_manifest(folder: Path) -> dict:
     path = folder / MANIFEST
     if not path.is_file():
         raise LatencyError(
             f'{folder} has no {MANIFEST}; write it by measure_latency.py '
             'export CONFIG FOLDER'
         )
+    try:
+        manifest = json.loads(path.read_text())
+        manifest['files'], manifest['rest'], manifest['digest']
+    except (ValueError, TypeError, KeyError) as error:
+        raise LatencyError(
+            f'{path} is not the manifest of a folder of blocks: '
+            f'{type(error).__name__} {error}'
+        ) from error
+    return manifest
+
+
+def measure_folder(
+    folder: Path, runtime: str, args: argparse.Namespace
+) -> dict:
+    """Measure all files that the manifest of a folder names."""
+    manifest = read_manifest(folder)
     if runtime == 'command' and '{file}' not in (args.command or ''):
         raise LatencyError(
             '--runtime command needs --command with {file}, got '
@@ -268,7 +284,6 @@ def measure_folder(
             f'--precision {args.precision} is not for onnxruntime, which '
             'computes in the precision of the files'
         )
-    manifest = json.loads(path.read_text())
     left_out = [manifest['rest']] if args.without_rest else []
     files = [folder / n for n in manifest['files'] if n not in left_out]
     missing = [file.name for file in files if not file.is_file()]

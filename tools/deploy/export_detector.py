@@ -95,6 +95,11 @@ def require_arguments(args: argparse.Namespace, size: tuple[int, int]) -> None:
         )
     if args.backbone and (args.int8 or args.rgb):
         raise InputError('--backbone excludes --int8 and --rgb')
+    if args.calibration_images < 1:
+        raise InputError(
+            '--calibration-images must be at least 1, got '
+            f'{args.calibration_images}'
+        )
 
 
 def save_backbone(
@@ -120,6 +125,16 @@ def load_detector(args: argparse.Namespace, config: Config) -> nn.Module:
     require_trained_network(model, weights, args.checkpoint)
     model.load_state_dict(weights, strict=False)
     return revert_sync_batchnorm(model).eval()
+
+
+def class_names(config: Config) -> Sequence[str]:
+    """Return the classes of the test split, also those of COCO itself."""
+    from mmdet.registry import DATASETS
+
+    dataset = config.test_dataloader.dataset
+    kind = DATASETS.get(dataset.type)
+    # The names may be in a file, as of any dataset of MMEngine.
+    return kind._load_metainfo(dataset.get('metainfo'))['classes']
 
 
 def detector_metadata(
@@ -195,7 +210,7 @@ def save_detector(
     model = load_detector(args, config)
     order = 'RGB' if args.rgb else 'BGR'
     program = DetectorProgram(model, size, order)
-    classes = config.test_dataloader.dataset.metainfo.classes
+    classes = class_names(config)
     metadata = detector_metadata(model, classes, size, order)
     metadata |= search_score(config)
     feeds = []

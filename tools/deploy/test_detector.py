@@ -57,7 +57,10 @@ def evaluate(config: Config, file: Path) -> dict[str, float]:
             whole[:height, :width] = image[:, :, :: -1 if is_rgb else 1]
             outputs = session.run(None, dict(image=whole))
             boxes, scores, labels = map(torch.from_numpy, outputs)
-            boxes = boxes / torch.tensor(sample.scale_factor * 2)
+            # Boxes may reach into the padding.
+            boxes = boxes.clip(min=0).minimum(
+                torch.tensor((width, height) * 2)
+            ) / torch.tensor(sample.scale_factor * 2)
             sample.pred_instances = InstanceData(
                 bboxes=boxes, scores=scores, labels=labels
             )

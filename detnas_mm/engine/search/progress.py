@@ -160,4 +160,4 @@ def _latency(candidate: Candidate, end: str) -> str:
     """Returns the predicted latency, where there is one."""
     if candidate.latency is None:
         return ''
-    return f'{candidate.latency:.1f} ms{end}'
+    return f'{candidate.latency:.2f} ms{end}'

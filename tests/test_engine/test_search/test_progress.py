@@ -120,4 +120,4 @@ def test_predicted_latency_is_shown(visualizer, caplog):
     report(visualizer, CANDIDATES[:1])
     assert ' ms' not in caplog.text
     report(visualizer, [replace(CANDIDATES[0], latency=12.34)])
-    assert '  12.3 ms  coco/bbox_mAP 0.2000' in caplog.text
+    assert '  12.34 ms  coco/bbox_mAP 0.2000' in caplog.text
