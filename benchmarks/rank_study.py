@@ -246,6 +246,10 @@ def main() -> None:
     if args.command == 'score':
         score(args)
         return
+    if not args.scores.exists():
+        raise InputError(
+            f'there is no {args.scores}; add scores by `score WAY --seed N`'
+        )
     scores = json.loads(args.scores.read_text())
     report(digits_nets.read(args.nets)['nets'], scores)
 
