@@ -135,10 +135,11 @@ def test_torchrun_shares_its_store(tmp_path, log):
 
 def test_a_rank_that_dies_is_named(monkeypatch):
     monkeypatch.setattr(module, 'MARGIN_SECONDS', 0)
+    # On a busy machine rank 0 may have started later than that, too.
     with (
-        pytest.raises(RuntimeError, match='rank 1 within 6 s.*--resume'),
+        pytest.raises(RuntimeError, match='rank (0, )?1 within 3 s.*--resume'),
         launched(
-            2, evaluate_last, faulty(die), candidate_timeout=6
+            2, evaluate_last, faulty(die), candidate_timeout=3
         ) as executor,
     ):
         list(executor.run(PATHS[:4]))

@@ -52,7 +52,7 @@ def report(visualizer, candidates):
         if item.index % 2:
             generation = CANDIDATES[item.index - 1 : item.index + 1]
             progress.report_generation(item.generation, generation)
-    progress.finish(CANDIDATES[-1])
+    progress.finish(CANDIDATES[-1], None)
     visualizer.close()
 
 
