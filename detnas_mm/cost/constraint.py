@@ -145,10 +145,8 @@ class Constraint:
         """Return the predicted latency in ms, ``None`` without a table."""
         if self.latency_table is None:
             return None
-        fixed, rows = self.latency_table.in_nanoseconds()
-        chosen = zip(rows, path, strict=True)
-        total = fixed + self.rest_latency + sum(row[c] for row, c in chosen)
-        return total / NANOSECONDS
+        backbone = self.latency_table.nanoseconds(path)
+        return (backbone + self.rest_latency) / NANOSECONDS
 
     def reason(self, path: ArchPath) -> str | None:
         """Return why a path is refused, or ``None`` if it is legal."""

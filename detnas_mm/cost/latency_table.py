@@ -102,9 +102,13 @@ class LatencyTable:
 
     def latency(self, path: ArchPath) -> float:
         """Return the predicted latency of the backbone of a path, in ms."""
+        return self.nanoseconds(path) / NANOSECONDS
+
+    def nanoseconds(self, path: ArchPath) -> int:
+        """Return the same in whole nanoseconds."""
         stem, rows = self.in_nanoseconds()
         chosen = zip(rows, path, strict=True)
-        return (stem + sum(row[c] for row, c in chosen)) / NANOSECONDS
+        return stem + sum(row[c] for row, c in chosen)
 
     def in_nanoseconds(self) -> tuple[int, tuple[tuple[int, ...], ...]]:
         """Return stem and blocks as integers, so that sums are exact."""
