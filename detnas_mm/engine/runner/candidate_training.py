@@ -81,7 +81,9 @@ class CandidateTraining:
             key: float(np.mean([single[key] for single in trained]))
             for key in trained[0]
         }
-        scores = [self.metric, *[TEST + self.metric] * self.is_tested]
+        scores = [self.metric]
+        if self.is_tested:
+            scores.append(TEST + self.metric)
         for seed, single in enumerate(trained):
             for key in scores:
                 metrics[seed_key(key, seed)] = single[key]
@@ -235,7 +237,8 @@ def train(
         if metrics and config.get('test_cfg'):
             use_exact_metrics(runner.test_loop.evaluator)
             test = runner.test_loop.run()
-            metrics |= {TEST + key: value for key, value in test.items()}
+            # No metrics: nothing was predicted.
+            metrics |= {TEST + key: test.get(key, 0.0) for key in metrics}
     return {
         key: float(value)
         for key, value in metrics.items()
