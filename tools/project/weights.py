@@ -1,10 +1,12 @@
 """Weights that a project starts from."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from detnas_mm.models import (
     DetNASSupernet,
@@ -52,10 +54,11 @@ def use_weights(file: Path, folder: Path) -> Weights:
     """
     if not file.is_file():
         raise InputError(f'no weights at {file}')
-    own = weights_below(f'{PREFIX}blocks.', load_state_dict(file))
-    if own:
+    state_dict = load_state_dict(file)
+    if weights_below(f'{PREFIX}blocks.', state_dict):
+        weights = _read_own(weights_below(PREFIX, state_dict), file)
         shutil.copy(file, folder / NAME)
-        return _read_own(file)
+        return weights
     converted = convert_checkpoint(file)
     if converted.path is not None:
         raise InputError(
@@ -72,13 +75,12 @@ def use_weights(file: Path, folder: Path) -> Weights:
     return Weights(converted.layout, space, converted.shuffle)
 
 
-def _read_own(file: Path) -> Weights:
-    weights = weights_below(PREFIX, load_state_dict(file))
+def _read_own(state_dict: Mapping[str, Tensor], file: Path) -> Weights:
     for space in SPACES:
         with torch.device('meta'):
             net = DetNASSupernet(space, out_indices=range(4))
         try:
-            require_matching_keys(net, weights, str(file))
+            require_matching_keys(net, state_dict, str(file))
         except InputError:
             continue
         return Weights('detnas_mm', space, 'grouped')
