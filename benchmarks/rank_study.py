@@ -1,9 +1,9 @@
 """How well ways of scoring rank the networks of the ground truth.
 
-`report` trains nothing: it compares the scores in `digits_scores.json` with
-the results in `digits_nets.json`. `score WAY` adds scores: it trains a
-supernet with a seed and scores all networks of the table, or computes a
-training-free proxy.
+Without a command it trains nothing: it compares the scores in
+`digits_scores.json` with the results in `digits_nets.json`. `score WAY` adds
+scores: it trains a supernet with a seed and scores all networks of the table,
+or computes a training-free proxy.
 """
 
 import argparse
@@ -75,7 +75,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--nets', type=Path, default=digits_nets.FILE)
     parser.add_argument('--scores', type=Path, default=FILE)
     commands = parser.add_subparsers(dest='command')
-    commands.add_parser('report', help='compare; the default')
     score = commands.add_parser('score', help='add the scores of a way')
     score.add_argument('way', choices=[*WAYS, *PROXIES])
     score.add_argument('--seed', type=int, default=0)
@@ -85,12 +84,6 @@ def parse_args() -> argparse.Namespace:
         type=Path,
         default=ROOT / 'work_dirs/rank_study',
         help='folder for the supernets; a training in it is resumed',
-    )
-    score.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        help='further settings of all configs',
     )
     return parser.parse_args()
 
@@ -122,13 +115,14 @@ def score_by_supernet(
     way = WAYS[args.way]
     name = way.supernet or args.way
     folder = args.out / f'{name}, seed {args.seed}'
-    training = (*WAYS[name].training, *args.cfg_options)
-    supernet = train_supernet(folder, args.seed, args.data, training)
+    supernet = train_supernet(
+        folder, args.seed, args.data, WAYS[name].training
+    )
     candidates = run_search(
         SEARCH, supernet, folder / f'scores, {args.way}',
         [
             '--paths', *paths, '--cfg-options', *way.scoring,
-            *args.cfg_options, *data_options(args.data),
+            *data_options(args.data),
         ],
     )  # fmt: skip
     fitness = {c.path: c.fitness for c in candidates}
