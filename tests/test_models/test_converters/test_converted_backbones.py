@@ -87,15 +87,21 @@ def test_supernet_of_the_authors(tmp_path, image):
             assert_same(ours(image), theirs(image, path))
 
 
-def test_classifier_of_the_authors(tmp_path, image):
-    theirs = AuthorsBackbone(DETECTOR_SPACE, PATHS[0], True, classes=5)
-    file = saved(tmp_path / 'net.pkl', randomized(theirs).eval())
-    converted = convert_checkpoint(file)
-    neck = DetNASClsNeck(DETECTOR_SPACE.stage_channels[-1], 16).eval()
+def classifier(converted):
+    """Returns neck and head with the weights of a checkpoint."""
+    neck = DetNASClsNeck(converted.search_space.stage_channels[-1], 16).eval()
     neck.load_state_dict(weights_below('neck.', converted.state_dict))
     loss = dict(type='mmpretrain.CrossEntropyLoss', loss_weight=1.0)
     head = LinearClsHead(5, 16, loss=loss)
     head.load_state_dict(weights_below('head.', converted.state_dict))
+    return neck, head
+
+
+def test_classifier_of_the_authors(tmp_path, image):
+    theirs = AuthorsBackbone(DETECTOR_SPACE, PATHS[0], True, classes=5)
+    file = saved(tmp_path / 'net.pkl', randomized(theirs).eval())
+    converted = convert_checkpoint(file)
+    neck, head = classifier(converted)
     scores = head(neck(loaded(converted)(image)))
     assert_same([scores], [theirs.classify(image)])
 
@@ -112,11 +118,7 @@ def test_supernet_of_spos(tmp_path, image, space):
     assert converted.search_space == space
     assert (converted.path, converted.shuffle) == (None, 'interleaved')
     ours = loaded(converted)
-    neck = DetNASClsNeck(space.stage_channels[-1], 16).eval()
-    neck.load_state_dict(weights_below('neck.', converted.state_dict))
-    loss = dict(type='mmpretrain.CrossEntropyLoss', loss_weight=1.0)
-    head = LinearClsHead(5, 16, loss=loss)
-    head.load_state_dict(weights_below('head.', converted.state_dict))
+    neck, head = classifier(converted)
     for path in PATHS if space is DETECTOR_SPACE else DEEP_PATHS:
         with ours.activate(path):
             outputs = ours(image)
