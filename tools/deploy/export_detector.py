@@ -139,17 +139,15 @@ def class_names(config: Config) -> Sequence[str]:
 
 def detector_metadata(
     model: nn.Module,
+    program: DetectorProgram,
     classes: Sequence[str],
     input_size: tuple[int, int],
     channel_order: str,
 ) -> dict[str, object]:
     """Return what a program that runs the exported detector has to know."""
     # Padding that the normalization maps to 0, as mmdet pads.
-    pad = [0.0] * 3
-    if model.data_preprocessor._enable_normalize:
-        pad = model.data_preprocessor.mean.flatten().tolist()
-    is_rgb = bool(model.data_preprocessor._channel_conversion)
-    if is_rgb != (channel_order == 'RGB'):
+    pad = program.mean.flatten().tolist()
+    if program.reverses:
         pad = pad[::-1]
     metadata = dict(
         detector=type(model).__name__,
@@ -211,7 +209,7 @@ def save_detector(
     order = 'RGB' if args.rgb else 'BGR'
     program = DetectorProgram(model, size, order)
     classes = class_names(config)
-    metadata = detector_metadata(model, classes, size, order)
+    metadata = detector_metadata(model, program, classes, size, order)
     metadata |= search_score(config)
     feeds = []
     if args.int8:
