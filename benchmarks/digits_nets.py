@@ -63,6 +63,12 @@ def parse_args() -> argparse.Namespace:
         help='folder for supernets and trainings',
     )
     parser.add_argument(
+        '--processes',
+        type=int,
+        default=1,
+        help='processes that share the networks',
+    )
+    parser.add_argument(
         '--nets', type=int, default=3, help='networks that `check` trains'
     )
     return parser.parse_args()
@@ -112,6 +118,7 @@ def train(
             '--paths', *paths,
             '--cfg-options', *settings, *data_options(args.data),
         ],
+        args.processes,
     )  # fmt: skip
 
 

@@ -80,6 +80,12 @@ def parse_args() -> argparse.Namespace:
     score.add_argument('--seed', type=int, default=0)
     score.add_argument('--data', type=Path, default=DATA)
     score.add_argument(
+        '--processes',
+        type=int,
+        default=1,
+        help='processes that share the networks',
+    )
+    score.add_argument(
         '--out',
         type=Path,
         default=ROOT / 'work_dirs/rank_study',
@@ -124,6 +130,7 @@ def score_by_supernet(
             '--paths', *paths, '--cfg-options', *way.scoring,
             *data_options(args.data),
         ],
+        args.processes,
     )  # fmt: skip
     fitness = {c.path: c.fitness for c in candidates}
     return [fitness[path] for path in paths]

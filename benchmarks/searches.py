@@ -16,9 +16,16 @@ STAGE_2 = CONFIGS / 'retinanet_detnas-supernet-elastic-tiny_fpn_digits.py'
 SEARCH = CONFIGS / 'retinanet_detnas-search-elastic-tiny_fpn_digits.py'
 
 
-def run_tool(name: str, *arguments: object) -> None:
-    """Run a command of `tools/`."""
+def run_tool(name: str, *arguments: object, processes: int = 1) -> None:
+    """Run a command of `tools/`, in one process or in several."""
     command = [sys.executable, ROOT / 'tools' / name, *arguments]
+    if processes > 1:
+        launcher = [
+            '-m', 'torch.distributed.run', '--standalone',
+            f'--nproc_per_node={processes}',
+        ]  # fmt: skip
+        command[1:1] = launcher
+        command += ['--launcher', 'pytorch']
     subprocess.run([*map(str, command)], check=True)
 
 
@@ -27,6 +34,7 @@ def run_search(
     checkpoint: str | os.PathLike,
     work_dir: Path,
     options: Sequence[object],
+    processes: int = 1,
 ) -> list[Candidate]:
     """Run a search, or resume it, and return its candidates.
 
@@ -36,10 +44,11 @@ def run_search(
         work_dir: Work dir of the search. A complete search in it is not
             repeated.
         options: Further options of `tools/search.py`.
+        processes: How many processes share the candidates.
     """
     run_tool(
         'search.py', config, checkpoint, '--work-dir', work_dir, '--resume',
-        *options,
+        *options, processes=processes,
     )  # fmt: skip
     return list(SearchRecord.read(work_dir).candidates)
 

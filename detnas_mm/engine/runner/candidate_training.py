@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from pathlib import Path
-from time import sleep
 
 import numpy as np
 import torch
@@ -104,13 +103,14 @@ class CandidateTraining:
         if checkpoint is None:
             Path(config.work_dir).mkdir(parents=True, exist_ok=True)
             torch.save(extract_path(self.model.state_dict(), path), start)
-        # A process of its own: MMEngine keeps loggers and default scopes.
-        with ProcessPoolExecutor(
-            1, multiprocessing.get_context('spawn')
-        ) as pool:
+        # A process of its own: MMEngine keeps loggers and default scopes. It
+        # is forked from a server that has imported everything once.
+        context = multiprocessing.get_context('forkserver')
+        context.set_forkserver_preload([__name__, 'mmdet.apis'])
+        with ProcessPoolExecutor(1, context) as pool:
             device = next(self.model.parameters()).device
             metrics = pool.submit(
-                train, config.to_dict(), self.share, device.index, os.getpid()
+                train, config.to_dict(), self.share, device.index
             ).result()
         write_atomically(finished, json.dumps(metrics) + '\n')
         return metrics
@@ -200,7 +200,7 @@ def shortened_scheduler(
 
 
 def train(
-    config: Mapping, share: float, device: int | None, parent: int
+    config: Mapping, share: float, device: int | None
 ) -> Mapping[str, float]:
     """Trains a detector in this process and validates it.
 
@@ -208,9 +208,8 @@ def train(
         config: The config of the training, with a shortened loop.
         share: Share to which the schedulers are shortened.
         device: Index of the GPU, if it is not the first.
-        parent: Process with which the training ends.
     """
-    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     config = Config(deepcopy(dict(config)))
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)
@@ -246,11 +245,10 @@ def train(
     }
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """Ends this process with its parent: another search may resume it.
 
     A worker of a pool would wait for a killed parent without end.
     """
-    while os.getppid() == parent:
-        sleep(1)
+    multiprocessing.parent_process().join()
     os._exit(1)

@@ -99,16 +99,14 @@ def test_finished_trainings_are_not_repeated(base, tmp_path, monkeypatch):
 
 def test_training_ends_with_a_killed_search():
     """Also when it has finished and waits for the next one."""
-    training = (
-        'import os\n'
-        'parent = os.getppid()\n'
-        f'from {MODULE} import _end_with\n'
-        'print(os.getpid(), flush=True)\n'
-        '_end_with(parent)\n'
-    )
     search = (
-        'import subprocess, sys\n'
-        f'subprocess.run([sys.executable, "-c", {training!r}])\n'
+        'import multiprocessing\n'
+        f'from {MODULE} import _end_with_parent\n'
+        'context = multiprocessing.get_context("forkserver")\n'
+        'training = context.Process(target=_end_with_parent)\n'
+        'training.start()\n'
+        'print(training.pid, flush=True)\n'
+        'training.join()\n'
     )
     with subprocess.Popen(
         [sys.executable, '-c', search], stdout=subprocess.PIPE, text=True
