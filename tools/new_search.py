@@ -45,6 +45,8 @@ from detnas_mm.utils.files import require_writable, write_atomically
 
 # Boxes that are more likely a slip of the mouse.
 THIN = 2
+# The largest stride of the backbone, in pixels.
+SMALLEST_SIDE = 32
 SECONDS = {'min': 60, 'h': 3600, 'd': 86400}
 Parts = Mapping[str, Sequence[LabeledImage]]
 
@@ -259,6 +261,12 @@ def choose_plan(
             f'{plan.space}; leave one of them out'
         )
     if args.factor:
+        side = min(project.size) * args.factor
+        if side < SMALLEST_SIDE:
+            raise InputError(
+                f'`--factor` is {args.factor:g}, which leaves {side:.0f} '
+                f'pixels of an image; expected {SMALLEST_SIDE} or more'
+            )
         plan = replace(plan, factor=args.factor)
     timing = None
     if not args.no_timing:

@@ -98,7 +98,7 @@ def read_dataset(root: Path, ann_files: Mapping[str, Path]) -> Dataset:
     pictures = _Pictures(root)
     notes: list[str] = []
     if kind == 'YOLO':
-        contents = _read_yolo(files[ALL])
+        contents = _read_yolo(files[ALL], notes)
         notes += _lonely_labels(contents)
     elif kind == 'VOC':
         contents = _read_voc(root, files, pictures)
@@ -169,22 +169,38 @@ class _Pictures:
                     stem = Path(name).stem
                     self._by_name[stem].append(Path(folder, name))
 
-    def find(self, name: str, beside: Path, split: str) -> str:
-        """Return the file of a name that may lack its folder."""
+    def find_all(self, images: list[dict], beside: Path, split: str) -> None:
+        """Replace the names of images by those of their files.
+
+        Raises:
+            InputError: If some are not there, or not unique.
+        """
+        faults = []
+        for image in images:
+            name = str(image.get('file_name'))
+            found = self._find(name, beside, split)
+            image['file_name'] = str(found[0]) if found else ''
+            if len(found) != 1:
+                faults.append(f'{len(found) or "no"} images {name}')
+        if faults:
+            more = len(faults) - 1
+            others = f' and {more} more names have such faults' * bool(more)
+            raise InputError(
+                f'{faults[0]} are below {self.root}, which an annotation '
+                f'names; expected one{others}'
+            )
+
+    def _find(self, name: str, beside: Path, split: str) -> list[Path]:
+        """Return the files of a name that may lack its folder."""
         for folder in (beside, self.root):
             if (folder / name).is_file():
-                return str(folder / name)
+                return [folder / name]
         # Some were written on Windows.
         files = self._by_name[PureWindowsPath(name).name]
         if len(files) > 1:
             parents = {f: str(f.parent.relative_to(self.root)) for f in files}
             files = [f for f in files if split in _splits(parents[f])]
-        if len(files) != 1:
-            raise InputError(
-                f'{len(files) or "no"} images {name} are below {self.root}, '
-                'which an annotation names; expected one'
-            )
-        return str(files[0])
+        return files
 
 
 def _read_coco(file: Path, split: str, pictures: _Pictures) -> dict:
@@ -195,9 +211,7 @@ def _read_coco(file: Path, split: str, pictures: _Pictures) -> dict:
         raise InputError(
             f'{file} holds no annotations of COCO: {error!r}'
         ) from error
-    for image in images:
-        name = str(image.get('file_name'))
-        image['file_name'] = pictures.find(name, file.parent, split)
+    pictures.find_all(images, file.parent, split)
     return content
 
 
@@ -210,7 +224,7 @@ def _read_yaml(file: Path) -> dict:
     return content if isinstance(content, dict) else {}
 
 
-def _read_yolo(file: Path) -> dict[str, dict]:
+def _read_yolo(file: Path, notes: list[str]) -> dict[str, dict]:
     """Read labels of Ultralytics; hotcoco's reader takes no such folders."""
     settings = _read_yaml(file)
     names = settings.get('names')
@@ -227,8 +241,14 @@ def _read_yolo(file: Path) -> dict[str, dict]:
         entries = settings.get(key) or []
         entries = [entries] if isinstance(entries, str) else entries
         images = {i for e in entries for i in _yolo_images(file, base, e)}
-        if entries:
-            contents[split] = _yolo_content(sorted(images), names)
+        labels = {image: _label_file(image) for image in sorted(images)}
+        has_labels = any(label.is_file() for label in labels.values())
+        if split == 'test' and images and not has_labels:
+            notes.append(f'{key}: left out, as no image has labels')
+        elif entries:
+            contents[split] = _yolo_content(
+                labels, names, has_keypoints='kpt_shape' in settings
+            )
     if 'train' not in contents:
         raise InputError(
             f'{file} has no `train`, but {", ".join(map(str, settings))}'
@@ -255,27 +275,29 @@ def _yolo_images(file: Path, base: Path, entry: str) -> Iterator[Path]:
     yield from (Path(os.path.abspath(image)) for image in found)
 
 
-def _yolo_content(images: Sequence[Path], names: Mapping[int, str]) -> dict:
+def _yolo_content(
+    labels: Mapping[Path, Path], names: Mapping[int, str], has_keypoints: bool
+) -> dict:
+    """Read the files of labels of images."""
     content = {
-        'images': [{'file_name': str(image)} for image in images],
+        'images': [{'file_name': str(image)} for image in labels],
         'annotations': [],
         'categories': [{'id': i, 'name': name} for i, name in names.items()],
     }
-    files = [_label_file(image) for image in images]
-    if not any(file.is_file() for file in files):
+    if not any(file.is_file() for file in labels.values()):
+        example = next(iter(labels.values()), 'labels/NAME.txt')
         raise InputError(
-            f'none of {len(images)} images has a file of labels such as '
-            f'{next(iter(files), "labels/NAME.txt")}; add them, or leave the '
-            'split out of the YAML file'
+            f'none of {len(labels)} images has a file of labels such as '
+            f'{example}; add them, or leave the split out of the YAML file'
         )
     for number, (entry, file) in enumerate(
-        zip(content['images'], files, strict=True)
+        zip(content['images'], labels.values(), strict=True)
     ):
         entry['id'] = number
         entry['width'], entry['height'], _ = _read_size(entry['file_name'])
         lines = file.read_text().splitlines() if file.is_file() else ()
         for line in filter(str.strip, lines):
-            label, box = _yolo_box(line, entry)
+            label, box = _yolo_box(line, entry, has_keypoints)
             if label not in names:
                 raise InputError(
                     f'{file} has the line {line!r}; expected a class of the '
@@ -306,12 +328,16 @@ def _lonely_labels(contents: Mapping[str, Mapping]) -> Iterator[str]:
         yield f'{len(lonely)} files of labels lack an image, as {lonely[0]}'
 
 
-def _yolo_box(line: str, image: Mapping) -> tuple[float, list[float]]:
+def _yolo_box(
+    line: str, image: Mapping, has_keypoints: bool
+) -> tuple[float, list[float]]:
     """Return the class and the box of a line; class -1 if it has none."""
     try:
         label, *values = map(float, line.split())
     except ValueError:
         return -1, []
+    if has_keypoints:
+        values = values[:4]  # the box is before them
     if len(values) == 4:
         x, y, width, height = values
         x, y = x - width / 2, y - height / 2
@@ -336,9 +362,7 @@ def _read_voc(
         except (ValueError, OSError) as error:
             raise InputError(f'VOC in {folder}: {error}') from error
         beside = folder / 'JPEGImages'
-        for image in content['images']:
-            name = image['file_name']
-            image['file_name'] = pictures.find(name, beside, split)
+        pictures.find_all(content['images'], beside, split)
         contents[split] = content
     lists = root / 'ImageSets/Main'
     found = {

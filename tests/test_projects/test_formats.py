@@ -128,12 +128,28 @@ def test_yolo_needs_names_of_classes(tmp_path, names):
         read_dataset(tmp_path, {})
 
 
-def test_images_of_yolo_without_any_labels_are_refused(tmp_path):
+def test_images_of_yolo_without_any_labels(tmp_path):
+    """Test images are often published without labels."""
     write_yolo(tmp_path, IMAGES)
     shutil.rmtree(tmp_path / 'labels/test')
-    file = re.escape(str(tmp_path / 'labels/test/000.txt'))
+    data = read_dataset(tmp_path, {})
+    assert data.splits.keys() == {'train', 'valid'}
+    assert data.notes == ['test: left out, as no image has labels']
+    shutil.rmtree(tmp_path / 'labels/valid')
+    file = re.escape(str(tmp_path / 'labels/valid/000.txt'))
     with pytest.raises(InputError, match=f'labels such as {file}'):
         read_dataset(tmp_path, {})
+
+
+def test_keypoints_of_yolo_are_no_polygon(tmp_path):
+    write_yolo(tmp_path, IMAGES)
+    expected = texts_of(tmp_path)
+    for file in (tmp_path / 'labels').rglob('*.txt'):
+        lines = file.read_text().splitlines()
+        file.write_text('\n'.join(f'{n} 0.1 0.1 2 0.9 0.9 2' for n in lines))
+    with open(tmp_path / 'data.yaml', 'a') as file:
+        file.write('kpt_shape: [2, 3]\n')
+    assert texts_of(tmp_path) == expected
 
 
 def test_labels_of_yolo_without_an_image_are_noted(tmp_path):
@@ -243,6 +259,16 @@ def break_list(root):
     return 'names images/tra, but there is no'
 
 
+def remove_images(root):
+    shutil.rmtree(root / 'labels')
+    (root / 'data.yaml').unlink()
+    shutil.rmtree(root / 'images')
+    write_voc(root, IMAGES)
+    for file in sorted(root.glob('JPEGImages/*'))[:2]:
+        file.unlink()
+    return 'no images .*.png are below .* and 1 more names have such faults'
+
+
 def break_image(root):
     file = next((root / 'images').rglob('*.png'))
     file.write_bytes(file.read_bytes()[:20])
@@ -263,7 +289,14 @@ def leave_nothing(root):
 
 @pytest.mark.parametrize(
     'fault',
-    [break_label, break_list, break_image, add_second_format, leave_nothing],
+    [
+        break_label,
+        break_list,
+        break_image,
+        remove_images,
+        add_second_format,
+        leave_nothing,
+    ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, fault):
     write_yolo(tmp_path, IMAGES)

@@ -215,6 +215,7 @@ def test_a_failed_command_leaves_no_folder(tmp_path, capsys):
         '--share=2',
         '--flip=3',
         '--factor=-1',
+        '--factor=0.1',
         '--ann-file=a.json',
     ):
         with pytest.raises(SystemExit):
