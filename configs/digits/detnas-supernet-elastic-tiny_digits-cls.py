@@ -3,7 +3,7 @@ _base_ = './detnas-supernet-tiny_digits-cls.py'
 
 model = dict(backbone=dict(search_space='elastic_tiny'))
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.05))
+    optimizer=dict(_delete_=True, type='AdamW', lr=1e-2, weight_decay=0.05))
 custom_hooks = [
     dict(type='detnas_mm.SinglePathSamplingHook', concentration=0.4),
     dict(type='detnas_mm.BNRecalibrationHook', num_images=500),
