@@ -3,7 +3,7 @@
 Without a command it trains nothing: it compares the scores in
 `digits_scores.json` with the results in `digits_nets.json`. `score WAY` adds
 scores: it trains a supernet with a seed and scores all networks of the table,
-or computes a training-free proxy.
+or computes a training-free proxy. `draw WAY` draws scores against results.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import digits_nets
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from digits_nets import DATA, Variance
@@ -50,7 +51,7 @@ class Way:
     supernet: str | None = None
 
 
-# All have as many forward passes, except for `uneven, twice as long`.
+# All have as many forward passes.
 WAYS: Mapping[str, Way] = {
     'uniform': Way([f'{SAMPLING}=None']),
     'uneven': Way(),
@@ -91,6 +92,9 @@ def parse_args() -> argparse.Namespace:
         default=ROOT / 'work_dirs/rank_study',
         help='folder for the supernets; a training in it is resumed',
     )
+    picture = commands.add_parser('draw', help='draw scores against results')
+    picture.add_argument('way', choices=[*WAYS, *PROXIES])
+    picture.add_argument('picture', type=Path, help='file to write, .svg')
     return parser.parse_args()
 
 
@@ -242,6 +246,35 @@ def _cells(scores: np.ndarray, results: np.ndarray) -> list[str]:
     ]
 
 
+def draw(nets: Sequence[Mapping], rows: Sequence[Mapping], file: Path) -> None:
+    """Draw the score of each network, the mean of supernets, and its result.
+
+    The best by score among the networks of equal cost is marked.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 4), layout='constrained')
+    labels = {'band': 'equal cost (60M ± 2 %)', 'free': 'any cost'}
+    for (group, label), marker in zip(labels.items(), 'os', strict=True):
+        paths = {n['path']: n for n in nets if n['group'] == group}
+        means = {p: np.mean(n['test_map']) for p, n in paths.items()}
+        scores = {
+            p: np.mean([row['scores'][p] for row in rows]) for p in paths
+        }
+        axes.scatter(
+            [*scores.values()], [*means.values()], 28, marker=marker,
+            alpha=0.7, label=label,
+        )  # fmt: skip
+        if group == 'band':
+            median = float(np.median([*means.values()]))
+            best = max(scores, key=scores.get)
+            found = scores[best], means[best]
+    axes.plot(*found, 'k*', markersize=14, label='best by score of equal cost')
+    axes.axhline(median, color='gray', ls='--', label='median of equal cost')
+    axes.set_xlabel('score by the supernet (mAP, search split)')
+    axes.set_ylabel('mAP after training (test split)')
+    axes.legend(loc='lower right')
+    figure.savefig(file, metadata={'Date': None})
+
+
 def main() -> None:
     args = parse_args()
     if args.command == 'score':
@@ -252,7 +285,12 @@ def main() -> None:
             f'there is no {args.scores}; add scores by `score WAY --seed N`'
         )
     scores = json.loads(args.scores.read_text())
-    report(digits_nets.read(args.nets)['nets'], scores)
+    nets = digits_nets.read(args.nets)['nets']
+    if args.command == 'draw':
+        trained = [net for net in nets if net['test_map']]
+        draw(trained, scores[args.way], args.picture)
+    else:
+        report(nets, scores)
 
 
 if __name__ == '__main__':

@@ -80,15 +80,43 @@ def collect_parts(
     if num_nets < 4:
         raise InputError(f'--check-paths must be at least 4, got {num_nets}')
     model.eval()
-    space = supernet.search_space
     parts = Parts()
     rows, features = _collect_blocks(parts, supernet, images)
+    nets = _collect_nets(parts, supernet, images, num_nets, seed)
+    if len(images) == 1:
+        _collect_rest(parts, model, supernet, images, features)
+    parts.manifest.update(
+        # Times of the neck and heads of another detector do not fit.
+        detector=type(model).__name__,
+        parameters=sum(p.numel() for p in model.parameters()),
+        search_space=supernet.search_space.to_dict(),
+        shuffle=supernet.shuffle,
+        input_size=list(images.shape[2:]),
+        batch_size=len(images),
+        precision='fp32',
+        stem=STEM,
+        blocks=rows,
+        nets=nets,
+        rest=REST if REST in parts.modules else None,
+        files=list(parts.modules),
+    )
+    return parts
+
+
+def _collect_nets(
+    parts: Parts,
+    supernet: DetNASSupernet,
+    images: Tensor,
+    count: int,
+    seed: int,
+) -> list[dict]:
+    """Collect whole backbones, half of them uneven, and describe them."""
+    space = supernet.search_space
     rng = np.random.default_rng(seed)
-    half = num_nets // 2
+    half = count // 2
     paths = space.random_paths(rng, half)
-    paths += space.random_paths(rng, num_nets - half, _CONCENTRATION)
-    size = tuple(images.shape[2:])
-    costs = exact_cost_table(space, size)
+    paths += space.random_paths(rng, count - half, _CONCENTRATION)
+    costs = exact_cost_table(space, tuple(images.shape[2:]))
     nets = []
     for index, path in enumerate(paths):
         name = f'net_{index}.onnx'
@@ -101,31 +129,24 @@ def collect_parts(
                 is_uneven=index >= half,
             )
         )
-    if len(images) == 1:
-        try:
-            with supernet.activate(paths[0]):
-                rest = RestProgram(model, size)
-            parts.modules[REST] = rest, features
-        except InputError as error:
-            reason = str(error).partition(':')[0]
-            print(f'without neck and heads: {reason}')
-    manifest = dict(
-        # Times of the neck and heads of another detector do not fit.
-        detector=type(model).__name__,
-        parameters=sum(p.numel() for p in model.parameters()),
-        search_space=space.to_dict(),
-        shuffle=supernet.shuffle,
-        input_size=list(size),
-        batch_size=len(images),
-        precision='fp32',
-        stem=STEM,
-        blocks=rows,
-        nets=nets,
-        rest=REST if REST in parts.modules else None,
-        files=list(parts.modules),
-    )
-    parts.manifest.update(manifest)
-    return parts
+    return nets
+
+
+def _collect_rest(
+    parts: Parts,
+    model: nn.Module,
+    supernet: DetNASSupernet,
+    images: Tensor,
+    features: list[Tensor],
+) -> None:
+    """Collect neck and heads, if the model has some that can be exported."""
+    path = next(supernet.search_space.all_paths())
+    try:
+        with supernet.activate(path):
+            rest = RestProgram(model, tuple(images.shape[2:]))
+        parts.modules[REST] = rest, features
+    except InputError as error:
+        print(f'without neck and heads: {str(error).partition(":")[0]}')
 
 
 def _collect_blocks(
