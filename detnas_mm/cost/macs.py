@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from detnas_mm.structures import (
+    SKIPS,
     ArchPath,
     BlockPosition,
     Choice,
@@ -103,7 +104,7 @@ def xception_block_cost(
 
 _KERNELS = {'shuffle_3x3': 3, 'shuffle_5x5': 5, 'shuffle_7x7': 7}
 # The choice blocks whose costs are known without building them.
-COUNTED_CHOICES = frozenset((*_KERNELS, 'xception', 'skip'))
+COUNTED_CHOICES = frozenset((*_KERNELS, 'xception', *SKIPS))
 
 
 def choice_cost(
@@ -116,7 +117,7 @@ def choice_cost(
             f'{", ".join(sorted(COUNTED_CHOICES))}; count it on the built '
             'network instead (detnas_mm.models.measured_cost_table)'
         )
-    if choice.type == 'skip':
+    if choice.type in SKIPS:
         return Cost(0, 0)
     expansion = dict(choice.settings).get('expansion', 1)
     if choice.type == 'xception':

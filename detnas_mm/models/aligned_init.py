@@ -6,11 +6,11 @@ from torch import nn
 from detnas_mm.models.backbones.choice_blocks import ShuffleBlock
 from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
 from detnas_mm.registry import WEIGHT_INITIALIZERS
-from detnas_mm.structures import SHUFFLE_CHOICES
+from detnas_mm.structures import SHUFFLE_CHOICES, SKIPS
 from detnas_mm.utils.errors import InputError
 
 _SHUFFLES = SHUFFLE_CHOICES[:3]
-_KNOWN = (*SHUFFLE_CHOICES, 'skip')
+_KNOWN = (*SHUFFLE_CHOICES, *SKIPS)
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -23,7 +23,8 @@ class AlignedInit:
     choice begins as the smallest shuffle block: larger kernels are its kernel
     surrounded by zeros, additional inner channels have no effect yet, and the
     additional layers of an Xception block are the identity (except for a
-    ReLU, and for the stride, which comes earlier). ``skip`` has no weights.
+    ReLU, and for the stride, which comes earlier). ``skip`` and
+    ``shuffle_skip`` have no weights.
     The choices diverge in training. Use it as
     ``init_cfg=dict(type='detnas_mm.AlignedInit')`` for trainings of a few
     hundred iterations.

@@ -18,7 +18,7 @@ T = TypeVar('T')
 DIGITS = string.digits + string.ascii_lowercase
 SHUFFLE_CHOICES = ('shuffle_3x3', 'shuffle_5x5', 'shuffle_7x7', 'xception')
 # Choice blocks that keep their input, which a block of stride 2 cannot.
-_IDENTITIES = ('skip',)
+SKIPS = ('skip', 'shuffle_skip')
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Choice:
             config = dict(type=config)
         settings = dict(config)
         name = settings.pop('type', None)
-        default = 1 if name in _IDENTITIES else None
+        default = 1 if name in SKIPS else None
         stride = settings.pop('stride', default)
         choice = cls(name, tuple(sorted(settings.items())), stride)
         is_plain = all(
@@ -396,7 +396,7 @@ def _digits(path: Iterable[int]) -> str:
 def _elastic_choices(expansion: int) -> tuple:
     """Return choices that differ in kernel, width and depth."""
     wide = Choice('shuffle_3x3', (('expansion', expansion),))
-    return 'shuffle_3x3', 'shuffle_5x5', wide, 'skip'
+    return 'shuffle_3x3', 'shuffle_5x5', wide, 'shuffle_skip'
 
 
 SEARCH_SPACES: Mapping[str, SearchSpace] = {

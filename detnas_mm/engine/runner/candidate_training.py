@@ -210,7 +210,10 @@ def train(
         device: Index of the GPU, if it is not the first.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    config = Config(deepcopy(dict(config)))
+    # MMEngine writes the config into the work dir, with this name.
+    config = Config(
+        deepcopy(dict(config)), cfg_text='\n', filename='detector.py'
+    )
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)
     if device is not None:

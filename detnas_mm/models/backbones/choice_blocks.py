@@ -183,8 +183,26 @@ class Skip(nn.Identity):
         super().__init__()
         if stride != 1:
             raise InputError(
-                f"the choice 'skip' exists at stride 1 alone, got {stride}"
+                f'a choice without a block exists at stride 1 alone, got '
+                f'{stride}'
             )
+
+
+class ShuffleSkip(Skip):
+    """No block, but the shuffle of one.
+
+    It leaves each channel where a shuffle block leaves it. Behind an identity
+    the next blocks would find other channels in each place, and a supernet
+    begins to learn much later.
+    """
+
+    def __init__(self, shuffle: str, **settings: object) -> None:
+        super().__init__(**settings)
+        self.shuffle = shuffle
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` to the same shape."""
+        return torch.cat(split_channels(x, self.shuffle), dim=1)
 
 
 def _register(name: str, kernel_size: int, main_branch: MainBranch) -> None:
@@ -208,6 +226,7 @@ _register('shuffle_5x5', 5, shuffle_main)
 _register('shuffle_7x7', 7, shuffle_main)
 _register('xception', 3, xception_main)
 CHOICE_BLOCKS.register_module(name='skip', module=Skip)
+CHOICE_BLOCKS.register_module(name='shuffle_skip', module=ShuffleSkip)
 
 
 def build_block(
