@@ -124,12 +124,13 @@ def score_by_supernet(
     """Train a supernet, unless that is done, and return its scores."""
     way = WAYS[args.way]
     name = way.supernet or args.way
-    folder = args.out / f'{name}, seed {args.seed}'
+    # Without commas, which divide lists in options of the command line.
+    folder = args.out / f'{_file_name(name)}_seed{args.seed}'
     supernet = train_supernet(
         folder, args.seed, args.data, WAYS[name].training
     )
     candidates = run_search(
-        SEARCH, supernet, folder / f'scores, {args.way}',
+        SEARCH, supernet, folder / f'scores_{_file_name(args.way)}',
         [
             '--paths', *paths, '--cfg-options', *way.scoring,
             *data_options(args.data),
@@ -138,6 +139,10 @@ def score_by_supernet(
     )  # fmt: skip
     fitness = {c.path: c.fitness for c in candidates}
     return [fitness[path] for path in paths]
+
+
+def _file_name(way: str) -> str:
+    return way.replace(',', '').replace(' ', '_')
 
 
 def score_by_proxy(
