@@ -35,8 +35,8 @@ class Bounds:
             low, high = self.range(cost)
             if low > high:
                 raise InputError(
-                    f'`min_{cost}` must not be above `max_{cost}`, got '
-                    f'{low:g} and {high:g}'
+                    f'{_setting("min", cost)} must not be above '
+                    f'{_setting("max", cost)}, got {low:g} and {high:g}'
                 )
 
     def range(self, cost: str) -> tuple[float, float]:
@@ -165,11 +165,11 @@ class Constraint:
         for cost, limit in self._limits.items():
             least, most = limit.ends
             if limit.low > most or limit.high < least:
-                name = f'min_{cost}' if limit.low > most else f'max_{cost}'
+                end = 'min' if limit.low > most else 'max'
+                value = getattr(self.bounds, f'{end}_{cost}')
                 raise InputError(
-                    f'no path keeps the bounds: `{name}` is '
-                    f'{_text(cost, getattr(self.bounds, name))}, but '
-                    f'{self._ends_text(cost)}'
+                    f'no path keeps the bounds: {_setting(end, cost)} is '
+                    f'{_text(cost, value)}, but {self._ends_text(cost)}'
                 )
         count = self.count_legal_paths(needed)
         if count >= needed:
@@ -281,6 +281,11 @@ class Constraint:
     def _bounds_text(self, cost: str) -> str:
         low, high = self.bounds.range(cost)
         return f'{_text(cost, low)} to {_text(cost, high)}'
+
+
+def _setting(end: str, cost: str) -> str:
+    """Return a bound as users write it."""
+    return f'`latency.{end}_ms`' if cost == 'latency' else f'`{end}_{cost}`'
 
 
 def _text(cost: str, value: float) -> str:

@@ -131,7 +131,7 @@ def test_impossible_bound_is_named_with_what_the_space_offers():
         ),
         (
             dict(max_latency=8.9),
-            '`max_latency` is 8.900 ms, but latency of the space are '
+            '`latency.max_ms` is 8.900 ms, but latency of the space are '
             '9.000 ms to 21.000 ms',
         ),
     ):
@@ -251,8 +251,12 @@ def test_neck_and_heads_count_in_the_latency():
 
 
 def test_bounds_that_cross_are_refused():
-    for cost in ('macs', 'params', 'latency'):
-        with pytest.raises(InputError, match=f'`min_{cost}`.*3e.08 and 2e.08'):
+    for cost, name in (
+        ('macs', 'min_macs'),
+        ('params', 'min_params'),
+        ('latency', 'latency.min_ms'),
+    ):
+        with pytest.raises(InputError, match=f'`{name}`.*3e.08 and 2e.08'):
             Bounds(**{f'min_{cost}': 3e8, f'max_{cost}': 2e8})
 
 

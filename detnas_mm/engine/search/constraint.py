@@ -31,13 +31,6 @@ _LATENCY_SETTINGS = (
     'whole_detector',
     'force',
 )
-# Settings of an earlier version, and their names in `latency`.
-_OLD_SETTINGS = {
-    'latency_table': 'table',
-    'min_latency': 'min_ms',
-    'max_latency': 'max_ms',
-    'latency_input_size': 'input_size',
-}
 
 
 def build_constraint(
@@ -64,14 +57,9 @@ def build_constraint(
         InputError: If a setting is unknown, of another type or out of its
             range, or the table is of another supernet or size.
     """
-    old = {
-        new: settings[o] for o, new in _OLD_SETTINGS.items() if o in settings
-    }
-    settings = {k: v for k, v in settings.items() if k not in _OLD_SETTINGS}
     latency = settings.get('latency') or {}
     _require_known(settings, (*_BOUNDS, *_OTHER_SETTINGS), 'constraint')
     _require_known(latency, _LATENCY_SETTINGS, 'constraint.latency')
-    latency = old | dict(latency)
     model = unwrap_model(model)
     supernet = find_supernet(model)
     bounds = _build_bounds(settings, latency)

@@ -57,7 +57,7 @@ def test_resume_needs_the_same_table(tmp_path):
     ('table', 'latency', 'expected'),
     [
         (TABLE, dict(max_ms=1), '4.500 ms to'),
-        (TABLE, dict(min_ms=5, max_ms=4), '`min_latency`'),
+        (TABLE, dict(min_ms=5, max_ms=4), '`latency.min_ms` must'),
         (TABLE, dict(most=5), "constraint.latency` has no setting 'most'"),
         (TABLE, dict(whole_detector=True), 'no latency of neck and heads'),
         (
@@ -110,11 +110,3 @@ def test_a_table_that_failed_its_check_is_forced(tmp_path, capfd):
 def test_a_table_of_eager_mode_warns(tmp_path, capfd):
     run(tmp_path, generations=1)
     assert 'the runtime that is deployed may rank' in capfd.readouterr().out
-
-
-def test_settings_of_an_earlier_version(tmp_path):
-    TABLE.save(tmp_path / 'table.json')
-    old = dict(latency_table=str(tmp_path / 'table.json'), max_latency=6)
-    toy_runner(tmp_path / 'search', constraint=old, generations=1).val()
-    record = SearchRecord.read(tmp_path / 'search' / RECORD)
-    assert all(candidate.latency <= 6 for candidate in record.candidates)
