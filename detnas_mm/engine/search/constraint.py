@@ -97,16 +97,17 @@ def _require_known(
 
 def _build_bounds(settings: Mapping, latency: Mapping) -> Bounds:
     bounds = {name: settings[name] for name in _BOUNDS if name in settings}
-    for end in ('min', 'max'):
-        if f'{end}_ms' in latency:
-            bounds[f'{end}_latency'] = latency[f'{end}_ms']
-    for name, value in bounds.items():
+    ends = {name: latency.get(name) for name in ('min_ms', 'max_ms')}
+    named = bounds | {f'latency.{name}': end for name, end in ends.items()}
+    for name, value in named.items():
         if not isinstance(value, int | float | None) or value != value:
             raise InputError(
                 f'`val_cfg.constraint.{name}` must be a number such as 300e6, '
                 f'got {value!r}'
             )
-    return Bounds(**bounds)
+    return Bounds(
+        **bounds, min_latency=ends['min_ms'], max_latency=ends['max_ms']
+    )
 
 
 def _read_size(size: object) -> tuple[int, int]:

@@ -58,6 +58,7 @@ def test_resume_needs_the_same_table(tmp_path):
     [
         (TABLE, dict(max_ms=1), '4.500 ms to'),
         (TABLE, dict(min_ms=5, max_ms=4), '`latency.min_ms` must'),
+        (TABLE, dict(max_ms='5'), '`val_cfg.constraint.latency.max_ms` must'),
         (TABLE, dict(most=5), "constraint.latency` has no setting 'most'"),
         (TABLE, dict(whole_detector=True), 'no latency of neck and heads'),
         (
