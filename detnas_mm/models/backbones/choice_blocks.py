@@ -181,14 +181,10 @@ class Skip(nn.Identity):
 
     def __init__(self, stride: int, **_: object) -> None:
         super().__init__()
-        if stride != 1:
-            raise InputError(
-                f'a choice without a block exists at stride 1 alone, got '
-                f'{stride}'
-            )
+        _require_stride_1('skip', stride)
 
 
-class ShuffleSkip(Skip):
+class ShuffleSkip(nn.Module):
     """No block, but the shuffle of one.
 
     It leaves each channel where a shuffle block leaves it. Behind an identity
@@ -196,13 +192,21 @@ class ShuffleSkip(Skip):
     begins to learn much later.
     """
 
-    def __init__(self, shuffle: str, **settings: object) -> None:
-        super().__init__(**settings)
+    def __init__(self, stride: int, shuffle: str, **_: object) -> None:
+        super().__init__()
+        _require_stride_1('shuffle_skip', stride)
         self.shuffle = shuffle
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C, H, W)`` to the same shape."""
         return torch.cat(split_channels(x, self.shuffle), dim=1)
+
+
+def _require_stride_1(name: str, stride: int) -> None:
+    if stride != 1:
+        raise InputError(
+            f'the choice {name!r} exists at stride 1 alone, got {stride}'
+        )
 
 
 def _register(name: str, kernel_size: int, main_branch: MainBranch) -> None:

@@ -165,8 +165,12 @@ def test_shuffle_skip_leaves_channels_where_a_block_leaves_them(shuffle):
 
 def test_settings_that_a_block_does_not_take_are_refused():
     for name, settings, message in (
-        ('skip', dict(stride=2), 'exists at stride 1 alone, got 2'),
-        ('shuffle_skip', dict(stride=2), 'exists at stride 1 alone, got 2'),
+        ('skip', dict(stride=2), "'skip' exists at stride 1 alone, got 2"),
+        (
+            'shuffle_skip',
+            dict(stride=2),
+            "'shuffle_skip' exists at stride 1 alone, got 2",
+        ),
         ('shuffle_3x3', dict(expansion=0), '`expansion` must be more than 0'),
         ('xception', dict(width=2), "'xception' does not take.*width"),
     ):
