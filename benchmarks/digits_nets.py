@@ -21,7 +21,15 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from searches import ROOT, SEARCH, data_options, run_search, train_supernet
+from searches import (
+    CONCENTRATION,
+    ROOT,
+    SEARCH,
+    add_processes_option,
+    data_options,
+    run_search,
+    train_supernet,
+)
 
 from detnas_mm.cost import cost_table
 from detnas_mm.structures import (
@@ -48,7 +56,6 @@ RECIPE = {
 GROUPS = {'band': 48, 'free': 16}
 TARGET_MACS = 60e6
 TOLERANCE = 0.02
-CONCENTRATION = 0.4
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,12 +69,7 @@ def parse_args() -> argparse.Namespace:
         default=ROOT / 'work_dirs/digits_nets',
         help='folder for supernets and trainings',
     )
-    parser.add_argument(
-        '--processes',
-        type=int,
-        default=1,
-        help='processes that share the networks',
-    )
+    add_processes_option(parser)
     parser.add_argument(
         '--nets', type=int, default=3, help='networks that `check` trains'
     )

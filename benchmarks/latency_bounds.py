@@ -2,8 +2,9 @@
 
 For each of three sizes of networks and each seed: search under a bound on
 MACs, look up the latency of the network that is found, and search under this
-latency. So both networks are as fast by the table. The third column of
-numbers says whether the device agrees.
+latency. So both networks are as fast by the table. The last columns say
+whether ONNX Runtime agrees. Unknown arguments are passed on to the
+measurements, such as `--clock cpu`.
 """
 
 import argparse
@@ -14,7 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from measuring import add_json_option, report
-from searches import ROOT, SEARCH, run_search, run_tool
+from searches import (
+    CONCENTRATION,
+    ROOT,
+    SEARCH,
+    add_processes_option,
+    run_search,
+    run_tool,
+)
 
 from detnas_mm.compat import setup_compat
 from detnas_mm.cost import LatencyTable
@@ -29,43 +37,35 @@ from latency_blocks import measure_nets
 
 # The middle of each third of random networks, by their MACs.
 SIZES = {'small': 1 / 6, 'middle': 1 / 2, 'large': 5 / 6}
-CONCENTRATION = 0.4
-# Of the image at which a search counts MACs by default.
-MACS_SIZE = (224, 224)
+RUNTIME = 'onnxruntime'
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_args() -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument('checkpoint', help='checkpoint of the supernet')
     parser.add_argument('--config', default=SEARCH, help='config of a search')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument(
-        '--processes',
-        type=int,
-        default=1,
-        help='processes that share the candidates',
-    )
+    add_processes_option(parser)
     parser.add_argument(
         '--out',
         type=Path,
         default=ROOT / 'work_dirs/latency_bounds',
         help='folder for the table and the searches; both are continued',
     )
-    run_latency.add_runtime_options(parser, ['bf16', 'int8'])
     add_json_option(parser)
-    parser.set_defaults(runtime='onnxruntime')
-    return parser.parse_args()
+    return parser.parse_known_args()
 
 
-def measure_table(args: argparse.Namespace) -> LatencyTable:
+def measure_table(
+    args: argparse.Namespace, options: Sequence[str]
+) -> LatencyTable:
     """Measure the table of the space, unless that is done."""
     file = args.out / 'table.json'
     if not file.exists():
         args.out.mkdir(parents=True, exist_ok=True)
         run_tool(
             'analysis_tools/measure_latency.py', args.config, file,
-            '--runtime', args.runtime, '--clock', args.clock,
-            '--precision', args.precision, '--rounds', args.rounds,
+            '--runtime', RUNTIME, *options,
             '--without-rest', '--work-dir', args.out,
         )  # fmt: skip
     return LatencyTable.load(file)
@@ -98,11 +98,14 @@ def search(
 
 
 def main() -> None:
-    args = parse_args()
+    args, options = parse_args()
+    parser = argparse.ArgumentParser()
+    run_latency.add_runtime_options(parser, ['fp32', 'int8'])
+    runtime_args = parser.parse_args(options)
     setup_compat()
-    table = measure_table(args)
+    table = measure_table(args, options)
     space = table.search_space
-    macs = exact_cost_table(space, MACS_SIZE).macs
+    macs = exact_cost_table(space).macs
     rng = np.random.default_rng(0)
     drawn = [macs(p) for p in space.random_paths(rng, 1000, CONCENTRATION)]
     rows, paths = [], []
@@ -129,7 +132,7 @@ def main() -> None:
             )
     images = torch.rand(1, 3, *table.input_size)
     measured, _ = measure_nets(
-        DetNASSupernet(space), paths, images, args.runtime, args
+        DetNASSupernet(space), paths, images, RUNTIME, runtime_args
     )
     for row, ms in zip(rows, measured, strict=True):
         row['measured'] = ms

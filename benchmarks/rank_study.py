@@ -21,7 +21,14 @@ from digits_nets import DATA, Variance
 from proxies import nwot, synflow
 from rich.console import Console
 from rich.table import Table
-from searches import ROOT, SEARCH, data_options, run_search, train_supernet
+from searches import (
+    ROOT,
+    SEARCH,
+    add_processes_option,
+    data_options,
+    run_search,
+    train_supernet,
+)
 
 from detnas_mm.evaluation.rank_correlation import Bootstrap, Estimate, kendall
 from detnas_mm.models import DetNASNet
@@ -80,12 +87,7 @@ def parse_args() -> argparse.Namespace:
     score.add_argument('way', choices=[*WAYS, *PROXIES])
     score.add_argument('--seed', type=int, default=0)
     score.add_argument('--data', type=Path, default=DATA)
-    score.add_argument(
-        '--processes',
-        type=int,
-        default=1,
-        help='processes that share the networks',
-    )
+    add_processes_option(score)
     score.add_argument(
         '--out',
         type=Path,
@@ -256,23 +258,35 @@ def draw(nets: Sequence[Mapping], rows: Sequence[Mapping], file: Path) -> None:
 
     The best by score among the networks of equal cost is marked.
     """
+    results = {net['path']: np.mean(net['test_map']) for net in nets}
+    scores = {
+        path: np.mean([row['scores'][path] for row in rows])
+        for path in results
+    }
+    groups = {
+        group: [net['path'] for net in nets if net['group'] == group]
+        for group in ('band', 'free')
+    }
     figure, axes = plt.subplots(figsize=(6.4, 4), layout='constrained')
-    labels = {'band': 'equal cost (60M ± 2 %)', 'free': 'any cost'}
-    for (group, label), marker in zip(labels.items(), 'os', strict=True):
-        paths = {n['path']: n for n in nets if n['group'] == group}
-        means = {p: np.mean(n['test_map']) for p, n in paths.items()}
-        scores = {
-            p: np.mean([row['scores'][p] for row in rows]) for p in paths
-        }
+    labels = 'equal cost (60M ± 2 %)', 'any cost'
+    for paths, label, marker in zip(
+        groups.values(), labels, 'os', strict=True
+    ):
         axes.scatter(
-            [*scores.values()], [*means.values()], 28, marker=marker,
-            alpha=0.7, label=label,
-        )  # fmt: skip
-        if group == 'band':
-            median = float(np.median([*means.values()]))
-            best = max(scores, key=scores.get)
-            found = scores[best], means[best]
-    axes.plot(*found, 'k*', markersize=14, label='best by score of equal cost')
+            [scores[path] for path in paths],
+            [results[path] for path in paths],
+            s=28,
+            marker=marker,
+            alpha=0.7,
+            label=label,
+        )
+    best = max(groups['band'], key=scores.get)
+    axes.plot(
+        *(scores[best], results[best], 'k*'),
+        markersize=14,
+        label='best by score of equal cost',
+    )
+    median = np.median([results[path] for path in groups['band']])
     axes.axhline(median, color='gray', ls='--', label='median of equal cost')
     axes.set_xlabel('score by the supernet (mAP, search split)')
     axes.set_ylabel('mAP after training (test split)')

@@ -1,5 +1,6 @@
 """Run the tools on the digits, and read what a search has recorded."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -14,6 +15,20 @@ CONFIGS = ROOT / 'configs/digits'
 STAGE_1 = CONFIGS / 'detnas-supernet-elastic-tiny_digits-cls.py'
 STAGE_2 = CONFIGS / 'retinanet_detnas-supernet-elastic-tiny_fpn_digits.py'
 SEARCH = CONFIGS / 'retinanet_detnas-search-elastic-tiny_fpn_digits.py'
+
+
+# Of paths that are drawn unevenly, as in the configs.
+CONCENTRATION = 0.4
+
+
+def add_processes_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the processes of a search."""
+    parser.add_argument(
+        '--processes',
+        type=int,
+        default=1,
+        help='processes that share the networks',
+    )
 
 
 def run_tool(name: str, *arguments: object, processes: int = 1) -> None:

@@ -4,7 +4,6 @@
 # best candidates beside two other networks of their cost, test. A second call
 # goes on where the first one stopped.
 set -euo pipefail
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 cd "$(dirname "$0")/.."
 # shellcheck source=tools/environment.sh
 source tools/environment.sh

@@ -245,6 +245,12 @@ def _read_yolo(file: Path, notes: list[str]) -> dict[str, dict]:
         has_labels = any(label.is_file() for label in labels.values())
         if split == 'test' and images and not has_labels:
             notes.append(f'{key}: left out, as no image has labels')
+        elif entries and not has_labels:
+            example = next(iter(labels.values()), 'labels/NAME.txt')
+            raise InputError(
+                f'none of {len(labels)} images has a file of labels such as '
+                f'{example}; add them, or leave the split out of the YAML file'
+            )
         elif entries:
             contents[split] = _yolo_content(
                 labels, names, has_keypoints='kpt_shape' in settings
@@ -284,12 +290,6 @@ def _yolo_content(
         'annotations': [],
         'categories': [{'id': i, 'name': name} for i, name in names.items()],
     }
-    if not any(file.is_file() for file in labels.values()):
-        example = next(iter(labels.values()), 'labels/NAME.txt')
-        raise InputError(
-            f'none of {len(labels)} images has a file of labels such as '
-            f'{example}; add them, or leave the split out of the YAML file'
-        )
     for number, (entry, file) in enumerate(
         zip(content['images'], labels.values(), strict=True)
     ):

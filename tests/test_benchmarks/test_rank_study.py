@@ -61,6 +61,29 @@ def test_report_reads_the_tables_alone(study, tmp_path, capsys):
     assert '-1.00' in row
 
 
+def test_picture_marks_the_best_by_score_of_equal_cost(
+    study, tmp_path, monkeypatch
+):
+    nets = [
+        {'path': path, 'group': group, 'test_map': [result, result + 0.02]}
+        for path, group, result in (
+            ('0', 'band', 0.5), ('1', 'band', 0.6), ('2', 'free', 0.7),
+        )
+    ]  # fmt: skip
+    rows = [
+        {'scores': {'0': 0.4, '1': 0.1, '2': 0.9}},
+        {'scores': {'0': 0.2, '1': 0.3, '2': 0.9}},
+    ]
+    marked = []
+    monkeypatch.setattr(
+        'matplotlib.axes.Axes.plot', lambda *args, **_: marked.append(args[1:])
+    )
+    file = tmp_path / 'ranking.svg'
+    study['draw'](nets, rows, file)
+    assert marked == [(pytest.approx(0.3), pytest.approx(0.51), 'k*')]
+    assert b'</svg>' in file.read_bytes()
+
+
 def test_nwot_counts_agreements_of_relus(study):
     """Two images, three units: one of them is active for both."""
     images = torch.tensor([[[[1.0]], [[-1.0]], [[1.0]]],
