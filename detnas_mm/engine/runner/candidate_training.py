@@ -65,10 +65,9 @@ class CandidateTraining:
             work_dir = work_dir.parents[1]
         digest = text_digest(header.config_digest + header.checkpoint_digest)
         self.folder = work_dir / 'trainings' / digest[:8]
-        self.share = settings.training.share
         self.is_tested = settings.training.test
         self.config = detector_config(runner.cfg, self.is_tested)
-        shorten_loop(self.config, self.share)
+        self.share = shorten_loop(self.config, settings.training.share)
 
     def score(self, path: ArchPath) -> Mapping[str, float]:
         """Trains a path with each seed and returns the mean metrics."""
@@ -160,8 +159,11 @@ def detector_config(search: Config, is_tested: bool = False) -> Config:
     return config
 
 
-def shorten_loop(config: Config, share: float) -> None:
+def shorten_loop(config: Config, share: float) -> float:
     """Shortens a training to a share of it, with one validation at the end.
+
+    Returns:
+        The share that whole epochs or iterations make.
 
     Raises:
         InputError: If the config has no training.
@@ -173,9 +175,12 @@ def shorten_loop(config: Config, share: float) -> None:
             'no `train_cfg`'
         )
     name = 'max_epochs' if 'max_epochs' in loop else 'max_iters'
-    loop[name] = max(round(loop[name] * share), 1)
+    length = max(round(loop[name] * share), 1)
+    share = length / loop[name]
+    loop[name] = length
     # Validated after the loop.
-    loop.val_begin = loop.val_interval = loop[name] + 1
+    loop.val_begin = loop.val_interval = length + 1
+    return share
 
 
 def shortened_scheduler(

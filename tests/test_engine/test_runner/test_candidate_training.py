@@ -120,10 +120,12 @@ def test_training_ends_with_a_killed_search():
 
 def test_schedules_are_shortened():
     config = Config(dict(train_cfg=dict(max_epochs=12, val_interval=1)))
-    shorten_loop(config, 0.25)
+    assert shorten_loop(config, 0.25) == 0.25
     assert config.train_cfg.max_epochs == 3
     assert config.train_cfg.val_begin > 3
-    shorten_loop(config, 0.01)
+    # Schedulers end with the loop: their share is that of whole epochs.
+    assert shorten_loop(config, 0.6) == 2 / 3
+    assert shorten_loop(config, 0.01) == 1 / 2
     assert config.train_cfg.max_epochs == 1
     for scheduler, expected in (
         (
