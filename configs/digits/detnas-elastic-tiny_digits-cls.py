@@ -3,6 +3,8 @@ _base_ = './detnas-tiny_digits-cls.py'
 
 search = 'work_dirs/retinanet_detnas-search-elastic-tiny_fpn_digits'
 model = dict(
-    backbone=dict(search_space='elastic_tiny', path=search + '/best.json'))
+    backbone=dict(search_space='elastic_tiny', path=search + '/best.json'),
+    neck=dict(in_channels=128, out_channels=128),
+    head=dict(in_channels=128))
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.05))
+    optimizer=dict(_delete_=True, type='AdamW', lr=4e-3, weight_decay=0.05))

@@ -10,7 +10,7 @@ val_cfg = dict(
     type='detnas_mm.EvolutionSearchLoop',
     metric='coco/bbox_mAP',
     # A tenth of the range of the space.
-    constraint=dict(min_macs=54e6, max_macs=62e6),
+    constraint=dict(min_macs=17e6, max_macs=19e6),
     generations=5,
     algorithm=dict(
         type='Evolution', population=12, parents=5, concentration=0.4))

@@ -1,4 +1,4 @@
-# Stages 2 and 3 on the embedded digits: 128 x 128 pixels, 1 to 5 digits.
+# Stages 2 and 3 on the embedded digits: 128 x 128 pixels, 1 to 8 digits.
 # Build them with `python tools/dataset_converters/digits.py`. Validation uses
 # the `search` split, on which candidates are compared; the `test` split is for
 # the final test. The three share no digit and no part of a photograph.

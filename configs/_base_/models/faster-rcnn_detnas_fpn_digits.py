@@ -1,4 +1,4 @@
-# A small Faster R-CNN for digits of 24 to 56 pixels on images of 128 pixels.
+# A small Faster R-CNN for digits of 20 to 48 pixels on images of 128 pixels.
 _base_ = './faster-rcnn_detnas_fpn.py'
 
 norm_cfg = dict(type='BN', requires_grad=True)

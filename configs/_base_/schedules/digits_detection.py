@@ -1,7 +1,7 @@
 # A short schedule for the embedded digits: SGD with warm-up and cosine.
 _base_ = 'mmdet::_base_/default_runtime.py'
 
-max_epochs = 8
+max_epochs = 5
 warm_up_epochs = 1
 train_cfg = dict(
     type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)

@@ -1,6 +1,6 @@
 """One image: handwritten digits drawn on a crop of a photograph.
 
-Digits vary in size, rotation, shear, stroke width and brightness. The box of
+Digits vary in size, rotation, shear, stroke width and color. The box of
 a digit is the tight box of its visible strokes, in whole pixels. Every random
 choice comes from the generator that is passed in.
 
@@ -18,11 +18,12 @@ from detnas_mm.utils.errors import InputError
 
 # Ink (0 to 1) from which a pixel is visible and counts for the box.
 _VISIBLE = 0.3
-# Range of the brightness of a digit, as a share of 255. Digits are white on
-# dark backgrounds: with colors a supernet needs several times the iterations.
-_DIGIT_BRIGHTNESS = (0.85, 1.0)
+# Range of each channel of a digit's color, and how much lighter than its
+# background it is on average, of 255. With digits that may also be darker, a
+# small supernet stays at chance for more than a thousand iterations.
+_CHANNELS, _MIN_CONTRAST = (80, 255), 70
 # Range of the factor on the brightness of a photograph, drawn by channel.
-_BACKGROUND_GAINS = (0.1, 0.3)
+_BACKGROUND_GAINS = (0.1, 0.6)
 # Maximum shared area of two boxes, as a share of the smaller box.
 _MAX_OVERLAP = 0.1
 _PLACE_ATTEMPTS = 50
@@ -214,7 +215,10 @@ def _blend(
     ink: npt.NDArray[np.float32],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
-    """Paint ink (h, w) in white on a background, (h, w, 3)."""
+    """Paint ink (h, w) in a light color on a background, (h, w, 3)."""
     opacity = ink[..., None]
-    white = 255 * rng.uniform(*_DIGIT_BRIGHTNESS)
-    return (background * (1 - opacity) + white * opacity).astype(np.float32)
+    while True:
+        color = rng.uniform(*_CHANNELS, size=3)
+        if color.mean() - background.mean() >= _MIN_CONTRAST:
+            break
+    return (background * (1 - opacity) + color * opacity).astype(np.float32)

@@ -20,12 +20,12 @@ class DigitsSettings:
 
     seed: int = _setting(0, 'decides the splits and every image')
     image_size: int = _setting(128, 'side of an image in pixels')
-    max_digits: int = _setting(5, 'digits of an image, at most')
-    min_height: int = _setting(24, 'height of the smallest digits in pixels')
-    max_height: int = _setting(56, 'height of the largest digits in pixels')
-    train_images: int = _setting(1000, 'images of the training split')
-    search_images: int = _setting(200, 'images of the search split')
-    test_images: int = _setting(300, 'images of the test split')
+    max_digits: int = _setting(8, 'digits of an image, at most')
+    min_height: int = _setting(20, 'height of the smallest digits in pixels')
+    max_height: int = _setting(48, 'height of the largest digits in pixels')
+    train_images: int = _setting(3000, 'images of the training split')
+    search_images: int = _setting(400, 'images of the search split')
+    test_images: int = _setting(600, 'images of the test split')
     train_crops: int = _setting(400, 'training crops of each class')
     val_crops: int = _setting(100, 'validation crops of each class')
 
