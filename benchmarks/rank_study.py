@@ -268,7 +268,7 @@ def draw(nets: Sequence[Mapping], rows: Sequence[Mapping], file: Path) -> None:
         for group in ('band', 'free')
     }
     figure, axes = plt.subplots(figsize=(6.4, 4), layout='constrained')
-    labels = 'equal cost (60M ± 2 %)', 'any cost'
+    labels = 'equal cost (18M ± 2 %)', 'any cost'
     for paths, label, marker in zip(
         groups.values(), labels, 'os', strict=True
     ):
