@@ -113,13 +113,14 @@ def test_cells_search_and_show_the_result(
     settings.source = SMALL
     shell = Shell()
     shell.execute(code_cells(notebook))
-    assert shell.shown.count('Epoch(train)') == 2
+    # The last lines of stage 1 and all lines of stage 2.
+    assert shell.shown.count('Epoch(train)') == 3 + 2
     searched = re.findall(r'^Search \[.*mAP.*', shell.shown, re.M)
     assert len(searched) == 2
     assert re.findall('^Generation .*', shell.shown, re.M)
     assert len(figures) == 3
     assert all(figure.data.startswith(b'\x89PNG') for figure in figures)
     shapes = [tuple(level.shape) for level in shell.names['features']]
-    assert shapes[0] == (1, 32, 32, 32)
-    assert shapes[-1] == (1, 256, 4, 4)
+    assert shapes[0] == (1, 16, 32, 32)
+    assert shapes[-1] == (1, 128, 4, 4)
     assert 'searched_backbone = dict(' in capsys.readouterr().out
