@@ -48,13 +48,12 @@ from detnas_mm.utils.files import write_atomically
 FILE = Path(__file__).with_suffix('.json')
 DATA = ROOT / 'data/digits'
 METRIC = 'coco/bbox_mAP'
-STAGES = (
-    'detnas-elastic-tiny_digits-cls.py',
-    'retinanet_detnas-elastic-tiny_fpn_digits.py',
-)
 RECIPE = {
     'space': 'elastic_tiny',
-    'configs': [*STAGES],
+    'configs': [
+        'detnas-elastic-tiny_digits-cls.py',
+        'retinanet_detnas-elastic-tiny_fpn_digits.py',
+    ],
     'seeds': [0, 1, 2],
     'data': 'python tools/dataset_converters/digits.py --out data/digits',
 }
@@ -146,7 +145,7 @@ def _runner(
     work_dir: str,
     start: str | None = None,
 ) -> Runner:
-    config = Config.fromfile(CONFIGS / STAGES[stage])
+    config = Config.fromfile(CONFIGS / RECIPE['configs'][stage])
     options = [f'model.backbone.path={path}', *data_options(data, stage + 1)]
     if start:
         options.append(f'model.backbone.init_cfg.checkpoint={start}')
