@@ -15,3 +15,7 @@ model = dict(
         path='work_dirs/faster-rcnn_detnas-search-tiny_fpn_digits/best.json',
         init_cfg=dict(
             type='Pretrained', checkpoint=pretrained, prefix='backbone.')))
+# The running averages of a short training are of changing weights.
+custom_hooks = [
+    dict(type='detnas_mm.BNRecalibrationHook', num_images=500, at_end=True)
+]

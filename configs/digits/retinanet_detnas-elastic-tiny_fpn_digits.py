@@ -31,3 +31,7 @@ param_scheduler = [
         eta_min=0.0,
         convert_to_iter_based=True),
 ]
+# The running averages of a short training are of changing weights.
+custom_hooks = [
+    dict(type='detnas_mm.BNRecalibrationHook', num_images=500, at_end=True)
+]

@@ -133,6 +133,7 @@ def train_searched(digits, cwd, work_dir, stage_1, stage_3):
         *('retinanet_detnas-tiny_fpn_digits', digits, work_dir),
         f'model.backbone.path={best}',
         f'model.backbone.init_cfg.checkpoint={weights}',
+        'custom_hooks.0.num_images=8',
     )
 
 

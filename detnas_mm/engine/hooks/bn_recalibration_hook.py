@@ -29,6 +29,9 @@ class BNRecalibrationHook(Hook):
     statistics depend on the path and the weights alone. After the validation
     the previous statistics are restored.
 
+    The training of one network may end with such statistics, too: a running
+    average is that of a few batches, with weights that have changed since.
+
     Args:
         num_images: Number of training images. Defaults to 500, as in the
             paper. With 0 nothing is recomputed, for comparison: the running
@@ -36,19 +39,24 @@ class BNRecalibrationHook(Hook):
         seed: Seed of the choice of images and of the random state.
         dataloader: Config of the data loader. Defaults to the
             ``train_dataloader`` of the config.
+        at_end: Recomputes the statistics after the last iteration of a
+            training instead, and keeps them: they are in its checkpoint.
     """
 
-    priority = 'NORMAL'
+    # Before EMAHook, which copies the statistics.
+    priority = 'ABOVE_NORMAL'
 
     def __init__(
         self,
         num_images: int = 500,
         seed: int = 0,
         dataloader: Mapping | None = None,
+        at_end: bool = False,
     ) -> None:
         self.num_images = num_images
         self.seed = seed
         self.dataloader = dataloader
+        self.at_end = at_end
         self.batches: DataLoader | CachedLoader | None = None
         self._saved: dict[str, Tensor] | None = None
 
@@ -74,12 +82,28 @@ class BNRecalibrationHook(Hook):
             self.batches = CachedLoader(self.batches, budget)
 
     def before_train(self, runner: Runner) -> None:
-        """Checks before the long work that validations can run."""
-        if runner.val_loop is not None:
+        """Checks before the long work that there are enough images."""
+        if self.at_end or runner.val_loop is not None:
             self.prepare(runner)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Recomputes the statistics at the end of a training."""
+        if self.at_end and self.is_last_train_iter(runner):
+            self._recompute(runner)
+            self._saved = None
 
     def before_val(self, runner: Runner) -> None:
         """Recomputes the statistics."""
+        if not self.at_end:
+            self._recompute(runner)
+
+    def _recompute(self, runner: Runner) -> None:
         if not self.num_images:
             return
         model = unwrap_model(runner.model)

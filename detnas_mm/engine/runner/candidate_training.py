@@ -23,8 +23,6 @@ from detnas_mm.structures import ArchPath, SearchHeader, SearchSpace
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import text_digest, write_atomically
 
-# Hooks of a supernet's training and of a search, by the end of their names.
-_SUPERNET_HOOKS = ('SinglePathSamplingHook', 'BNRecalibrationHook')
 # Prefix of the metrics on the test split.
 TEST = 'test/'
 # Settings of a scheduler that count epochs or iterations.
@@ -143,8 +141,11 @@ def detector_config(search: Config, is_tested: bool = False) -> Config:
     config.custom_hooks = [
         hook
         for hook in config.get('custom_hooks') or ()
-        if not str(hook.get('type')).endswith(_SUPERNET_HOOKS)
+        if not str(hook.get('type')).endswith('SinglePathSamplingHook')
     ]
+    for hook in config.custom_hooks:
+        if str(hook.get('type')).endswith('BNRecalibrationHook'):
+            hook.at_end = True
     config.val_cfg = dict(type='ValLoop')
     config.test_cfg = dict(type='TestLoop') if is_tested else None
     for name in ('test_dataloader', 'test_evaluator'):

@@ -159,6 +159,28 @@ def test_validation_within_a_training_does_not_change_it(tmp_path):
     assert not changed_keys(*weights)
 
 
+def test_checkpoint_of_a_training_may_hold_the_statistics(tmp_path):
+    hook = BNRecalibrationHook(8, at_end=True)
+    runner = training_runner(tmp_path, hook)
+    runner.cfg.train_dataloader = loader_config()
+    runner.train()
+    saved = torch.load(tmp_path / 'iter_6.pth', weights_only=False)
+    plain = training_runner(tmp_path / 'plain')
+    plain.train()
+    changed = changed_keys(saved['state_dict'], plain.model.state_dict())
+    assert {key.rpartition('.')[2] for key in changed} >= {
+        'running_mean',
+        'running_var',
+    }
+    loader = build_calibration_loader(loader_config(), 8)
+    recalibrate_bn(plain.model, loader, (0, 8))
+    assert not {
+        key
+        for key in changed_keys(saved['state_dict'], plain.model.state_dict())
+        if 'num_batches' not in key
+    }
+
+
 def _validation():
     return dict(
         val_dataloader=loader_config(),
