@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from kit.digits_runs import ROOT, digits_folder
+from mmengine.config import Config
 
 from detnas_mm.cost import backbone_macs, backbone_params
 from detnas_mm.structures import SEARCH_SPACES
@@ -48,7 +49,15 @@ def test_variance_is_divided_between_networks_and_trainings():
     assert variance.share(3) == pytest.approx(27 / 31, abs=0.02)
 
 
-def test_network_is_trained_in_both_stages(base, tmp_path):
+def test_network_is_trained_in_both_stages(base, tmp_path, monkeypatch):
+    def read_small(file):
+        config = Config.fromfile(file)
+        for hook in config.get('custom_hooks', ()):
+            hook.num_images = 8
+        return config
+
+    small = argparse.Namespace(fromfile=read_small)
+    monkeypatch.setitem(TOOL['_runner'].__globals__, 'Config', small)
     data = digits_folder(base)
     maps = TOOL['train']('0' * 13, 0, data, tmp_path)
     assert all(0 <= value <= 1 for value in maps)
