@@ -4,6 +4,7 @@ _base_ = [
     '../_base_/models/faster-rcnn_detnas_fpn_digits.py',
     '../_base_/datasets/digits_detection.py',
     '../_base_/schedules/digits_detection.py',
+    '../_base_/found_net.py',
 ]
 
 pretrained = 'work_dirs/detnas-tiny_digits-cls/epoch_4.pth'
@@ -15,7 +16,3 @@ model = dict(
         path='work_dirs/faster-rcnn_detnas-search-tiny_fpn_digits/best.json',
         init_cfg=dict(
             type='Pretrained', checkpoint=pretrained, prefix='backbone.')))
-# The running averages of a short training are of changing weights.
-custom_hooks = [
-    dict(type='detnas_mm.BNRecalibrationHook', num_images=500, at_end=True)
-]

@@ -5,6 +5,7 @@ _base_ = [
     '../_base_/models/retinanet_detnas-elastic-tiny_fpn_digits.py',
     '../_base_/datasets/digits_detection.py',
     '../_base_/schedules/digits_detection.py',
+    '../_base_/found_net.py',
 ]
 
 pretrained = 'work_dirs/detnas-elastic-tiny_digits-cls/epoch_4.pth'
@@ -30,8 +31,4 @@ param_scheduler = [
         T_max=max_epochs,
         eta_min=0.0,
         convert_to_iter_based=True),
-]
-# The running averages of a short training are of changing weights.
-custom_hooks = [
-    dict(type='detnas_mm.BNRecalibrationHook', num_images=500, at_end=True)
 ]
