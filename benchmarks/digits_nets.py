@@ -59,7 +59,7 @@ RECIPE = {
 }
 # Networks of each group; half of them are drawn unevenly.
 GROUPS = {'band': 48, 'free': 16}
-TARGET_MACS = 18e6
+TARGET_MACS = 22e6
 TOLERANCE = 0.02
 
 

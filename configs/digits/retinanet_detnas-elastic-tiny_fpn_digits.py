@@ -18,6 +18,8 @@ model = dict(
         path=search + '/best.json',
         init_cfg=dict(
             type='Pretrained', checkpoint=pretrained, prefix='backbone.')))
+# The number of updates counts: small batches.
+train_dataloader = dict(batch_size=8)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=4e-3, weight_decay=0.05))
 # One path learns faster than a supernet.

@@ -12,6 +12,8 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='Pretrained', checkpoint=pretrained, prefix='backbone.')))
+# The number of updates counts: small batches.
+train_dataloader = dict(batch_size=8)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=4e-3, weight_decay=0.05))
 custom_hooks = [

@@ -42,9 +42,6 @@ class AlignedInit:
                 f'{", ".join(_KNOWN)}, got {type(module).__name__} with '
                 f'{space and ", ".join(space.choice_names)}'
             )
-        for layer in module.modules():
-            if hasattr(layer, 'reset_parameters'):
-                layer.reset_parameters()
         for choices, allowed in zip(
             module.blocks, space.allowed_choices, strict=True
         ):

@@ -411,7 +411,7 @@ SEARCH_SPACES: Mapping[str, SearchSpace] = {
         16, (64, 160, 320, 640), (4, 4, 8, 4), _elastic_choices(expansion=2)
     ),
     'elastic_tiny': SearchSpace(
-        8, (16, 32, 64, 128), (3, 3, 4, 3), _elastic_choices(expansion=3)
+        8, (16, 32, 64, 128), (3, 3, 4, 3), _elastic_choices(expansion=6)
     ),
 }
 

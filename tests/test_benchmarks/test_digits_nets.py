@@ -30,7 +30,7 @@ def test_networks_of_the_table():
         assert net['macs'] == backbone_macs(SPACE, path)
         assert net['params'] == backbone_params(SPACE, path)
         if net['group'] == 'band':
-            assert abs(net['macs'] / 18e6 - 1) <= 0.02
+            assert abs(net['macs'] / 22e6 - 1) <= 0.02
     for group, count in (('band', 48), ('free', 16)):
         members = [net for net in nets if net['group'] == group]
         assert len(members) == count
