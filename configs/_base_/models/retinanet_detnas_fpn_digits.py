@@ -19,7 +19,8 @@ model = dict(
         in_channels=64,
         feat_channels=64,
         stacked_convs=2,
-        norm_cfg=norm_cfg,
+        # Not BN: the levels share the head, but not their statistics.
+        norm_cfg=dict(type='GN', num_groups=8, requires_grad=True),
         anchor_generator=dict(
             octave_base_scale=2, ratios=[1.0, 1.6], strides=[8, 16, 32]),
         # Boxes become tight within a few epochs.
