@@ -63,10 +63,10 @@ step search bash tools/dist_search.sh \
     $CONFIGS/retinanet_detnas-search-elastic-tiny_fpn_digits.py \
     "$(ls "$SUPERNET"/epoch_*.pth)" 2 --work-dir "$SEARCH" --resume
 
-# 4. Train the best ones from the weights of the supernet, beside an even
+# 4. Train the best two from the weights of the supernet, beside an even
 # network and a random one.
 step finalists python -m torch.distributed.run --nproc_per_node=2 \
-    tools/finalists.py "$SEARCH" --top 4 --seeds 1 --test --resume \
+    tools/finalists.py "$SEARCH" --top 2 --seeds 1 --test --resume \
     --launcher pytorch
 
 echo
