@@ -268,7 +268,8 @@ def draw(nets: Sequence[Mapping], rows: Sequence[Mapping], file: Path) -> None:
         for group in ('band', 'free')
     }
     figure, axes = plt.subplots(figsize=(6.4, 4), layout='constrained')
-    labels = 'equal cost (18M ± 2 %)', 'any cost'
+    millions, tolerance = digits_nets.TARGET_MACS / 1e6, digits_nets.TOLERANCE
+    labels = f'equal cost ({millions:.0f}M ± {tolerance:.0%})', 'any cost'
     for paths, label, marker in zip(
         groups.values(), labels, 'os', strict=True
     ):
