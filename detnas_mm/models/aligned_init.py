@@ -32,7 +32,10 @@ class AlignedInit:
 
     @torch.no_grad()
     def __call__(self, module: DetNASSupernet) -> None:
-        """Draw the weights of a supernet with the choices of this package."""
+        """Align a supernet with the choices of this package.
+
+        The smallest shuffle block of each position keeps its weights.
+        """
         is_supernet = isinstance(module, DetNASSupernet)
         space = module.search_space if is_supernet else None
         names = space and [choice.type for choice in space.choice_blocks]
