@@ -8,6 +8,7 @@ or computes a training-free proxy. `draw WAY` draws scores against results.
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,16 +50,21 @@ class Way:
 
     Attributes:
         training: Settings of both stages of its training.
+        stage_1: Further settings of the first stage.
+        schedule: Factor on the epochs of both stages.
         scoring: Settings of the search.
         supernet: Way whose supernet it uses; by default one of its own.
     """
 
     training: Sequence[str] = ()
+    stage_1: Sequence[str] = ()
+    schedule: int = 1
     scoring: Sequence[str] = ()
     supernet: str | None = None
 
 
-# All have as many forward passes.
+# All train for as many iterations, but for the last. Distillation adds to each
+# a forward pass of the largest backbone.
 WAYS: Mapping[str, Way] = {
     'uniform': Way([f'{SAMPLING}=None']),
     'uneven': Way(),
@@ -75,6 +81,19 @@ WAYS: Mapping[str, Way] = {
     'uneven, four paths per update': Way(
         ['optim_wrapper.accumulative_counts=4']
     ),
+    'uneven, sandwich rule and distillation': Way(
+        [
+            'custom_hooks.0.sandwich=True',
+            'optim_wrapper.accumulative_counts=4',
+            'default_hooks.distillation.type='
+            'detnas_mm.InPlaceDistillationHook',
+        ]
+    ),
+    'uneven, entangled choices': Way(['model.backbone.entangled=True']),
+    "uneven, authors' initialization": Way(
+        stage_1=['model.backbone.init_cfg=None']
+    ),
+    'uneven, twice as long': Way(schedule=2),
 }
 
 
@@ -126,10 +145,16 @@ def score_by_supernet(
     """Train a supernet, unless that is done, and return its scores."""
     way = WAYS[args.way]
     name = way.supernet or args.way
-    # Without commas, which divide lists in options of the command line.
+    # Commas would divide lists in options of the command line.
     folder = args.out / f'{_file_name(name)}_seed{args.seed}'
+    training = WAYS[name]
     supernet = train_supernet(
-        folder, args.seed, args.data, WAYS[name].training
+        folder,
+        args.seed,
+        args.data,
+        training.training,
+        training.stage_1,
+        training.schedule,
     )
     candidates = run_search(
         SEARCH, supernet, folder / f'scores_{_file_name(args.way)}',
@@ -144,7 +169,7 @@ def score_by_supernet(
 
 
 def _file_name(way: str) -> str:
-    return way.replace(',', '').replace(' ', '_')
+    return re.sub('[^a-z]+', '_', way)
 
 
 def score_by_proxy(

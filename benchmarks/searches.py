@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmengine.config import Config
+
 from detnas_mm.models import last_checkpoint
 from detnas_mm.structures import Candidate, SearchRecord
 
@@ -69,7 +71,12 @@ def run_search(
 
 
 def train_supernet(
-    folder: Path, seed: int, data: Path, options: Sequence[str] = ()
+    folder: Path,
+    seed: int,
+    data: Path,
+    options: Sequence[str] = (),
+    stage_1_options: Sequence[str] = (),
+    schedule: int = 1,
 ) -> Path:
     """Train a supernet of the elastic space in both stages, or resume it.
 
@@ -78,15 +85,40 @@ def train_supernet(
         seed: Seed of both stages.
         data: Folder of the digits.
         options: Settings of both configs.
+        stage_1_options: Further settings of the config of stage 1.
+        schedule: Factor on the epochs of both stages.
 
     Returns:
         The checkpoint.
     """
     common = [f'randomness.seed={seed}', *options]
-    stage_1 = _train(STAGE_1, folder / 'stage1', common, data, stage=1)
+    stage_1 = _train(
+        STAGE_1,
+        folder / 'stage1',
+        [*common, *stage_1_options, *_epochs(STAGE_1, schedule)],
+        data,
+        stage=1,
+    )
     start = f'model.backbone.init_cfg.checkpoint={stage_1}'
-    stage_2 = folder / 'stage2'
-    return _train(STAGE_2, stage_2, [*common, start], data, stage=2)
+    return _train(
+        STAGE_2,
+        folder / 'stage2',
+        [*common, start, *_epochs(STAGE_2, schedule)],
+        data,
+        stage=2,
+    )
+
+
+def _epochs(config: Path, schedule: int) -> list[str]:
+    """Return settings that repeat a schedule's epochs, not its warm-up."""
+    cosine = Config.fromfile(config).param_scheduler[1]
+    epochs = schedule * cosine.end
+    return [
+        f'train_cfg.max_epochs={epochs}',
+        f'train_cfg.val_interval={epochs}',
+        f'param_scheduler.1.end={epochs}',
+        f'param_scheduler.1.T_max={epochs - cosine.begin}',
+    ]
 
 
 def _train(

@@ -8,4 +8,5 @@ _base_ = [
 # The number of updates counts: small batches.
 train_dataloader = dict(batch_size=8)
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=4e-3, weight_decay=0.05))
+    optimizer=dict(
+        _delete_=True, type='AdamW', lr=4e-3, weight_decay=0.05, fused=True))

@@ -11,4 +11,5 @@ model = dict(
     neck=dict(in_channels=128, out_channels=128),
     head=dict(in_channels=128))
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=1e-2, weight_decay=0.05))
+    optimizer=dict(
+        _delete_=True, type='AdamW', lr=1e-2, weight_decay=0.05, fused=True))

@@ -6,7 +6,8 @@ model = dict(
     neck=dict(in_channels=128, out_channels=128),
     head=dict(in_channels=128))
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=1e-2, weight_decay=0.05))
+    optimizer=dict(
+        _delete_=True, type='AdamW', lr=1e-2, weight_decay=0.05, fused=True))
 custom_hooks = [
     dict(type='detnas_mm.SinglePathSamplingHook', concentration=0.4),
     dict(type='detnas_mm.BNRecalibrationHook', num_images=500),

@@ -2,6 +2,7 @@
 
 from .hooks.bn_recalibration_hook import BNRecalibrationHook
 from .hooks.channels_last_hook import ChannelsLastHook
+from .hooks.in_place_distillation_hook import InPlaceDistillationHook
 from .hooks.path_sampling_hook import SinglePathSamplingHook
 from .optimizers.merged_groups_constructor import MergedGroupsConstructor
 from .runner.search_loop import EvolutionSearchLoop
@@ -10,6 +11,7 @@ __all__ = [
     'BNRecalibrationHook',
     'ChannelsLastHook',
     'EvolutionSearchLoop',
+    'InPlaceDistillationHook',
     'MergedGroupsConstructor',
     'SinglePathSamplingHook',
 ]

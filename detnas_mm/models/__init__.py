@@ -39,6 +39,7 @@ from .complexity import (
     count_parts,
     count_rest_of_detector,
     exact_cost_table,
+    extreme_paths,
     measured_cost_table,
 )
 from .converters.convert import ConvertedCheckpoint, convert_checkpoint
@@ -59,6 +60,7 @@ __all__ = [
     'count_parts',
     'count_rest_of_detector',
     'exact_cost_table',
+    'extreme_paths',
     'extract_path',
     'find_supernet',
     'last_checkpoint',

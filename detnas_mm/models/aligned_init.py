@@ -5,6 +5,7 @@ from torch import nn
 
 from detnas_mm.models.backbones.choice_blocks import ShuffleBlock
 from detnas_mm.models.backbones.detnas_supernet import DetNASSupernet
+from detnas_mm.models.backbones.entangled import CroppedConv2d
 from detnas_mm.registry import WEIGHT_INITIALIZERS
 from detnas_mm.structures import SHUFFLE_CHOICES, SKIPS
 from detnas_mm.utils.errors import InputError
@@ -80,8 +81,9 @@ def _size(block: ShuffleBlock) -> int:
     return sum(layer.weight.numel() for layer in _convs(block.main))
 
 
-def _convs(layers: nn.Sequential) -> list[nn.Conv2d]:
-    return [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+def _convs(layers: nn.Sequential) -> list[nn.Conv2d | CroppedConv2d]:
+    kinds = nn.Conv2d | CroppedConv2d
+    return [layer for layer in layers if isinstance(layer, kinds)]
 
 
 def _copy_kernels(source: list[nn.Conv2d], target: list[nn.Conv2d]) -> None:
@@ -104,7 +106,9 @@ def _copy_kernels(source: list[nn.Conv2d], target: list[nn.Conv2d]) -> None:
                 f'others: a layer of shape {tuple(new.weight.shape)} cannot '
                 f'hold one of {tuple(old.weight.shape)}'
             )
+        # Both may be parts of one weight.
+        kernel = old.weight.clone()
         new.weight[:out_channels] = 0
         new.weight[:, in_channels:] = 0
         middle = slice(margin, margin + size)
-        new.weight[:out_channels, :in_channels, middle, middle] = old.weight
+        new.weight[:out_channels, :in_channels, middle, middle] = kernel

@@ -15,7 +15,7 @@ from detnas_mm.cost.macs import COUNTED_CHOICES
 from detnas_mm.models.backbones.base import build_stem
 from detnas_mm.models.backbones.choice_blocks import build_block
 from detnas_mm.models.backbones.detnas_supernet import find_supernet
-from detnas_mm.structures import Cost, CostTable, SearchSpace
+from detnas_mm.structures import ArchPath, Cost, CostTable, SearchSpace
 from detnas_mm.utils.errors import InputError
 
 _NORM = dict(type='BN')
@@ -95,6 +95,19 @@ def exact_cost_table(
     if {choice.type for choice in space.choice_blocks} <= COUNTED_CHOICES:
         return cost_table(space, input_size)
     return measured_cost_table(space, input_size)
+
+
+def extreme_paths(space: SearchSpace) -> tuple[ArchPath, ArchPath]:
+    """Return the path of the fewest MACs and the path of the most."""
+    rows = exact_cost_table(space).blocks
+    smallest, largest = (
+        tuple(
+            extreme(allowed, key=lambda digit, row=row: row[digit].macs)
+            for allowed, row in zip(space.allowed_choices, rows, strict=True)
+        )
+        for extreme in (min, max)
+    )
+    return smallest, largest
 
 
 def measured_cost_table(

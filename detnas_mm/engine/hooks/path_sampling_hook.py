@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from detnas_mm.cost import MacBins
 from detnas_mm.engine.hooks.gradient_averaging import average_taken_gradients
-from detnas_mm.models import find_supernet
+from detnas_mm.models import extreme_paths, find_supernet
 from detnas_mm.registry import HOOKS
 from detnas_mm.structures import (
     ArchPath,
@@ -39,6 +39,10 @@ class SinglePathSamplingHook(Hook):
             many iterations as there are choices take each choice of each
             block once. Set ``optim_wrapper.accumulative_counts`` to the
             number of choices, so that one update follows them.
+        sandwich: Sandwich rule (Universally Slimmable Networks, arXiv
+            1903.05134, Section 3.2): of the paths of an update, the first has
+            the most MACs and the last the fewest. Set
+            ``optim_wrapper.accumulative_counts`` to 3 or more.
     """
 
     priority = 'NORMAL'
@@ -49,12 +53,13 @@ class SinglePathSamplingHook(Hook):
         mac_bins: Mapping | None = None,
         concentration: float | None = None,
         fair: bool = False,
+        sandwich: bool = False,
     ) -> None:
         ways = (mac_bins is not None, concentration is not None, fair)
-        if sum(ways) > 1:
+        if sum(ways) > 1 or (fair and sandwich):
             raise InputError(
-                '`mac_bins`, `concentration` and `fair` exclude each other; '
-                'set one of them'
+                '`mac_bins`, `concentration` and `fair` exclude each other, '
+                'and so do `fair` and `sandwich`; set one of them'
             )
         if concentration is not None:
             require_concentration(concentration)
@@ -62,6 +67,7 @@ class SinglePathSamplingHook(Hook):
         self.mac_bins = None if mac_bins is None else MacBins(**mac_bins)
         self.concentration = concentration
         self.fair = fair
+        self.sandwich = sandwich
 
     def draw(self, space: SearchSpace, seed: int, iteration: int) -> ArchPath:
         """Returns the path of an iteration."""
@@ -77,8 +83,23 @@ class SinglePathSamplingHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Looks for the supernet, so that a wrong config fails at once."""
         self._supernet = find_supernet(runner.model)
-        if self.fair:
-            _require_one_update(runner, self._supernet.search_space)
+        space = self._supernet.search_space
+        counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        if self.fair and counts != space.num_choices:
+            raise InputError(
+                '`fair=True` needs `optim_wrapper.accumulative_counts` to be '
+                f'the number of choices, {space.num_choices}, got {counts}'
+            )
+        if self.sandwich and counts < 3:
+            raise InputError(
+                '`sandwich=True` needs `optim_wrapper.accumulative_counts` of '
+                f'3 or more, got {counts}'
+            )
+        self._extremes: dict[int, ArchPath] = {}
+        if self.sandwich:
+            smallest, largest = extreme_paths(space)
+            self._extremes = {0: largest, counts - 1: smallest}
+        self._counts = counts
         if isinstance(runner.model, DistributedDataParallel):
             average_taken_gradients(runner.model, self._supernet)
 
@@ -91,15 +112,5 @@ class SinglePathSamplingHook(Hook):
         """Activates the path of this iteration."""
         seed = runner.seed if self.seed is None else self.seed
         space = self._supernet.search_space
-        self._supernet.set_path(self.draw(space, seed, runner.iter))
-
-
-def _require_one_update(runner: Runner, space: SearchSpace) -> None:
-    """Checks that one update follows the paths of a fair draw."""
-    wrapper = runner.optim_wrapper
-    counts = getattr(wrapper, '_accumulative_counts', None)
-    if counts != space.num_choices:
-        raise InputError(
-            '`fair=True` needs `optim_wrapper.accumulative_counts` to be the '
-            f'number of choices, {space.num_choices}, got {counts}'
-        )
+        path = self._extremes.get(runner.iter % self._counts)
+        self._supernet.set_path(path or self.draw(space, seed, runner.iter))

@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from detnas_mm.models.backbones.base import DetNASBackbone
+from detnas_mm.models.backbones.entangled import entangle
 from detnas_mm.registry import MODELS
 from detnas_mm.structures import ArchPath, SearchSpace
 from detnas_mm.utils.errors import InputError
@@ -19,12 +20,21 @@ class DetNASSupernet(DetNASBackbone):
 
     Only the blocks of the active path run, get gradients and update their
     BN statistics. It takes the arguments of :class:`DetNASBackbone`.
+
+    Args:
+        search_space: See :class:`DetNASBackbone`.
+        shuffle: See :class:`DetNASBackbone`.
+        entangled: Whether the choices of a block share their convolutions,
+            see :func:`entangle`. Not part of the paper. A checkpoint has the
+            keys and the values of a supernet whose choices do not.
+        **settings: See :class:`DetNASBackbone`.
     """
 
     def __init__(
         self,
         search_space: str | Mapping | SearchSpace,
         shuffle: str = 'grouped',
+        entangled: bool = False,
         **settings: object,
     ) -> None:
         super().__init__(search_space, shuffle, **settings)
@@ -40,6 +50,9 @@ class DetNASSupernet(DetNASBackbone):
             )
             for index, allowed in enumerate(self.search_space.allowed_choices)
         )
+        if entangled:
+            for choices in self.blocks:
+                entangle(choices)
         self._freeze_stages()
 
     @property

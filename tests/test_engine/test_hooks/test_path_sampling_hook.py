@@ -122,7 +122,33 @@ def test_a_fair_update_takes_each_choice_once(tmp_path):
     assert watch.changed == [False, False, False, True] * 2
 
 
+def test_a_sandwich_update_takes_the_extremes(tmp_path):
+    """Universally Slimmable Networks, Section 3.2."""
+    recorder = PathRecorder()
+    training_runner(
+        tmp_path,
+        iterations=8,
+        custom_hooks=[SinglePathSamplingHook(sandwich=True), recorder],
+        optim_wrapper=dict(
+            optimizer=dict(type='SGD', lr=0.01), accumulative_counts=4
+        ),
+    ).train()
+    macs = {
+        path: backbone_macs(FOUR_BLOCKS, path)
+        for path in FOUR_BLOCKS.all_paths()
+    }
+    for update in (recorder.paths[:4], recorder.paths[4:]):
+        assert macs[update[0]] == max(macs.values())
+        assert macs[update[3]] == min(macs.values())
+    assert len(set(recorder.paths)) > 4
+
+
 def test_wrong_settings_are_refused(tmp_path):
+    with pytest.raises(InputError, match='`fair` and `sandwich`'):
+        SinglePathSamplingHook(fair=True, sandwich=True)
+    hooks = [SinglePathSamplingHook(sandwich=True)]
+    with pytest.raises(InputError, match=r'of 3 or more, got 1'):
+        training_runner(tmp_path, custom_hooks=hooks).train()
     with pytest.raises(InputError, match='exclude each other'):
         SinglePathSamplingHook(fair=True, concentration=0.4)
     with pytest.raises(InputError, match='`concentration`'):
