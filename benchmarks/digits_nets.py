@@ -1,46 +1,50 @@
 """Ground truth: networks of one space, each trained several times.
 
-`extend` trains what the table lacks, one network after another, and
-continues where it was stopped. `check` trains some again and compares.
-`report` prints how much of the variance is due to the architecture.
+`extend` trains what the table lacks and continues where it was stopped. `add`
+puts networks of a user's own into it, such as found ones, for `extend` to
+train. `check` trains some networks again and compares. `report` prints how
+much of the variance is due to the architecture, and where added networks
+stand.
 
-As in the paper, each network is pre-trained as a classifier and then trained
-in a detector, both by itself and from random weights: no supernet has a part
-in the results. Half of the networks are drawn digit by digit, half unevenly
+Each network is trained from the weights of a supernet, as a found one is, each
+time from another supernet. Scores are compared with the results by supernets
+of other seeds. Half of the networks are drawn digit by digit, half unevenly
 by stage; most cost the same within 2 %, some cost anything.
 """
 
 import argparse
-import contextlib
 import json
-import multiprocessing
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import mmdet
 import numpy as np
 import torch
-from mmengine.config import Config
-from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 from searches import (
     CONCENTRATION,
-    CONFIGS,
     ROOT,
+    SEARCH,
+    STAGE_1,
+    STAGE_2,
     add_processes_option,
     data_options,
+    run_search,
+    train_supernet,
 )
 
 import detnas_mm
-from detnas_mm.compat import setup_compat
 from detnas_mm.cost import cost_table
-from detnas_mm.evaluation import use_exact_metrics
-from detnas_mm.models import last_checkpoint
-from detnas_mm.structures import ArchPath, SearchSpace, get_search_space
+from detnas_mm.engine.runner.candidate_training import TEST
+from detnas_mm.structures import (
+    RECORD,
+    ArchPath,
+    SearchRecord,
+    SearchSpace,
+    get_search_space,
+)
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
@@ -50,10 +54,10 @@ DATA = ROOT / 'data/digits'
 METRIC = 'coco/bbox_mAP'
 RECIPE = {
     'space': 'elastic_tiny',
-    'configs': [
-        'detnas-elastic-tiny_digits-cls.py',
-        'retinanet_detnas-elastic-tiny_fpn_digits.py',
-    ],
+    # Three times the epochs: scores of shorter supernets agree less.
+    'supernet': {'configs': [STAGE_1.name, STAGE_2.name], 'schedule': 3},
+    'training': {'config': SEARCH.name, 'share': 0.2},
+    # Of the supernets; no score of theirs is compared with the results.
     'seeds': [0, 1, 2],
     'data': 'python tools/dataset_converters/digits.py --out data/digits',
 }
@@ -65,19 +69,24 @@ TOLERANCE = 0.02
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('command', choices=['extend', 'check', 'report'])
     parser.add_argument('--file', type=Path, default=FILE)
-    parser.add_argument('--data', type=Path, default=DATA)
-    parser.add_argument(
-        '--out',
-        type=Path,
-        default=ROOT / 'work_dirs/digits_nets',
-        help='folder for logs',
-    )
-    add_processes_option(parser)
-    parser.add_argument(
-        '--nets', type=int, default=3, help='networks that `check` trains'
-    )
+    commands = parser.add_subparsers(dest='command', required=True)
+    commands.add_parser('report', help='print the variance')
+    add = commands.add_parser('add', help='put networks into the table')
+    add.add_argument('group', help='a name for them, such as found')
+    add.add_argument('paths', nargs='+', metavar='DIGITS')
+    extend = commands.add_parser('extend', help='train what is missing')
+    check = commands.add_parser('check', help='train some again')
+    check.add_argument('--nets', type=int, default=3, help='how many')
+    for command in extend, check:
+        command.add_argument('--data', type=Path, default=DATA)
+        command.add_argument(
+            '--out',
+            type=Path,
+            default=ROOT / 'work_dirs/digits_nets',
+            help='folder for supernets and trainings',
+        )
+        add_processes_option(command)
     return parser.parse_args()
 
 
@@ -96,85 +105,69 @@ def draw_nets(space: SearchSpace, seed: int = 0) -> list[dict]:
                 if path not in nets and (is_near or group == 'free'):
                     break
             nets[path] = {
-                'path': space.format(path),
-                'macs': macs,
-                'params': table.params(path),
-                'group': group,
+                **describe(space, path, group),
                 'uneven': concentration is not None,
-                'test_map': [],
-                'search_map': [],
             }
     return list(nets.values())
 
 
+def describe(space: SearchSpace, path: ArchPath, group: str) -> dict:
+    """Return the entry of a network that is not trained yet."""
+    table = cost_table(space)
+    return {
+        'path': space.format(path),
+        'macs': table.macs(path),
+        'params': table.params(path),
+        'group': group,
+        'test_map': [],
+        'search_map': [],
+    }
+
+
 def train(
-    path: str, seed: int, data: Path, folder: Path
-) -> tuple[float, float]:
-    """Train a network in both stages, with output to a file in a folder.
+    paths: Sequence[str], seed: int, args: argparse.Namespace, name: str
+) -> Path:
+    """Train a supernet, and networks from its weights, or go on with them.
 
     Returns:
-        Its mAP on the search split and on the test split.
+        The work dir of the trainings.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
-    with (
-        open(folder / f'{path}_seed{seed}.log', 'w') as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-        tempfile.TemporaryDirectory() as work_dir,
-    ):
-        setup_compat()
-        pretraining = _runner(0, path, seed, data, f'{work_dir}/pretraining')
-        pretraining.train()
-        start = last_checkpoint(pretraining.work_dir)
-        runner = _runner(1, path, seed, data, f'{work_dir}/training', start)
-        runner.train()
-        maps = []
-        for loop in runner.val_loop, runner.test_loop:
-            use_exact_metrics(loop.evaluator)
-            # No metrics: nothing was predicted.
-            maps.append(float(loop.run().get(METRIC, 0.0)))
-    return tuple(maps)
+    folder = args.out / f'seed{seed}'
+    supernet = train_supernet(
+        folder / 'supernet',
+        seed,
+        args.data,
+        schedule=RECIPE['supernet']['schedule'],
+    )
+    run_search(
+        SEARCH,
+        supernet,
+        folder / name,
+        [
+            *('--paths', *paths),
+            '--cfg-options',
+            f'val_cfg.training.share={RECIPE["training"]["share"]}',
+            'val_cfg.training.seeds=1',
+            'val_cfg.training.test=True',
+            *data_options(args.data),
+        ],
+        args.processes,
+    )
+    return folder / name
 
 
-def _runner(
-    stage: int,
-    path: str,
-    seed: int,
-    data: Path,
-    work_dir: str,
-    start: str | None = None,
-) -> Runner:
-    config = Config.fromfile(CONFIGS / RECIPE['configs'][stage])
-    options = [f'model.backbone.path={path}', *data_options(data, stage + 1)]
-    if start:
-        options.append(f'model.backbone.init_cfg.checkpoint={start}')
-    config.merge_from_dict(dict(option.split('=', 1) for option in options))
-    config.randomness.seed = seed
-    config.work_dir = work_dir
-    # Loggers and visualizers of MMEngine are global, by name.
-    config.experiment_name = f'{work_dir}_{path}_{seed}'
-    config.visualizer = None
-    # Validated after the training.
-    config.train_cfg.val_begin = config.train_cfg.max_epochs + 1
-    return Runner.from_cfg(config)
-
-
-def train_all(
-    jobs: Sequence[tuple[str, int]], args: argparse.Namespace
-) -> Iterator[tuple[str, int, tuple[float, float]]]:
-    """Train networks, several at a time; yield each when it is done."""
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['detnas_mm', 'mmdet.apis'])
-    with ProcessPoolExecutor(args.processes, context) as pool:
-        futures = {
-            pool.submit(train, *job, args.data, args.out): job for job in jobs
-        }
-        try:
-            for future in as_completed(futures):
-                yield *futures[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+def results(folder: Path) -> dict[str, tuple[float, float]]:
+    """Return the mAP of trained networks on the search and test split."""
+    if not (folder / RECORD).exists():
+        return {}
+    return {
+        # No metrics: nothing was predicted.
+        candidate.path: (
+            candidate.metrics.get(METRIC, 0.0),
+            candidate.metrics.get(TEST + METRIC, 0.0),
+        )
+        for candidate in SearchRecord.read(folder).candidates
+    }
 
 
 def read(file: Path) -> dict:
@@ -200,23 +193,49 @@ def read(file: Path) -> dict:
 
 
 def extend(args: argparse.Namespace) -> None:
-    """Train what is missing: all networks with one seed, then with the next.
+    """Train each group from one supernet, then from the next.
 
-    A training that is stopped begins anew.
+    What is trained when it is stopped comes into the table, too.
     """
     table = read(args.file)
-    nets = {net['path']: net for net in table['nets']}
-    jobs = [
-        (path, seed)
-        for number, seed in enumerate(RECIPE['seeds'])
-        for path, net in nets.items()
-        if len(net['test_map']) <= number
-    ]
-    for path, seed, (search, test) in train_all(jobs, args):
-        nets[path]['search_map'].append(search)
-        nets[path]['test_map'].append(test)
-        write_atomically(args.file, json.dumps(table, indent=1) + '\n')
-        print(f'{path}, seed {seed}: {test:.4f}', flush=True)
+    groups: dict[str, list[dict]] = {}
+    for net in table['nets']:
+        groups.setdefault(net['group'], []).append(net)
+    for group, nets in groups.items():
+        for number, seed in enumerate(RECIPE['seeds']):
+            if all(len(net['test_map']) > number for net in nets):
+                continue
+            try:
+                train([net['path'] for net in nets], seed, args, group)
+            finally:
+                found = results(args.out / f'seed{seed}' / group)
+                for net in nets:
+                    _enter(net, number, found.get(net['path']))
+                write_atomically(args.file, _json(table))
+
+
+def _enter(net: dict, number: int, maps: tuple[float, float] | None) -> None:
+    if maps is not None:
+        net['search_map'][number:] = [maps[0]]
+        net['test_map'][number:] = [maps[1]]
+
+
+def _json(table: Mapping) -> str:
+    return json.dumps(table, indent=1) + '\n'
+
+
+def add(args: argparse.Namespace) -> None:
+    """Put networks into the table, to be trained."""
+    table = read(args.file)
+    if args.group in {net['group'] for net in table['nets']}:
+        raise InputError(
+            f'{args.file} has a group {args.group!r}; give another name'
+        )
+    space = get_search_space(RECIPE['space'])
+    for digits in args.paths:
+        net = describe(space, space.parse(digits), args.group)
+        table['nets'].append(net)
+    write_atomically(args.file, _json(table))
 
 
 def check(args: argparse.Namespace) -> None:
@@ -224,8 +243,9 @@ def check(args: argparse.Namespace) -> None:
     nets = [net for net in read(args.file)['nets'] if net['test_map']]
     nets = nets[:: max(len(nets) // args.nets, 1)]
     known = {net['path']: net['test_map'][0] for net in nets}
-    jobs = [(path, RECIPE['seeds'][0]) for path in known]
-    for path, _, (_, test) in train_all(jobs, args):
+    args.out = args.out / 'check'
+    folder = train(list(known), RECIPE['seeds'][0], args, 'nets')
+    for path, (_, test) in results(folder).items():
         print(f'{path}: {test:.4f}, {test - known[path]:+.4f} to the table')
 
 
@@ -281,6 +301,27 @@ def report(args: argparse.Namespace) -> None:
     }.items():
         grid.add_row(name, *_row(members))
     Console(width=120).print(grid)
+    added = [net for net in nets if net['group'] not in GROUPS]
+    if added:
+        Console(width=120).print(_added(nets, added))
+
+
+def _added(nets: Sequence[Mapping], added: Sequence[Mapping]) -> Table:
+    """Place added networks among the random ones of equal cost."""
+    grid = Table(title='among the networks of equal cost')
+    for column in 'network', 'path', 'MACs', 'mean', 'percentile':
+        grid.add_column(column, justify='right')
+    band = [np.mean(n['test_map']) for n in nets if n['group'] == 'band']
+    for net in added:
+        mean = np.mean(net['test_map'])
+        grid.add_row(
+            net['group'],
+            net['path'],
+            f'{net["macs"] / 1e6:.1f}M',
+            f'{mean:.4f}',
+            f'{100 * np.mean(band <= mean):.0f}',
+        )
+    return grid
 
 
 def _row(nets: Sequence[Mapping]) -> list[str]:
@@ -302,7 +343,8 @@ def _row(nets: Sequence[Mapping]) -> list[str]:
 
 def main() -> None:
     args = parse_args()
-    {'extend': extend, 'check': check, 'report': report}[args.command](args)
+    commands = {'add': add, 'extend': extend, 'check': check, 'report': report}
+    commands[args.command](args)
 
 
 if __name__ == '__main__':

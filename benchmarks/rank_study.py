@@ -104,7 +104,9 @@ def parse_args() -> argparse.Namespace:
     commands = parser.add_subparsers(dest='command')
     score = commands.add_parser('score', help='add the scores of a way')
     score.add_argument('way', choices=[*WAYS, *PROXIES])
-    score.add_argument('--seed', type=int, default=0)
+    score.add_argument(
+        '--seed', type=int, default=10, help='not one of the ground truth'
+    )
     score.add_argument('--data', type=Path, default=DATA)
     add_processes_option(score)
     score.add_argument(
@@ -119,9 +121,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def read_nets(file: Path) -> list[dict]:
+    """Read the random networks of the table, without added ones."""
+    nets = digits_nets.read(file)['nets']
+    return [net for net in nets if net['group'] in digits_nets.GROUPS]
+
+
 def score(args: argparse.Namespace) -> None:
     """Score all networks of the table and add the scores to the file."""
-    paths = [net['path'] for net in digits_nets.read(args.nets)['nets']]
+    paths = [net['path'] for net in read_nets(args.nets)]
     scores = (
         json.loads(args.scores.read_text()) if args.scores.exists() else {}
     )
@@ -143,10 +151,15 @@ def score_by_supernet(
     paths: Sequence[str], args: argparse.Namespace
 ) -> list[float]:
     """Train a supernet, unless that is done, and return its scores."""
+    if args.seed in digits_nets.RECIPE['seeds']:
+        raise InputError(
+            'the ground truth was trained from supernets with the seeds '
+            f'{digits_nets.RECIPE["seeds"]}; give another --seed'
+        )
     way = WAYS[args.way]
     name = way.supernet or args.way
     # Commas would divide lists in options of the command line.
-    folder = args.out / f'{_file_name(name)}_seed{args.seed}'
+    folder = args.out / f'{file_name(name)}_seed{args.seed}'
     training = WAYS[name]
     supernet = train_supernet(
         folder,
@@ -157,7 +170,7 @@ def score_by_supernet(
         training.schedule,
     )
     candidates = run_search(
-        SEARCH, supernet, folder / f'scores_{_file_name(args.way)}',
+        SEARCH, supernet, folder / f'scores_{file_name(args.way)}',
         [
             '--paths', *paths, '--cfg-options', *way.scoring,
             *data_options(args.data),
@@ -168,7 +181,7 @@ def score_by_supernet(
     return [fitness[path] for path in paths]
 
 
-def _file_name(way: str) -> str:
+def file_name(way: str) -> str:
     return re.sub('[^a-z]+', '_', way)
 
 
@@ -330,7 +343,7 @@ def main() -> None:
             f'there is no {args.scores}; add scores by `score WAY --seed N`'
         )
     scores = json.loads(args.scores.read_text())
-    nets = digits_nets.read(args.nets)['nets']
+    nets = read_nets(args.nets)
     if args.command == 'draw':
         trained = [net for net in nets if net['test_map']]
         draw(trained, scores[args.way], args.picture)

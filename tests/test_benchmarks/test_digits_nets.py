@@ -7,11 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from kit.digits_runs import ROOT, digits_folder
-from mmengine.config import Config
+from kit.digits_runs import ROOT
+from kit.records import candidate, header
 
 from detnas_mm.cost import backbone_macs, backbone_params
-from detnas_mm.structures import SEARCH_SPACES
+from detnas_mm.structures import RECORD, SEARCH_SPACES, SearchRecord
 from detnas_mm.utils.errors import InputError
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
@@ -49,45 +49,75 @@ def test_variance_is_divided_between_networks_and_trainings():
     assert variance.share(3) == pytest.approx(27 / 31, abs=0.02)
 
 
-def test_network_is_trained_in_both_stages(base, tmp_path, monkeypatch):
-    def read_small(file):
-        config = Config.fromfile(file)
-        for hook in config.get('custom_hooks', ()):
-            hook.num_images = 8
-        return config
+def stand_in(monkeypatch, limit=None):
+    """Replaces trainings by numbers; the first call trains `limit` networks.
 
-    small = argparse.Namespace(fromfile=read_small)
-    monkeypatch.setitem(TOOL['_runner'].__globals__, 'Config', small)
-    data = digits_folder(base)
-    maps = TOOL['train']('0' * 13, 0, data, tmp_path)
-    assert all(0 <= value <= 1 for value in maps)
-    log = (tmp_path / f'{"0" * 13}_seed0.log').read_text()
-    assert 'accuracy/top1' not in log  # validated after the last stage alone
-    assert 'load backbone. in model from' in log
-    # Same seed, same result.
-    assert TOOL['train']('0' * 13, 0, data, tmp_path) == maps
+    Returns:
+        The options of each call.
+    """
+    calls = []
+
+    def train_supernet(folder, seed, data, schedule):
+        return folder / 'epoch_5.pth'
+
+    def run_search(config, supernet, work_dir, options, processes):
+        calls.append(options)
+        split = options.index('--cfg-options')
+        seed = int(work_dir.parent.name.removeprefix('seed'))
+        count = limit if len(calls) == 1 else None
+        work_dir.mkdir(parents=True, exist_ok=True)
+        with SearchRecord.open(work_dir / RECORD, header()) as record:
+            done = len(record.candidates)
+            paths = list(enumerate(options[1:split][:count]))
+            for index, path in paths[done:]:
+                metrics = {METRIC: 0.25, f'test/{METRIC}': seed / 10}
+                record.append(candidate(index, path=path, metrics=metrics))
+        if count:
+            raise KeyboardInterrupt
+
+    names = TOOL['extend'].__globals__
+    monkeypatch.setitem(names, 'train_supernet', train_supernet)
+    monkeypatch.setitem(names, 'run_search', run_search)
+    return calls
 
 
 def test_table_grows_where_it_was_stopped(tmp_path, monkeypatch):
-    asked = []
-
-    def train_all(jobs, args):
-        asked.append(len(jobs))
-        for number, (path, seed) in enumerate(jobs):
-            if len(asked) == 1 and number == 70:
-                raise KeyboardInterrupt
-            yield path, seed, (0.25, seed / 10)
-
-    extend = TOOL['extend']
-    monkeypatch.setitem(extend.__globals__, 'train_all', train_all)
-    args = argparse.Namespace(file=tmp_path / 'nets.json')
+    calls = stand_in(monkeypatch, limit=40)
+    args = argparse.Namespace(
+        file=tmp_path / 'nets.json', out=tmp_path, data=tmp_path, processes=1
+    )
     with pytest.raises(KeyboardInterrupt):
-        extend(args)
-    extend(args)
-    assert asked == [3 * 64, 3 * 64 - 70]
+        TOOL['extend'](args)
+    nets = json.loads(args.file.read_text())['nets']
+    assert [len(net['test_map']) for net in nets] == [1] * 40 + [0] * 24
+    TOOL['extend'](args)
+    assert len(calls) == 1 + 2 * 3  # two groups, three supernets
     for net in json.loads(args.file.read_text())['nets']:
         assert net['test_map'] == [0, 0.1, 0.2]
         assert net['search_map'] == [0.25] * 3
+    TOOL['extend'](args)
+    assert len(calls) == 7
+
+
+def test_added_networks_are_trained_and_placed(tmp_path, monkeypatch, capsys):
+    calls = stand_in(monkeypatch)
+    args = argparse.Namespace(
+        file=tmp_path / 'nets.json', out=tmp_path, data=tmp_path, processes=1,
+        group='found', paths=['000 222 1333 111', '020 020 0200 020'],
+    )  # fmt: skip
+    TOOL['extend'](args)
+    TOOL['add'](args)
+    TOOL['extend'](args)
+    assert len(calls) == 2 * 3 + 3
+    with pytest.raises(InputError, match="group 'found'"):
+        TOOL['add'](args)
+    TOOL['report'](args)
+    printed = capsys.readouterr().out
+    assert '48 x 3' in printed
+    # Each training has the same result here, so none is below.
+    for digits in ('0002221333111', '0200200200020'):
+        (row,) = (line for line in printed.splitlines() if digits in line)
+        assert row.split('│')[-2].strip() == '100'
 
 
 def test_table_of_another_recipe_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """How well scores rank the networks of the ground truth."""
 
+import argparse
 import json
 import math
 import runpy
@@ -114,8 +115,18 @@ def test_scores_that_exist_are_not_replaced(study, tmp_path):
     file.write_text(json.dumps(rows))
     score = study['score']
     arguments = ['rank_study.py', '--scores', str(file), 'score', 'nwot']
+    arguments += ['--seed', '0']
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', arguments)
         args = study['parse_args']()
     with pytest.raises(InputError, match="'nwot' with seed 0"):
         score(args)
+
+
+def test_supernets_of_the_ground_truth_are_not_compared(study, tmp_path):
+    args = argparse.Namespace(
+        scores=tmp_path / 'scores.json', nets=tmp_path / 'nets.json',
+        way='uniform', seed=1,
+    )  # fmt: skip
+    with pytest.raises(InputError, match='another --seed'):
+        study['score'](args)
