@@ -205,6 +205,7 @@ def write_result(
     lines.append(EXPLANATION)
     work = project / 'work'
     content = {
+        'sentences': lines,
         'nets': rows,
         'differences': {n: asdict(d) for n, d in differences.items()},
     }

@@ -61,6 +61,9 @@ class Search:
         candidates: All evaluated candidates, by index.
         references: Backbones of the same space to compare with.
         model: What a model of the scores knows, if the search has one.
+        verdict: How the found network compares with others after training,
+            one sentence each.
+        verdict_page: Address of the page about that.
     """
 
     name: str
@@ -69,6 +72,8 @@ class Search:
     candidates: tuple[Candidate, ...]
     references: tuple[Reference, ...] = ()
     model: ModelSummary | None = None
+    verdict: tuple[str, ...] = ()
+    verdict_page: str = ''
 
     @property
     def complete(self) -> list[Candidate]:

@@ -161,6 +161,22 @@ def test_report_compares_with_the_baselines_of_the_finalists(search):
     assert 'network, 0.2500' not in page
 
 
+def test_report_has_the_verdict_of_the_project(search, tmp_path):
+    """Its page is linked from where the report is."""
+    run_here(REPORT, search)
+    assert 'Trained beside others' not in (search / 'report.html').read_text()
+    sentence = 'found - even: +0.005 [-0.012, +0.021]: no difference shown'
+    (tmp_path / 'verdict.json').write_text(
+        json.dumps({'sentences': [sentence]})
+    )
+    (tmp_path / 'pages').mkdir()
+    for page in (search / 'report.html', tmp_path / 'pages/other.html'):
+        run_here(REPORT, search, '--out', page)
+        text = page.read_text()
+        assert f'<li>{sentence}</li>' in text
+        assert 'href="../verdict.html"' in text
+
+
 def test_report_knows_the_published_networks_of_the_space():
     tool = runpy.run_path(str(ROOT / 'tools' / REPORT), run_name='tool')
     size = {'input_size': [224, 224]}

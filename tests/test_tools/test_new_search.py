@@ -344,6 +344,9 @@ def test_run_continues_after_a_kill_and_a_move(tmp_path):
     table = (moved / 'work/verdict.txt').read_text()
     assert 'found - even: ' in table
     assert table in printed
+    report = (moved / 'work/search/report.html').read_text()
+    assert 'found - even: ' in report
+    assert 'href="../verdict.html"' in report
 
 
 def test_a_folder_in_the_format_of_voc_keeps_its_splits(tmp_path):

@@ -2,12 +2,15 @@
 
 With the work dirs of several searches, such as evolution and random search,
 the page also compares them in one chart. After tools/finalists.py, it shows
-the even and the random network, too.
+the even and the random network, too, and after tools/verdict.py how the found
+network compares with them.
 """
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from detnas_mm.cost import backbone_macs
@@ -45,8 +48,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_searches(work_dirs: Sequence[Path]) -> list[Search]:
-    """Read the record of each search."""
+def read_searches(work_dirs: Sequence[Path], out: Path) -> list[Search]:
+    """Read the record of each search, for a page in a file."""
     names = [folder.resolve().name for folder in work_dirs]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in work_dirs]
@@ -55,8 +58,21 @@ def read_searches(work_dirs: Sequence[Path]) -> list[Search]:
         record = SearchRecord.read(folder)
         references = published_references(record.header)
         references += baseline_references(folder, record.header)
-        searches.append(make_search(name, record, references))
+        search = make_search(name, record, references)
+        searches.append(with_verdict(search, folder.parent, out.parent))
     return searches
+
+
+def with_verdict(search: Search, folder: Path, page_folder: Path) -> Search:
+    """Add what tools/verdict.py wrote into a folder, if it did."""
+    file = folder / 'verdict.json'
+    if not file.is_file():
+        return search
+    page = Path(os.path.relpath(file.with_suffix('.html'), page_folder))
+    sentences = json.loads(file.read_text())['sentences']
+    return replace(
+        search, verdict=tuple(sentences), verdict_page=page.as_posix()
+    )
 
 
 def published_references(header: SearchHeader) -> list[Reference]:
@@ -98,8 +114,8 @@ def main() -> None:
     work_dirs = [
         path.parent if path.name == RECORD else path for path in args.work_dirs
     ]
-    searches = read_searches(work_dirs)
     out = args.out or work_dirs[0] / 'report.html'
+    searches = read_searches(work_dirs, out)
     page, *figures = write_report(searches, out)
     print(f'{page}: open it in a browser')
     if figures:
