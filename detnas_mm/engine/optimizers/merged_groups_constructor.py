@@ -41,13 +41,18 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
 def merge_groups(groups: list[dict]) -> list[dict]:
     """Merges groups with equal settings, in the order of the first ones.
 
+    A parameter that several modules share stays in its first group.
+
     Args:
         groups: Groups of parameters, as PyTorch's optimizers take them.
     """
     merged: dict[tuple, dict] = {}
+    known: set[int] = set()
     for group in groups:
         settings = {k: v for k, v in group.items() if k != 'params'}
         key = tuple(sorted((name, repr(v)) for name, v in settings.items()))
         merged.setdefault(key, {'params': [], **settings})
-        merged[key]['params'] += group['params']
+        new = [param for param in group['params'] if id(param) not in known]
+        merged[key]['params'] += new
+        known.update(map(id, new))
     return list(merged.values())

@@ -74,3 +74,15 @@ def test_groups_stay_in_order():
         [id(a), id(c)],
         [id(b), id(d)],
     ]
+
+
+def test_shared_weights_are_updated_once():
+    net = supernet('elastic_tiny', entangled=True)
+    config = ConfigDict(
+        constructor='detnas_mm.MergedGroupsConstructor',
+        optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1),
+        paramwise_cfg=dict(flat_decay_mult=0.0),
+    )
+    groups = build_optim_wrapper(net, config).optimizer.param_groups
+    found = [id(param) for group in groups for param in group['params']]
+    assert sorted(found) == sorted(map(id, net.parameters()))
