@@ -1,0 +1,92 @@
+"""Search several times, and put what is found into the ground truth.
+
+Each search is a run of `tools/search.py` in a supernet of `rank_study.py score
+WAY`, and one of `tools/finalists.py`; complete ones are not repeated. The
+winners and the even network join the table of `digits_nets.py`, whose
+`extend` trains them as the random networks, and whose `report` places them.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import digits_nets
+import rank_study
+from searches import (
+    ROOT,
+    SEARCH,
+    add_processes_option,
+    data_options,
+    run_search,
+    run_tool,
+)
+
+from detnas_mm.cost import cost_table
+from detnas_mm.models import last_checkpoint
+from detnas_mm.search import even_path
+from detnas_mm.structures import get_search_space
+from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('way', choices=[*rank_study.WAYS])
+    parser.add_argument(
+        '--supernets', type=int, nargs='+', default=[10, 11], help='seeds'
+    )
+    parser.add_argument(
+        '--searches', type=int, default=5, help='in all supernets together'
+    )
+    parser.add_argument('--top', type=int, default=4, help='finalists')
+    parser.add_argument('--file', type=Path, default=digits_nets.FILE)
+    parser.add_argument('--data', type=Path, default=digits_nets.DATA)
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=ROOT / 'work_dirs/rank_study',
+        help='folder with the supernets, which `rank_study.py score` made',
+    )
+    add_processes_option(parser)
+    return parser.parse_args()
+
+
+def find(supernet_seed: int, seed: int, args: argparse.Namespace) -> str:
+    """Search in a supernet and return the path of the best finalist."""
+    name = f'{rank_study.file_name(args.way)}_seed{supernet_seed}'
+    supernet = last_checkpoint(args.out / name / 'stage2')
+    if supernet is None:
+        raise InputError(
+            f'no supernet in {args.out / name / "stage2"}; run `rank_study.py '
+            'score` first'
+        )
+    folder = args.out / name / f'search_seed{seed}'
+    options = ['--seed', seed, '--cfg-options', *data_options(args.data)]
+    run_search(SEARCH, supernet, folder, options, args.processes)
+    share = digits_nets.RECIPE['training']['share']
+    run_tool(
+        'finalists.py', folder, '--resume', '--top', args.top, '--seeds', 1,
+        '--share', share, processes=args.processes,
+    )  # fmt: skip
+    best = json.loads((folder / 'finalists/best.json').read_text())
+    return best['path']
+
+
+def main() -> None:
+    args = parse_args()
+    found = [
+        find(args.supernets[number % len(args.supernets)], number, args)
+        for number in range(args.searches)
+    ]
+    space = get_search_space(digits_nets.RECIPE['space'])
+    target = int(digits_nets.TARGET_MACS)
+    even = even_path(space, cost_table(space).macs, target)
+    for group, paths in (('found', found), ('even', [space.format(even)])):
+        # Two searches may find one network.
+        args.group, args.paths = group, list(dict.fromkeys(paths))
+        digits_nets.add(args)
+        print(f'{group}: {", ".join(paths)}')
+
+
+if __name__ == '__main__':
+    run_command(main)
