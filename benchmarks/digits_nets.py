@@ -25,11 +25,10 @@ from rich.console import Console
 from rich.table import Table
 from searches import (
     CONCENTRATION,
-    ROOT,
     SEARCH,
     STAGE_1,
     STAGE_2,
-    add_processes_option,
+    add_run_options,
     data_options,
     run_search,
     train_supernet,
@@ -50,7 +49,6 @@ from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
 
 FILE = Path(__file__).with_suffix('.json')
-DATA = ROOT / 'data/digits'
 METRIC = 'coco/bbox_mAP'
 RECIPE = {
     'space': 'elastic_tiny',
@@ -79,14 +77,7 @@ def parse_args() -> argparse.Namespace:
     check = commands.add_parser('check', help='train some again')
     check.add_argument('--nets', type=int, default=3, help='how many')
     for command in extend, check:
-        command.add_argument('--data', type=Path, default=DATA)
-        command.add_argument(
-            '--out',
-            type=Path,
-            default=ROOT / 'work_dirs/digits_nets',
-            help='folder for supernets and trainings',
-        )
-        add_processes_option(command)
+        add_run_options(command, 'digits_nets')
     return parser.parse_args()
 
 
@@ -139,21 +130,33 @@ def train(
         args.data,
         schedule=RECIPE['supernet']['schedule'],
     )
+    tested = ['val_cfg.training.test=True']
+    train_nets(supernet, folder / name, paths, tested, args)
+    return folder / name
+
+
+def train_nets(
+    supernet: Path,
+    work_dir: Path,
+    paths: Sequence[str],
+    options: Sequence[str],
+    args: argparse.Namespace,
+) -> None:
+    """Train networks once, from the weights of a supernet, by the recipe."""
     run_search(
         SEARCH,
         supernet,
-        folder / name,
+        work_dir,
         [
             *('--paths', *paths),
             '--cfg-options',
             f'val_cfg.training.share={RECIPE["training"]["share"]}',
             'val_cfg.training.seeds=1',
-            'val_cfg.training.test=True',
+            *options,
             *data_options(args.data),
         ],
         args.processes,
     )
-    return folder / name
 
 
 def results(folder: Path) -> dict[str, tuple[float, float]]:
@@ -283,6 +286,11 @@ class Variance:
         return self.architecture / (self.architecture + self.seed / trainings)
 
 
+def percentile(results: np.ndarray | Sequence[float], result: float) -> float:
+    """Return the share of results, in percent, that are not above one."""
+    return 100 * float(np.mean(np.asarray(results) <= result))
+
+
 def report(args: argparse.Namespace) -> None:
     """Print the noise of the table."""
     nets = [net for net in read(args.file)['nets'] if net['test_map']]
@@ -319,7 +327,7 @@ def _added(nets: Sequence[Mapping], added: Sequence[Mapping]) -> Table:
             net['path'],
             f'{net["macs"] / 1e6:.1f}M',
             f'{mean:.4f}',
-            f'{100 * np.mean(band <= mean):.0f}',
+            f'{percentile(band, mean):.0f}',
         )
     return grid
 

@@ -15,21 +15,13 @@ from pathlib import Path
 import digits_nets
 import numpy as np
 import rank_study
-from digits_nets import DATA, RECIPE, results
+from digits_nets import percentile, results, train_nets
 from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
-from searches import (
-    ROOT,
-    SEARCH,
-    STAGE_2,
-    add_processes_option,
-    data_options,
-    run_search,
-)
+from searches import STAGE_2, add_run_options
 
 from detnas_mm.datasets.digits.settings import DigitsSettings
-from detnas_mm.models import last_checkpoint
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
@@ -48,14 +40,7 @@ def parse_args() -> argparse.Namespace:
     train = commands.add_parser('train', help='train the best by score')
     train.add_argument('way', choices=[*rank_study.WAYS])
     train.add_argument('--seed', type=int, required=True)
-    train.add_argument('--data', type=Path, default=DATA)
-    train.add_argument(
-        '--out',
-        type=Path,
-        default=ROOT / 'work_dirs/rank_study',
-        help='folder with the supernet, which `rank_study.py score` made',
-    )
-    add_processes_option(train)
+    add_run_options(train, 'rank_study')
     return parser.parse_args()
 
 
@@ -72,31 +57,12 @@ def train(args: argparse.Namespace) -> None:
     scores = read_scores(args.scores, args.way, args.seed)
     nets = rank_study.read_nets(args.nets)
     paths = best_by_score(nets, scores, max(COUNTS))
-    name = rank_study.WAYS[args.way].supernet or args.way
-    folder = args.out / f'{rank_study.file_name(name)}_seed{args.seed}'
-    supernet = last_checkpoint(folder / 'stage2')
-    if supernet is None:
-        raise InputError(
-            f'no supernet in {folder / "stage2"}; run `rank_study.py score` '
-            'first'
-        )
+    folder = rank_study.supernet_folder(args.out, args.way, args.seed)
+    supernet = rank_study.trained_supernet(folder)
     trainings = {}
     for share in SHARES:
         work_dir = folder / f'finalists_{share}'
-        run_search(
-            SEARCH,
-            supernet,
-            work_dir,
-            [
-                *('--paths', *paths),
-                '--cfg-options',
-                f'val_cfg.training.share={RECIPE["training"]["share"]}',
-                'val_cfg.training.seeds=1',
-                *shorter_epoch(share),
-                *data_options(args.data),
-            ],
-            args.processes,
-        )
+        train_nets(supernet, work_dir, paths, shorter_epoch(share), args)
         trainings[str(share)] = {
             path: search for path, (search, _) in results(work_dir).items()
         }
@@ -142,7 +108,7 @@ def percentile_reached(
     truth = {net['path']: np.mean(net['test_map']) for net in band}
     finalists = best_by_score(nets, scores, count)
     chosen = finalists[0] if count == 1 else max(finalists, key=trained.get)
-    return 100 * float(np.mean([t <= truth[chosen] for t in truth.values()]))
+    return percentile(list(truth.values()), truth[chosen])
 
 
 def report(args: argparse.Namespace) -> None:

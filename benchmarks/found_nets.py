@@ -13,20 +13,17 @@ from pathlib import Path
 import digits_nets
 import rank_study
 from searches import (
-    ROOT,
     SEARCH,
-    add_processes_option,
+    add_run_options,
     data_options,
     run_search,
     run_tool,
 )
 
 from detnas_mm.cost import cost_table
-from detnas_mm.models import last_checkpoint
 from detnas_mm.search import even_path
 from detnas_mm.structures import get_search_space
 from detnas_mm.utils.cli import run_command
-from detnas_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,27 +37,15 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--top', type=int, default=4, help='finalists')
     parser.add_argument('--file', type=Path, default=digits_nets.FILE)
-    parser.add_argument('--data', type=Path, default=digits_nets.DATA)
-    parser.add_argument(
-        '--out',
-        type=Path,
-        default=ROOT / 'work_dirs/rank_study',
-        help='folder with the supernets, which `rank_study.py score` made',
-    )
-    add_processes_option(parser)
+    add_run_options(parser, 'rank_study')
     return parser.parse_args()
 
 
 def find(supernet_seed: int, seed: int, args: argparse.Namespace) -> str:
     """Search in a supernet and return the path of the best finalist."""
-    name = f'{rank_study.file_name(args.way)}_seed{supernet_seed}'
-    supernet = last_checkpoint(args.out / name / 'stage2')
-    if supernet is None:
-        raise InputError(
-            f'no supernet in {args.out / name / "stage2"}; run `rank_study.py '
-            'score` first'
-        )
-    folder = args.out / name / f'search_seed{seed}'
+    trained = rank_study.supernet_folder(args.out, args.way, supernet_seed)
+    supernet = rank_study.trained_supernet(trained)
+    folder = trained / f'search_seed{seed}'
     options = ['--seed', seed, '--cfg-options', *data_options(args.data)]
     run_search(SEARCH, supernet, folder, options, args.processes)
     share = digits_nets.RECIPE['training']['share']

@@ -18,21 +18,20 @@ import digits_nets
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from digits_nets import DATA, Variance
+from digits_nets import Variance, percentile
 from proxies import nwot, synflow
 from rich.console import Console
 from rich.table import Table
 from searches import (
-    ROOT,
     SEARCH,
-    add_processes_option,
+    add_run_options,
     data_options,
     run_search,
     train_supernet,
 )
 
 from detnas_mm.evaluation.rank_correlation import Bootstrap, Estimate, kendall
-from detnas_mm.models import DetNASNet
+from detnas_mm.models import DetNASNet, last_checkpoint
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
@@ -107,14 +106,7 @@ def parse_args() -> argparse.Namespace:
     score.add_argument(
         '--seed', type=int, default=10, help='not one of the ground truth'
     )
-    score.add_argument('--data', type=Path, default=DATA)
-    add_processes_option(score)
-    score.add_argument(
-        '--out',
-        type=Path,
-        default=ROOT / 'work_dirs/rank_study',
-        help='folder for the supernets; a training in it is resumed',
-    )
+    add_run_options(score, 'rank_study')
     picture = commands.add_parser('draw', help='draw scores against results')
     picture.add_argument('way', choices=[*WAYS, *PROXIES])
     picture.add_argument('picture', type=Path, help='file to write, .svg')
@@ -157,20 +149,18 @@ def score_by_supernet(
             f'{digits_nets.RECIPE["seeds"]}; give another --seed'
         )
     way = WAYS[args.way]
-    name = way.supernet or args.way
-    # Commas would divide lists in options of the command line.
-    folder = args.out / f'{file_name(name)}_seed{args.seed}'
-    training = WAYS[name]
+    trained = WAYS[way.supernet or args.way]
+    folder = supernet_folder(args.out, args.way, args.seed)
     supernet = train_supernet(
         folder,
         args.seed,
         args.data,
-        training.training,
-        training.stage_1,
-        training.schedule,
+        trained.training,
+        trained.stage_1,
+        trained.schedule,
     )
     candidates = run_search(
-        SEARCH, supernet, folder / f'scores_{file_name(args.way)}',
+        SEARCH, supernet, folder / f'scores_{_file_name(args.way)}',
         [
             '--paths', *paths, '--cfg-options', *way.scoring,
             *data_options(args.data),
@@ -181,7 +171,25 @@ def score_by_supernet(
     return [fitness[path] for path in paths]
 
 
-def file_name(way: str) -> str:
+def supernet_folder(out: Path, way: str, seed: int) -> Path:
+    """Return the folder of the supernet that a way of scoring uses."""
+    name = WAYS[way].supernet or way
+    return out / f'{_file_name(name)}_seed{seed}'
+
+
+def trained_supernet(folder: Path) -> str:
+    """Return the checkpoint of a supernet that was trained in a folder."""
+    supernet = last_checkpoint(folder / 'stage2')
+    if supernet is None:
+        raise InputError(
+            f'no supernet in {folder / "stage2"}; run `rank_study.py score` '
+            'first'
+        )
+    return supernet
+
+
+def _file_name(way: str) -> str:
+    # Commas would divide lists in options of the command line.
     return re.sub('[^a-z]+', '_', way)
 
 
@@ -227,8 +235,8 @@ class Ranking:
             len(scores),
         )
         chosen = results[np.argmax(scores)]
-        percentile = 100 * np.mean(results <= chosen)
-        return cls(tau, float(results.max() - chosen), float(percentile))
+        regret = float(results.max() - chosen)
+        return cls(tau, regret, percentile(results, chosen))
 
 
 def ceiling(variance: Variance, trainings: int) -> float:

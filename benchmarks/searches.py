@@ -13,6 +13,7 @@ from detnas_mm.models import last_checkpoint
 from detnas_mm.structures import Candidate, SearchRecord
 
 ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / 'data/digits'
 CONFIGS = ROOT / 'configs/digits'
 STAGE_1 = CONFIGS / 'detnas-supernet-elastic-tiny_digits-cls.py'
 STAGE_2 = CONFIGS / 'retinanet_detnas-supernet-elastic-tiny_fpn_digits.py'
@@ -31,6 +32,18 @@ def add_processes_option(parser: argparse.ArgumentParser) -> None:
         default=1,
         help='processes that share the networks',
     )
+
+
+def add_run_options(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the options for data, work dirs and processes of a benchmark."""
+    parser.add_argument('--data', type=Path, default=DATA)
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=ROOT / 'work_dirs' / name,
+        help='folder for supernets and what is run in them',
+    )
+    add_processes_option(parser)
 
 
 def run_tool(name: str, *arguments: object, processes: int = 1) -> None:

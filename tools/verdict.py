@@ -202,7 +202,6 @@ def write_result(
             f'on the search split the {best["net"]} network is the best, '
             'which finalists/best.json names'
         )
-    lines.append(EXPLANATION)
     work = project / 'work'
     content = {
         'sentences': lines,
@@ -214,9 +213,11 @@ def write_result(
     )
     checkpoint = os.path.relpath(nets[0].checkpoints[0], project)
     found = predictions['found'][0]
-    html = verdict_page(project, rows, lines, found, checkpoint)
+    html = verdict_page(
+        project, rows, [*lines, EXPLANATION], found, checkpoint
+    )
     write_atomically(work / 'verdict.html', html)
-    text = '\n'.join([as_text(rows, space), *lines]) + '\n'
+    text = '\n'.join([as_text(rows, space), *lines, EXPLANATION]) + '\n'
     write_atomically(work / 'verdict.txt', text)
 
 

@@ -43,6 +43,7 @@ def run(tmp_path, monkeypatch):
 def test_found_and_even_networks_join_the_table(run, monkeypatch, tmp_path):
     used = []
     names = STUDY['find'].__globals__
+    names = names['rank_study'].__dict__
     monkeypatch.setitem(names, 'last_checkpoint', used.append)
     with pytest.raises(InputError, match='rank_study.py score'):
         run()

@@ -70,7 +70,7 @@ class SinglePathSamplingHook(Hook):
         self.sandwich = sandwich
 
     def draw(self, space: SearchSpace, seed: int, iteration: int) -> ArchPath:
-        """Returns the path of an iteration."""
+        """Returns the random path of an iteration."""
         if self.fair:
             update, step = divmod(iteration, space.num_choices)
             rng = np.random.default_rng((seed, update))

@@ -19,8 +19,6 @@ class CroppedConv2d(nn.Module):
         source: Convolution whose weight it uses.
     """
 
-    bias = None
-
     def __init__(self, conv: nn.Conv2d, source: nn.Conv2d) -> None:
         super().__init__()
         self.shared = source.weight

@@ -15,7 +15,7 @@ SMALLEST, LARGEST = extreme_paths(FOUR_BLOCKS)
 
 
 class Fixed(Hook):
-    """Trains one path, and notes the loss of the distillation."""
+    """Notes the loss of the distillation, of one path if it is given."""
 
     def __init__(self, path):
         self.path = path
@@ -23,7 +23,8 @@ class Fixed(Hook):
         self.untaken = []
 
     def before_train_iter(self, runner, *args, **kwargs):
-        find_supernet(runner.model).set_path(self.path)
+        if self.path is not None:
+            find_supernet(runner.model).set_path(self.path)
 
     def after_train_iter(self, runner, *args, outputs=None, **kwargs):
         self.losses.append(outputs['loss_distillation'].item())
@@ -80,13 +81,18 @@ def test_a_network_without_choices_is_refused(tmp_path):
 
 
 def test_together_with_the_sandwich_rule(tmp_path):
+    """The first path of each update is the largest one."""
+    watch = Fixed(None)
     training_runner(
         tmp_path,
         custom_hooks=[
             SinglePathSamplingHook(sandwich=True),
             InPlaceDistillationHook(),
+            watch,
         ],
         optim_wrapper=dict(
             optimizer=dict(type='SGD', lr=0.01), accumulative_counts=3
         ),
     ).train()
+    is_zero = [loss == 0 for loss in watch.losses]
+    assert is_zero == [True, False, False] * 2
