@@ -196,7 +196,7 @@ def read(file: Path) -> dict:
 
 
 def extend(args: argparse.Namespace) -> None:
-    """Train each group from one supernet, then from the next.
+    """Train what each group lacks from one supernet, then from the next.
 
     What is trained when it is stopped comes into the table, too.
     """
@@ -206,13 +206,15 @@ def extend(args: argparse.Namespace) -> None:
         groups.setdefault(net['group'], []).append(net)
     for group, nets in groups.items():
         for number, seed in enumerate(RECIPE['seeds']):
-            if all(len(net['test_map']) > number for net in nets):
+            lacking = [n for n in nets if len(n['test_map']) <= number]
+            if not lacking:
                 continue
+            name = f'{group}_from{len(nets) - len(lacking)}'
             try:
-                train([net['path'] for net in nets], seed, args, group)
+                train([net['path'] for net in lacking], seed, args, name)
             finally:
-                found = results(args.out / f'seed{seed}' / group)
-                for net in nets:
+                found = results(args.out / f'seed{seed}' / name)
+                for net in lacking:
                     _enter(net, number, found.get(net['path']))
                 write_atomically(args.file, _json(table))
 

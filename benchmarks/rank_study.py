@@ -120,12 +120,24 @@ def read_nets(file: Path) -> list[dict]:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Score all networks of the table and add the scores to the file."""
-    paths = [net['path'] for net in read_nets(args.nets)]
+    """Score the networks of the table and add the scores to the file.
+
+    Networks with scores, by the same way and seed, are not scored again.
+    """
     scores = (
         json.loads(args.scores.read_text()) if args.scores.exists() else {}
     )
-    if any(row['seed'] == args.seed for row in scores.get(args.way, ())):
+    rows = scores.setdefault(args.way, [])
+    row = next((row for row in rows if row['seed'] == args.seed), None)
+    if row is None:
+        row = {'seed': args.seed, 'scores': {}}
+        rows.append(row)
+    paths = [
+        net['path']
+        for net in digits_nets.read(args.nets)['nets']
+        if net['path'] not in row['scores']
+    ]
+    if not paths:
         raise InputError(
             f'{args.scores} has the scores of {args.way!r} with seed '
             f'{args.seed} already; give another --seed'
@@ -133,16 +145,21 @@ def score(args: argparse.Namespace) -> None:
     if args.way in PROXIES:
         values = score_by_proxy(paths, args)
     else:
-        values = score_by_supernet(paths, args)
-    row = {'seed': args.seed, 'scores': dict(zip(paths, values, strict=True))}
-    scores.setdefault(args.way, []).append(row)
+        values = score_by_supernet(paths, len(row['scores']), args)
+    row['scores'] |= zip(paths, values, strict=True)
     write_atomically(args.scores, json.dumps(scores, indent=1) + '\n')
 
 
 def score_by_supernet(
-    paths: Sequence[str], args: argparse.Namespace
+    paths: Sequence[str], done: int, args: argparse.Namespace
 ) -> list[float]:
-    """Train a supernet, unless that is done, and return its scores."""
+    """Train a supernet, unless that is done, and return its scores.
+
+    Args:
+        paths: Digits of the networks.
+        done: How many others have scores.
+        args: Options of the command line.
+    """
     if args.seed in digits_nets.RECIPE['seeds']:
         raise InputError(
             'the ground truth was trained from supernets with the seeds '
@@ -160,7 +177,7 @@ def score_by_supernet(
         trained.schedule,
     )
     candidates = run_search(
-        SEARCH, supernet, folder / f'scores_{_file_name(args.way)}',
+        SEARCH, supernet, folder / f'scores_{_file_name(args.way)}_from{done}',
         [
             '--paths', *paths, '--cfg-options', *way.scoring,
             *data_options(args.data),
@@ -302,39 +319,33 @@ def _cells(scores: np.ndarray, results: np.ndarray) -> list[str]:
 def draw(nets: Sequence[Mapping], rows: Sequence[Mapping], file: Path) -> None:
     """Draw the score of each network, the mean of supernets, and its result.
 
-    The best by score among the networks of equal cost is marked.
+    Networks that joined the table, such as found ones, have larger markers.
     """
-    results = {net['path']: np.mean(net['test_map']) for net in nets}
-    scores = {
-        path: np.mean([row['scores'][path] for row in rows])
-        for path in results
-    }
-    groups = {
-        group: [net['path'] for net in nets if net['group'] == group]
-        for group in ('band', 'free')
-    }
     figure, axes = plt.subplots(figsize=(6.4, 4), layout='constrained')
     millions, tolerance = digits_nets.TARGET_MACS / 1e6, digits_nets.TOLERANCE
-    labels = f'equal cost ({millions:.0f}M ± {tolerance:.0%})', 'any cost'
-    for paths, label, marker in zip(
-        groups.values(), labels, 'os', strict=True
+    labels = {
+        'band': f'random, {millions:.0f}M ± {tolerance:.0%} MACs',
+        'free': 'random, any cost',
+    }
+    for group, marker in zip(
+        dict.fromkeys(net['group'] for net in nets), 'os*DP', strict=False
     ):
+        members = [net for net in nets if net['group'] == group]
         axes.scatter(
-            [scores[path] for path in paths],
-            [results[path] for path in paths],
-            s=28,
+            [
+                np.mean([row['scores'][net['path']] for row in rows])
+                for net in members
+            ],
+            [np.mean(net['test_map']) for net in members],
+            s=24 if group in labels else 120,
             marker=marker,
             alpha=0.7,
-            label=label,
+            label=labels.get(group, group),
         )
-    best = max(groups['band'], key=scores.get)
-    axes.plot(
-        *(scores[best], results[best], 'k*'),
-        markersize=14,
-        label='best by score of equal cost',
+    band = [np.mean(n['test_map']) for n in nets if n['group'] == 'band']
+    axes.axhline(
+        np.median(band), color='gray', ls='--', label='median of equal cost'
     )
-    median = np.median([results[path] for path in groups['band']])
-    axes.axhline(median, color='gray', ls='--', label='median of equal cost')
     axes.set_xlabel('score by the supernet (mAP, search split)')
     axes.set_ylabel('mAP after training (test split)')
     axes.legend(loc='lower right')
@@ -351,12 +362,17 @@ def main() -> None:
             f'there is no {args.scores}; add scores by `score WAY --seed N`'
         )
     scores = json.loads(args.scores.read_text())
-    nets = read_nets(args.nets)
     if args.command == 'draw':
-        trained = [net for net in nets if net['test_map']]
-        draw(trained, scores[args.way], args.picture)
+        rows = scores[args.way]
+        nets = [
+            net
+            for net in digits_nets.read(args.nets)['nets']
+            if net['test_map']
+            and all(net['path'] in row['scores'] for row in rows)
+        ]
+        draw(nets, rows, args.picture)
     else:
-        report(nets, scores)
+        report(read_nets(args.nets), scores)
 
 
 if __name__ == '__main__':

@@ -15,6 +15,8 @@ from torch import nn
 
 from detnas_mm.utils.errors import InputError
 
+DIGITS_NETS = ROOT / 'benchmarks/digits_nets.json'
+
 
 @pytest.fixture(scope='module')
 def study():
@@ -62,26 +64,31 @@ def test_report_reads_the_tables_alone(study, tmp_path, capsys):
     assert '-1.00' in row
 
 
-def test_picture_marks_the_best_by_score_of_equal_cost(
+def test_picture_has_the_mean_scores_and_results_of_each_group(
     study, tmp_path, monkeypatch
 ):
     nets = [
         {'path': path, 'group': group, 'test_map': [result, result + 0.02]}
         for path, group, result in (
-            ('0', 'band', 0.5), ('1', 'band', 0.6), ('2', 'free', 0.7),
+            ('0', 'band', 0.5), ('1', 'band', 0.6), ('2', 'found', 0.7),
         )
     ]  # fmt: skip
     rows = [
         {'scores': {'0': 0.4, '1': 0.1, '2': 0.9}},
         {'scores': {'0': 0.2, '1': 0.3, '2': 0.9}},
     ]
-    marked = []
-    monkeypatch.setattr(
-        'matplotlib.axes.Axes.plot', lambda *args, **_: marked.append(args[1:])
-    )
+    points = {}
+
+    def scatter(axes, scores, results, label, **_):
+        points[label] = pytest.approx(np.array([scores, results]))
+
+    monkeypatch.setattr('matplotlib.axes.Axes.scatter', scatter)
     file = tmp_path / 'ranking.svg'
     study['draw'](nets, rows, file)
-    assert marked == [(pytest.approx(0.3), pytest.approx(0.51), 'k*')]
+    assert points == {
+        'random, 22M ± 2% MACs': np.array([[0.3, 0.2], [0.51, 0.61]]),
+        'found': np.array([[0.9], [0.71]]),
+    }
     assert b'</svg>' in file.read_bytes()
 
 
@@ -109,18 +116,24 @@ def test_synflow_of_a_chain_is_its_flow_once_per_layer(study):
     assert score == pytest.approx(math.log(2 * 4 * flow.item()), rel=1e-5)
 
 
-def test_scores_that_exist_are_not_replaced(study, tmp_path):
+def test_only_lacking_scores_are_added(study, tmp_path, monkeypatch):
+    paths = [net['path'] for net in study['read_nets'](DIGITS_NETS)]
     file = tmp_path / 'scores.json'
-    rows = {'nwot': [{'seed': 0, 'scores': {}}]}
-    file.write_text(json.dumps(rows))
-    score = study['score']
-    arguments = ['rank_study.py', '--scores', str(file), 'score', 'nwot']
-    arguments += ['--seed', '0']
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, 'argv', arguments)
-        args = study['parse_args']()
+    row = {'seed': 0, 'scores': dict.fromkeys(paths[1:], 0.5)}
+    file.write_text(json.dumps({'nwot': [row]}))
+    monkeypatch.setitem(
+        study['score'].__globals__,
+        'score_by_proxy',
+        lambda paths, args: [0.25] * len(paths),
+    )
+    args = argparse.Namespace(
+        scores=file, nets=DIGITS_NETS, way='nwot', seed=0
+    )
+    study['score'](args)
+    (row,) = json.loads(file.read_text())['nwot']
+    assert row['scores'] == {paths[0]: 0.25} | dict.fromkeys(paths[1:], 0.5)
     with pytest.raises(InputError, match="'nwot' with seed 0"):
-        score(args)
+        study['score'](args)
 
 
 def test_supernets_of_the_ground_truth_are_not_compared(study, tmp_path):
