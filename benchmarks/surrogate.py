@@ -5,8 +5,9 @@ https://github.com/xiusu/NAS-Bench-Macro: `nas-bench-macro_cifar10.json`) until
 one of the three best within a bound is asked for, in the order of the
 generation. It also runs Optuna's samplers (`pip install optuna`).
 `bounds` does so after a search with a wider bound, whose scores are reused.
-`record` searches scores that are predicted from a record of a real search,
-with its residual noise. `time` measures one generation.
+`record` searches scores of `small` that are as random as those of real
+records, `digits` scores that are predicted from real records, both with their
+residual noise. `time` measures one generation.
 """
 
 import argparse
@@ -20,7 +21,9 @@ from pathlib import Path
 
 import numpy as np
 from measuring import Spread, add_json_option, report
+from searches import CONCENTRATION
 
+from detnas_mm.cost import cost_table
 from detnas_mm.search import (
     Evolution,
     NoLegalPathError,
@@ -55,7 +58,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('command', choices=list(COMMANDS))
     parser.add_argument('--table', type=Path, help='the file of the table')
-    parser.add_argument('--record', type=Path, help='record of a search')
+    parser.add_argument(
+        '--records',
+        type=Path,
+        nargs='+',
+        help='work dirs of searches in one supernet',
+    )
     parser.add_argument(
         '--algorithms',
         nargs='+',
@@ -232,6 +240,45 @@ def bound_rows(args: argparse.Namespace) -> list[dict]:
     return rows_of(search_second_bound, args)
 
 
+class Regression:
+    """Bayesian ridge regression of the scores in records of searches.
+
+    Features are choices and, with `pairs`, pairs of neighboring choices.
+    """
+
+    def __init__(self, records: Sequence[Path], pairs: bool = False) -> None:
+        from sklearn.linear_model import BayesianRidge
+
+        read = [SearchRecord.read(record) for record in records]
+        self.space = get_search_space(read[0].header.search_space)
+        self.pairs = pairs
+        complete = [
+            candidate
+            for record in read
+            for candidate in record.candidates
+            if candidate.status is Status.COMPLETE
+        ]
+        paths = [self.space.parse(candidate.path) for candidate in complete]
+        self.model = BayesianRidge().fit(
+            self._features(paths), [c.fitness for c in complete]
+        )
+        self.residual = float(self.model.alpha_**-0.5)
+
+    def _features(self, paths: Sequence[ArchPath]) -> np.ndarray:
+        digits, count = np.array(paths), self.space.num_choices
+        features = [np.eye(count)[digits]]
+        if self.pairs:
+            both = digits[:, :-1] * count + digits[:, 1:]
+            features.append(np.eye(count**2)[both])
+        return np.hstack([part.reshape(len(digits), -1) for part in features])
+
+    def __call__(self, path: ArchPath) -> float:
+        """Predict a score, with a residual that the path always has."""
+        noise = np.random.default_rng(path).normal()
+        (score,) = self.model.predict(self._features([path]))
+        return float(score + self.residual * noise)
+
+
 class PredictedScores:
     """Scores of paths of `small`, as random as those of a real record.
 
@@ -240,23 +287,14 @@ class PredictedScores:
     residual of its own with the spread of what the regression leaves.
     """
 
-    def __init__(self, record: SearchRecord, seed: int) -> None:
-        from sklearn.linear_model import BayesianRidge
-
-        space = get_search_space(record.header.search_space)
-        complete = [
-            c for c in record.candidates if c.status is Status.COMPLETE
-        ]
-        digits = np.array([space.parse(c.path) for c in complete])
-        taken = np.eye(space.num_choices)[digits].reshape(len(digits), -1)
-        model = BayesianRidge().fit(taken, [c.fitness for c in complete])
+    def __init__(self, regression: Regression, seed: int) -> None:
         self.space = SEARCH_SPACES['small']
         rng = np.random.default_rng((seed, 7))
-        spread = float(np.std(model.coef_))
+        spread = float(np.std(regression.model.coef_))
         shape = (self.space.num_blocks, self.space.num_choices)
         self.effects = rng.normal(0, spread, shape)
         self.pairs = rng.normal(0, spread / 2, (*shape, shape[1]))
-        self.residual = float(model.alpha_**-0.5)
+        self.residual = regression.residual
         self.seed = seed
 
     def __call__(self, path: ArchPath) -> float:
@@ -272,7 +310,7 @@ def search_record(args: argparse.Namespace, seed: int) -> tuple[int, int]:
 
     The score is the best of 500 by evolution.
     """
-    scores = PredictedScores(SearchRecord.read(args.record), seed)
+    scores = PredictedScores(Regression(args.records), seed)
     make = partial(
         Evolution, scores.space, population=args.population, seed=seed
     )
@@ -298,6 +336,64 @@ def record_rows(args: argparse.Namespace) -> list[dict]:
         row_of(name, column)
         for name, column in zip(names, zip(*counts, strict=True), strict=True)
     ]
+
+
+def best_of(
+    search: SearchAlgorithm, score: Callable[[ArchPath], float], limit: int
+) -> float:
+    """Return the best score of a number of candidates."""
+    best, count = -np.inf, 0
+    while count < limit:
+        paths = search.ask()[: limit - count]
+        scores = [score(path) for path in paths]
+        search.tell(paths, scores)
+        best, count = max(best, *scores), count + len(paths)
+    return best
+
+
+def search_digits(
+    regression: Regression, population: int, seed: int
+) -> tuple[float, float]:
+    """Return the best of 300 by evolution, and of 100 by the surrogate.
+
+    The bounds are those of the search of the digits.
+    """
+    macs = cost_table(regression.space).macs
+    settings = dict(
+        population=population,
+        seed=seed,
+        concentration=CONCENTRATION,
+        is_legal=lambda path: 21e6 <= macs(path) <= 23e6,
+    )
+    return (
+        best_of(Evolution(regression.space, **settings), regression, 300),
+        best_of(
+            SurrogateEvolution(regression.space, **settings), regression, 100
+        ),
+    )
+
+
+def digits_rows(args: argparse.Namespace) -> list[dict]:
+    regression = Regression(args.records, pairs=True)
+    bests = np.array(
+        each_seed(partial(search_digits, regression, args.population), args)
+    )
+    rows = [
+        {
+            'algorithm': name,
+            'candidates': candidates,
+            'seeds': args.seeds,
+            'mean best': column.mean(),
+            'lowest': column.min(),
+            'at least equal': int((column >= bests[:, 0]).sum()),
+        }
+        for name, candidates, column in zip(
+            ('evolution', 'surrogate'), (300, 100), bests.T, strict=True
+        )
+    ]
+    for row in rows:
+        print(row)
+    return rows
 
 
 def time_rows(args: argparse.Namespace) -> list[dict]:
@@ -330,6 +426,7 @@ COMMANDS = {
     'table': table_rows,
     'bounds': bound_rows,
     'record': record_rows,
+    'digits': digits_rows,
     'time': time_rows,
 }
 
