@@ -50,14 +50,14 @@ class Way:
     Attributes:
         training: Settings of both stages of its training.
         stage_1: Further settings of the first stage.
-        schedule: Factor on the epochs of both stages.
+        epochs: Epochs of both stages; by default those of the configs.
         scoring: Settings of the search.
         supernet: Way whose supernet it uses; by default one of its own.
     """
 
     training: Sequence[str] = ()
     stage_1: Sequence[str] = ()
-    schedule: int = 1
+    epochs: Sequence[int] | None = None
     scoring: Sequence[str] = ()
     supernet: str | None = None
 
@@ -92,7 +92,8 @@ WAYS: Mapping[str, Way] = {
     "uneven, authors' initialization": Way(
         stage_1=['model.backbone.init_cfg=None']
     ),
-    'uneven, twice as long': Way(schedule=2),
+    'uneven, classification longer, detection shorter': Way(epochs=(20, 3)),
+    'uneven, twice as long': Way(epochs=(20, 10)),
 }
 
 
@@ -174,7 +175,7 @@ def score_by_supernet(
         args.data,
         trained.training,
         trained.stage_1,
-        trained.schedule,
+        trained.epochs,
     )
     candidates = run_search(
         SEARCH, supernet, folder / f'scores_{_file_name(args.way)}_from{done}',

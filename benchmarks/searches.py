@@ -89,7 +89,7 @@ def train_supernet(
     data: Path,
     options: Sequence[str] = (),
     stage_1_options: Sequence[str] = (),
-    schedule: int = 1,
+    epochs: Sequence[int] | None = None,
 ) -> Path:
     """Train a supernet of the elastic space in both stages, or resume it.
 
@@ -99,16 +99,19 @@ def train_supernet(
         data: Folder of the digits.
         options: Settings of both configs.
         stage_1_options: Further settings of the config of stage 1.
-        schedule: Factor on the epochs of both stages.
+        epochs: Epochs of both stages; by default those of the configs.
 
     Returns:
         The checkpoint.
     """
     common = [f'randomness.seed={seed}', *options]
+    lengths: tuple[Sequence[str], Sequence[str]] = (), ()
+    if epochs is not None:
+        lengths = _epochs(STAGE_1, epochs[0]), _epochs(STAGE_2, epochs[1])
     stage_1 = _train(
         STAGE_1,
         folder / 'stage1',
-        [*common, *stage_1_options, *_epochs(STAGE_1, schedule)],
+        [*common, *stage_1_options, *lengths[0]],
         data,
         stage=1,
     )
@@ -116,16 +119,15 @@ def train_supernet(
     return _train(
         STAGE_2,
         folder / 'stage2',
-        [*common, start, *_epochs(STAGE_2, schedule)],
+        [*common, start, *lengths[1]],
         data,
         stage=2,
     )
 
 
-def _epochs(config: Path, schedule: int) -> list[str]:
-    """Return settings that repeat a schedule's epochs, not its warm-up."""
+def _epochs(config: Path, epochs: int) -> list[str]:
+    """Return the settings of a training of other length, warm-up aside."""
     cosine = Config.fromfile(config).param_scheduler[1]
-    epochs = schedule * cosine.end
     return [
         f'train_cfg.max_epochs={epochs}',
         f'train_cfg.val_interval={epochs}',
