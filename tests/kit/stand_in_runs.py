@@ -25,33 +25,35 @@ from kit.digits_runs import ROOT, read_candidates
 from kit.stand_ins import write_coco, write_imagenet, write_voc
 
 
-def _detectors(width: str) -> list[str]:
+def _detectors(width: str, *pairs: tuple[str, str]) -> list[str]:
     return [
         f'detnas/{detector}_detnas-{stage}{width}_fpn_1x_{data}'
         for stage in ('supernet-', 'search-', '')
-        for detector in ('faster-rcnn', 'retinanet')
-        for data in ('coco', 'voc0712')
+        for detector, data in pairs
     ]
 
 
+PAIRS = [('faster-rcnn', 'coco'), ('retinanet', 'voc0712')]
+OTHER_PAIRS = [('faster-rcnn', 'voc0712'), ('retinanet', 'coco')]
 # One config for each detector, class of backbone, data set and stage.
 RUNS = (
     'detnas/detnas-supernet-small_8xb128_in1k',
-    'detnas/retinanet_detnas-scratch-supernet-small_fpn_2x_coco',
     'detnas/clsnas-search-small_8xb128_in1k',
     'detnas/detnas-small_8xb128_in1k',
-    *_detectors('small'),
-    'baselines/faster-rcnn_r50_fpn_1x_coco',
+    *_detectors('small', *PAIRS),
 )
-# Other widths of backbones, and the other supernets without pre-training.
+# Other pairs of them, widths of backbones, and supernets without pre-training.
 SLOW_RUNS = (
+    *_detectors('small', *OTHER_PAIRS),
+    'baselines/faster-rcnn_r50_fpn_1x_coco',
+    'detnas/retinanet_detnas-scratch-supernet-small_fpn_2x_coco',
     'detnas/faster-rcnn_detnas-scratch-supernet-small_fpn_2x_coco',
     'detnas/faster-rcnn_detnas-scratch-supernet-small_fpn_2x_voc0712',
     'detnas/retinanet_detnas-scratch-supernet-small_fpn_2x_voc0712',
     'detnas/clsnas-supernet-small_8xb128_in1k',
     'detnas/detnas-supernet-large_8xb128_in1k',
     'detnas/detnas-large_8xb128_in1k',
-    *_detectors('large'),
+    *_detectors('large', *PAIRS, *OTHER_PAIRS),
     'baselines/shufflenetv2-20_8xb128_in1k',
     'baselines/shufflenetv2-40-1.3g_8xb128_in1k',
     'baselines/shufflenetv2-40-3.8g_8xb128_in1k',

@@ -143,6 +143,7 @@ def test_simulation_from_a_record(tmp_path):
     assert re.search(r'│ +1 │ +1.00 │ +100% │', output)
 
 
+@pytest.mark.slow
 def test_evolution_is_compared_with_random_search(
     supernet, options, tmp_path, searches_here
 ):
@@ -172,6 +173,7 @@ def test_throughput_of_a_search(supernet, options, tmp_path):
     assert re.search(r'torchrun │ +1 │ +\d+ │ +100% │', output)
 
 
+@pytest.mark.slow
 def test_protocols_are_compared(supernet, options, tmp_path, searches_here):
     out = tmp_path / 'out.json'
     arguments = [

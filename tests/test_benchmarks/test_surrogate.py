@@ -54,12 +54,12 @@ def test_scores_of_the_digits_are_predicted_from_records(tmp_path):
     out = tmp_path / 'out.json'
     run_here(
         TOOL,
-        *('digits', '--records', tmp_path, '--seeds', 2, '--population', 25),
+        *('digits', '--records', tmp_path, '--seeds', 1, '--population', 50),
         *('--json', out),
     )
     evolution, surrogate = json.loads(out.read_text())['rows']
     assert (evolution['candidates'], surrogate['candidates']) == (300, 100)
-    assert evolution['at least equal'] == 2
+    assert evolution['at least equal'] == 1
     # Within 21M to 23M multiply-adds, fewer than all 13 blocks are wide.
     for row in evolution, surrogate:
         assert 3 < row['lowest'] <= row['mean best'] < 13

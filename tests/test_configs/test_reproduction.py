@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import modelindex
+import pytest
 import torchvision
 import yaml
 from kit.configs import NAMES, RESNETS, for_each, read_config
@@ -138,6 +139,7 @@ def test_commands_of_the_page_name_files_that_exist(tmp_path):
             assert Path(checkpoint).stem == f'iter_{iterations}', line
 
 
+@pytest.mark.slow
 def test_random_nets_are_trained_tested_and_ranked(tmp_path):
     """Table 5 and Figure 3, with the configs that the page has drawn."""
     blocks = re.findall(r'```bash\n(.*?)```', PAGE.read_text(), re.S)

@@ -1,8 +1,8 @@
 """Configs train or search for two iterations, with their real file names.
 
 One config of each kind runs by default. ``pytest -m slow`` runs one of each
-width of backbone and each supernet without pre-training. test_reproduction.py
-shows that the runs of all other configs would be the same.
+width of backbone, each supernet without pre-training and all detectors.
+test_reproduction.py shows that the runs of all other configs are the same.
 """
 
 from math import isfinite

@@ -88,6 +88,7 @@ def test_compares_search_and_test(
     assert str(nowhere) in refusal(COMPARE, *nets, nowhere)
 
 
+@pytest.mark.slow
 def test_measures_the_nets_that_it_compares(
     search, tested, tmp_path, monkeypatch, refusal
 ):

@@ -97,6 +97,7 @@ def test_config_that_is_shown_is_as_searches_write_it(notebook, tmp_path):
     assert set(of_notebook['searched_backbone']) == keys
 
 
+@pytest.mark.slow
 def test_cells_search_and_show_the_result(
     notebook, tmp_path, monkeypatch, capsys
 ):

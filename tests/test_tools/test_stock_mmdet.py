@@ -36,6 +36,14 @@ model = dict(
         _delete_=True, type='detnas_mm.DetNASNet', path='detnas_fpn_300m'),
     neck=dict(in_channels=[64, 160, 320, 640]))
 """
+OF_TINY = """
+_base_ = 'mmdet::{stock}'
+model = dict(
+    backbone=dict(
+        _delete_=True, type='detnas_mm.DetNASNet', search_space='tiny',
+        path='0123012301'),
+    neck=dict(in_channels=[32, 64, 128, 256]))
+"""
 BY_SEARCH = """
 _base_ = ['mmdet::{stock}', '{fragment}']
 model = dict(
@@ -179,7 +187,7 @@ def test_mmdet_trains_tests_and_infers(digits, tmp_path):
 
 def test_backbone_is_exported(tmp_path, refusal):
     tool = 'deploy/export_detector.py'
-    file, config = load(tmp_path, BY_NAME, stock=STOCK['FCOS'])
+    file, config = load(tmp_path, OF_TINY, stock=STOCK['FCOS'])
     init_default_scope('mmdet')
     checkpoint, out = tmp_path / 'detector.pth', tmp_path / 'backbone.pt2'
     model = MODELS.build(config.model)
@@ -198,7 +206,7 @@ def test_backbone_is_exported(tmp_path, refusal):
     printed = run_here(
         tool, file, checkpoint, out, '--backbone', '--shape', 64, 96
     )
-    assert '(N, 3, 64, 96) to 4 feature maps of 64/160/320/640' in printed
+    assert '(N, 3, 64, 96) to 4 feature maps of 32/64/128/256' in printed
     assert 'differs from PyTorch by at most 0.0e+00' in printed
     features = torch.export.load(out).module()(torch.randn(1, 3, 64, 96))
-    assert features[0].shape == (1, 64, 16, 24)
+    assert features[0].shape == (1, 32, 16, 24)
