@@ -293,13 +293,16 @@ def _table(
         title += f'; tau of perfect scores: {limit:.2f}'
     table = Table(title=title)
     table.add_column('ranked by')
-    for column in ('supernets', 'tau', '95 %', 'regret', 'percentile'):
+    for column in ('tau of each', 'tau', '95 %', 'regret', 'percentile'):
         table.add_column(column, justify='right')
     means = results.mean(axis=1)
     for way, rows in scores.items():
-        values = [[row['scores'][net['path']] for net in nets] for row in rows]
-        count = '' if way in PROXIES else str(len(rows))
-        table.add_row(way, count, *_cells(np.mean(values, axis=0), means))
+        values = np.array(
+            [[row['scores'][net['path']] for net in nets] for row in rows]
+        )
+        taus = [kendall(column, means) for column in values]
+        each = ', '.join(f'{tau:.2f}' for tau in taus)
+        table.add_row(way, each, *_cells(values.mean(axis=0), means))
     for cost in ('macs', 'params'):
         values = np.array([net[cost] for net in nets], float)
         table.add_row(cost, '', *_cells(values, means))

@@ -58,7 +58,7 @@ def test_report_reads_the_tables_alone(study, tmp_path, capsys):
     assert '5 networks of equal cost, 2 trainings each' in printed
     (row,) = (line for line in printed.splitlines() if 'uniform' in line)
     cells = [cell.strip() for cell in row.strip('│').split('│')]
-    assert cells[:3] == ['uniform', '1', '1.00']
+    assert cells[:3] == ['uniform', '1.00', '1.00']
     assert cells[4:] == ['0.000', '100']
     (row,) = (line for line in printed.splitlines() if 'params' in line)
     assert '-1.00' in row
