@@ -35,17 +35,17 @@ def _detectors(width: str, *pairs: tuple[str, str]) -> list[str]:
 
 PAIRS = [('faster-rcnn', 'coco'), ('retinanet', 'voc0712')]
 OTHER_PAIRS = [('faster-rcnn', 'voc0712'), ('retinanet', 'coco')]
-# One config for each detector, class of backbone, data set and stage.
+# Of each stage and class of backbone, each detector and each data set.
 RUNS = (
     'detnas/detnas-supernet-small_8xb128_in1k',
     'detnas/clsnas-search-small_8xb128_in1k',
     'detnas/detnas-small_8xb128_in1k',
     *_detectors('small', *PAIRS),
+    'baselines/faster-rcnn_r50_fpn_1x_coco',
 )
 # Other pairs of them, widths of backbones, and supernets without pre-training.
 SLOW_RUNS = (
     *_detectors('small', *OTHER_PAIRS),
-    'baselines/faster-rcnn_r50_fpn_1x_coco',
     'detnas/retinanet_detnas-scratch-supernet-small_fpn_2x_coco',
     'detnas/faster-rcnn_detnas-scratch-supernet-small_fpn_2x_coco',
     'detnas/faster-rcnn_detnas-scratch-supernet-small_fpn_2x_voc0712',
