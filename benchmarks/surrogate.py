@@ -305,15 +305,15 @@ class PredictedScores:
         return float(score + self.residual * rng.normal())
 
 
-def search_record(args: argparse.Namespace, seed: int) -> tuple[int, int]:
+def search_record(
+    regression: Regression, population: int, seed: int
+) -> tuple[int, int]:
     """Return the evaluations of both algorithms until an equal score.
 
     The score is the best of 500 by evolution.
     """
-    scores = PredictedScores(Regression(args.records), seed)
-    make = partial(
-        Evolution, scores.space, population=args.population, seed=seed
-    )
+    scores = PredictedScores(regression, seed)
+    make = partial(Evolution, scores.space, population=population, seed=seed)
     search, history = make(), []
     while len(history) < 500:
         paths = search.ask()
@@ -321,7 +321,7 @@ def search_record(args: argparse.Namespace, seed: int) -> tuple[int, int]:
         search.tell(paths, history[-len(paths) :])
     target = max(history)
     surrogate = SurrogateEvolution(
-        scores.space, population=args.population, seed=seed
+        scores.space, population=population, seed=seed
     )
     count = evaluations_until(
         surrogate, scores, lambda path: scores(path) >= target, 500
@@ -330,7 +330,10 @@ def search_record(args: argparse.Namespace, seed: int) -> tuple[int, int]:
 
 
 def record_rows(args: argparse.Namespace) -> list[dict]:
-    counts = each_seed(partial(search_record, args), args)
+    regression = Regression(args.records)
+    counts = each_seed(
+        partial(search_record, regression, args.population), args
+    )
     names = ('evolution', 'surrogate')
     return [
         row_of(name, column)

@@ -6,6 +6,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import time
 from contextlib import redirect_stdout
 from unittest.mock import patch
 
@@ -66,6 +67,17 @@ def run_here(tool, *args):
     ):
         runpy.run_path(str(file), run_name='__main__')
     return output.getvalue()
+
+
+def kill_when(process, condition, seconds=120):
+    """Kills a process (SIGKILL) as soon as a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, 'it ended by itself'
+        assert time.monotonic() < end, 'it never happened'
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
 
 
 def config_file(name):

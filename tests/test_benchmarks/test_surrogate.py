@@ -38,7 +38,7 @@ def test_evaluations_on_a_table(tmp_path):
 
 
 def test_scores_of_the_digits_are_predicted_from_records(tmp_path):
-    """The score of the made record is the number of wide blocks."""
+    """The score of the made record is the number of skipped blocks."""
     space = get_search_space('elastic_tiny')
     paths = space.random_paths(np.random.default_rng(0), 60)
     made = header(search_space=space.to_dict())
@@ -60,6 +60,6 @@ def test_scores_of_the_digits_are_predicted_from_records(tmp_path):
     evolution, surrogate = json.loads(out.read_text())['rows']
     assert (evolution['candidates'], surrogate['candidates']) == (300, 100)
     assert evolution['at least equal'] == 1
-    # Within 21M to 23M multiply-adds, fewer than all 13 blocks are wide.
+    # Within 21M to 23M multiply-adds, fewer than all 13 blocks are skipped.
     for row in evolution, surrogate:
         assert 3 < row['lowest'] <= row['mean best'] < 13

@@ -1,7 +1,12 @@
-"""All stages by their command lines, each from the files of the last."""
+"""All stages by their command lines, each from the files of the last.
+
+The search is killed and resumed by two processes, and must give the record of
+one undisturbed process.
+"""
 
 import json
 import pickle
+import subprocess
 
 import torch
 from kit.command_lines import (
@@ -9,9 +14,14 @@ from kit.command_lines import (
     RECALIBRATION,
     SMALL_SEARCH,
     TRAINING,
+    command,
     config_file,
+    environment,
+    kill_when,
     loading_options,
+    run,
     run_here,
+    torchrun,
 )
 from kit.digits_runs import (
     SEARCH,
@@ -66,20 +76,43 @@ def train(name, digits, work_dir, *options):
 
 
 def search(digits, cwd, work_dir, checkpoint):
-    run_here(
-        'search.py',
+    args = [
         config_file('retinanet_detnas-search-tiny_fpn_digits'),
         checkpoint,
         *('--work-dir', work_dir, '--seed', 3),
         '--cfg-options',
         *loading_options(digits, 'train', 'val'),
         *SMALL_SEARCH,
+    ]
+    record = work_dir / 'search_record.jsonl'
+
+    def has_two_candidates():
+        return record.exists() and record.read_bytes().count(b'\n') > 2
+
+    with subprocess.Popen(
+        command('search.py', *args),
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        kill_when(process, has_two_candidates)
+    before = record.read_bytes()
+    whole_lines = before[: before.rindex(b'\n') + 1]
+    assert 2 <= whole_lines.count(b'\n') - 1 < 6
+    run(
+        'search.py',
+        *(*args[:4], '--resume', '--launcher', 'pytorch', *args[4:]),
+        cwd=cwd,
+        launcher=torchrun(),
     )
-    config = load_config(SEARCH, digits, cwd / 'runner')
+    # Recorded candidates are not evaluated again.
+    assert record.read_bytes().startswith(whole_lines)
+    config = load_config(SEARCH, digits, cwd / 'undisturbed')
     config.load_from = str(checkpoint)
     config.val_cfg.seed = 3
-    searched = without_seconds(run_search(config))
-    assert without_seconds(read_candidates(work_dir)) == searched
+    undisturbed = without_seconds(run_search(config))
+    assert without_seconds(read_candidates(work_dir)) == undisturbed
     assert (work_dir / 'best_backbone.py').exists()
 
 
