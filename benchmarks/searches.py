@@ -7,8 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import Config
-
 from detnas_mm.models import last_checkpoint
 from detnas_mm.structures import Candidate, SearchRecord
 
@@ -107,7 +105,7 @@ def train_supernet(
     common = [f'randomness.seed={seed}', *options]
     lengths: tuple[Sequence[str], Sequence[str]] = (), ()
     if epochs is not None:
-        lengths = _epochs(STAGE_1, epochs[0]), _epochs(STAGE_2, epochs[1])
+        lengths = _epochs(epochs[0]), _epochs(epochs[1])
     stage_1 = _train(
         STAGE_1,
         folder / 'stage1',
@@ -125,14 +123,11 @@ def train_supernet(
     )
 
 
-def _epochs(config: Path, epochs: int) -> list[str]:
-    """Return the settings of a training of other length, warm-up aside."""
-    cosine = Config.fromfile(config).param_scheduler[1]
+def _epochs(epochs: int) -> list[str]:
+    """Return the settings of a training of other length."""
     return [
         f'train_cfg.max_epochs={epochs}',
         f'train_cfg.val_interval={epochs}',
-        f'param_scheduler.1.end={epochs}',
-        f'param_scheduler.1.T_max={epochs - cosine.begin}',
     ]
 
 

@@ -44,21 +44,23 @@ SEARCH=$OUT/search
 
 step data python tools/dataset_converters/digits.py --out data/digits
 
-# 1. Pre-train the supernet as a classifier, under mmpretrain.
-export OMP_NUM_THREADS=2
-step stage1 python tools/train.py \
-    $CONFIGS/detnas-supernet-elastic-tiny_digits-cls.py \
-    --work-dir "$OUT/pretrained_supernet" --resume
+# Two processes on the CPU. A small network gains nothing from a second thread.
+export CUDA_VISIBLE_DEVICES='' OMP_NUM_THREADS=1
+
+# 1. Pre-train the supernet as a classifier, under mmpretrain. Two processes take
+# two batches for an update, hence more epochs than in the config.
+step stage1 bash tools/dist_train.sh \
+    $CONFIGS/detnas-supernet-elastic-tiny_digits-cls.py 2 \
+    --work-dir "$OUT/pretrained_supernet" --resume \
+    --cfg-options train_cfg.max_epochs=16
 
 # 2. Fine-tune it as the backbone of a detector, under mmdet.
-step stage2 python tools/train.py \
-    $CONFIGS/retinanet_detnas-supernet-elastic-tiny_fpn_digits.py \
-    --work-dir "$SUPERNET" --resume --cfg-options \
-    "model.backbone.init_cfg.checkpoint=$OUT/pretrained_supernet/epoch_10.pth"
+step stage2 bash tools/dist_train.sh \
+    $CONFIGS/retinanet_detnas-supernet-elastic-tiny_fpn_digits.py 2 \
+    --work-dir "$SUPERNET" --resume --cfg-options train_cfg.max_epochs=8 \
+    "model.backbone.init_cfg.checkpoint=$OUT/pretrained_supernet/epoch_16.pth"
 
-# 3. Search its paths, two candidates at a time. Small networks gain little from
-# a second thread.
-export OMP_NUM_THREADS=1
+# 3. Search its paths, two candidates at a time.
 step search bash tools/dist_search.sh \
     $CONFIGS/retinanet_detnas-search-elastic-tiny_fpn_digits.py \
     "$(ls "$SUPERNET"/epoch_*.pth)" 2 --work-dir "$SEARCH" --resume

@@ -16,9 +16,8 @@ model = dict(
         out_indices=(3, ),
         init_cfg=_base_.init_cfg))
 # One path learns faster than a supernet.
-max_epochs = 4
 warm_up_epochs = 1
-train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+train_cfg = dict(max_epochs=4, val_interval=4)
 param_scheduler = [
     dict(
         type='LinearLR',
@@ -28,8 +27,6 @@ param_scheduler = [
     dict(
         type='CosineAnnealingLR',
         begin=warm_up_epochs,
-        end=max_epochs,
-        T_max=max_epochs - warm_up_epochs,
         eta_min=0.0,
         convert_to_iter_based=True),
 ]

@@ -14,14 +14,11 @@ model = dict(
         init_cfg=dict(
             type='Pretrained', checkpoint=pretrained, prefix='backbone.')))
 # One path learns faster than a supernet.
-max_epochs = 2
-train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+train_cfg = dict(max_epochs=2, val_interval=2)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.04, by_epoch=False, end=60),
     dict(
         type='CosineAnnealingLR',
-        end=max_epochs,
-        T_max=max_epochs,
         eta_min=0.0,
         convert_to_iter_based=True),
 ]

@@ -65,9 +65,11 @@ def init_distributed(
     if launcher == 'none':
         return
 
-    from mmengine.device import get_device
+    from mmengine.device import get_device, utils
     from torch import distributed
 
+    if get_device() == 'mps':  # one GPU, and no communication between its users
+        utils.DEVICE = 'cpu'
     if get_device() != 'cpu':
         return
     if launcher != 'pytorch':

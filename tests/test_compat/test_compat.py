@@ -195,7 +195,9 @@ def test_checkpoint_that_runs_code_is_refused(tmp_path, loader, attack):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='is about no GPU')
-def test_launcher_pytorch_trains_without_a_gpu(tmp_path, monkeypatch):
+@pytest.mark.parametrize('device', ['cpu', 'mps'])
+def test_launcher_pytorch_trains_without_gpus(tmp_path, monkeypatch, device):
+    monkeypatch.setattr('mmengine.device.utils.DEVICE', device)
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]

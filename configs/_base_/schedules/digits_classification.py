@@ -1,9 +1,8 @@
 # A short schedule for the embedded digits: SGD with warm-up and cosine.
 _base_ = 'mmpretrain::_base_/default_runtime.py'
 
-max_epochs = 10
 warm_up_epochs = 3
-train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=max_epochs)
+train_cfg = dict(by_epoch=True, max_epochs=10, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
@@ -18,8 +17,6 @@ param_scheduler = [
     dict(
         type='CosineAnnealingLR',
         begin=warm_up_epochs,
-        end=max_epochs,
-        T_max=max_epochs - warm_up_epochs,
         eta_min=0.0,
         convert_to_iter_based=True),
 ]

@@ -1,10 +1,8 @@
 # A short schedule for the embedded digits: SGD with warm-up and cosine.
 _base_ = 'mmdet::_base_/default_runtime.py'
 
-max_epochs = 5
 warm_up_epochs = 1
-train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=5, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -20,8 +18,6 @@ param_scheduler = [
     dict(
         type='CosineAnnealingLR',
         begin=warm_up_epochs,
-        end=max_epochs,
-        T_max=max_epochs - warm_up_epochs,
         eta_min=0.0,
         convert_to_iter_based=True),
 ]
