@@ -68,7 +68,8 @@ def init_distributed(
     from mmengine.device import get_device, utils
     from torch import distributed
 
-    if get_device() == 'mps':  # one GPU, and no communication between its users
+    if get_device() == 'mps':
+        # Its processes would share one GPU, with no way to communicate.
         utils.DEVICE = 'cpu'
     if get_device() != 'cpu':
         return
