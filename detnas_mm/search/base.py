@@ -7,6 +7,7 @@ on nothing else. To resume a search, tell a new algorithm the same results.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -103,6 +104,7 @@ class SearchAlgorithm(ABC):
         return [proposal.path for proposal in self.propose(pending)]
 
 
+@dataclass(eq=False)
 class PopulationSearch(SearchAlgorithm):
     """Base of algorithms whose generations are new, legal, drawn paths.
 
@@ -116,29 +118,23 @@ class PopulationSearch(SearchAlgorithm):
         seed: Seed of every random choice.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        population: int = 50,
-        is_legal: IsLegal = lambda path: True,
-        concentration: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        if type(population) is not int or population < 1:
+    space: SearchSpace
+    _: KW_ONLY
+    population: int = 50
+    is_legal: IsLegal = lambda path: True
+    concentration: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if type(self.population) is not int or self.population < 1:
             raise InputError(
                 '`population` must be a whole number of at least 1, got '
-                f'{population!r}'
+                f'{self.population!r}'
             )
-        if seed < 0:
-            raise InputError(f'`seed` must be at least 0, got {seed}')
-        if concentration is not None:
-            require_concentration(concentration)
-        self.space = space
-        self.population = population
-        self.is_legal = is_legal
-        self.concentration = concentration
-        self.seed = seed
+        if self.seed < 0:
+            raise InputError(f'`seed` must be at least 0, got {self.seed}')
+        if self.concentration is not None:
+            require_concentration(self.concentration)
         self.generation = 0
         # Scores by path in the order of evaluation; None after a failure.
         self.results: dict[ArchPath, tuple[float, ...] | None] = {}

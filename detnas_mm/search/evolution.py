@@ -1,16 +1,12 @@
 """Evolutionary search (Section 3.4, Algorithm 2) and its random baseline."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from detnas_mm.search.base import (
-    IsLegal,
-    Pending,
-    PopulationSearch,
-    Proposal,
-)
+from detnas_mm.search.base import Pending, PopulationSearch, Proposal
 from detnas_mm.search.operators import (
     crossover,
     mutate,
@@ -18,10 +14,11 @@ from detnas_mm.search.operators import (
     pick,
     require_mutation_prob,
 )
-from detnas_mm.structures import ArchPath, Origin, SearchSpace
+from detnas_mm.structures import ArchPath, Origin
 from detnas_mm.utils.errors import InputError
 
 
+@dataclass(eq=False, kw_only=True)
 class Evolution(PopulationSearch):
     """Evolutionary search as in the paper.
 
@@ -32,8 +29,6 @@ class Evolution(PopulationSearch):
     breaks the constraint or was already evaluated is drawn again.
 
     Args:
-        space: The search space.
-        population: Number of paths of a generation.
         parents: Number of fittest paths that have children. With one parent
             crossover makes nothing new: random paths take its place.
         mutation_prob: Probability that a choice of a mutated path is redrawn.
@@ -42,46 +37,34 @@ class Evolution(PopulationSearch):
         num_crossover: Children by crossover in a generation. Defaults to the
             remaining paths.
         num_random: Random paths in each generation after the first.
-        is_legal: Returns whether a path meets the constraint.
-        concentration: Of random paths, see
-            :meth:`SearchSpace.random_paths`. With a concentration, half of
-            the mutations redraw a whole stage.
-        seed: Seed of every random choice.
+
+    The other settings are those of :class:`PopulationSearch`. With a
+    ``concentration``, half of the mutations redraw a whole stage.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        population: int = 50,
-        parents: int = 10,
-        mutation_prob: float = 0.1,
-        num_mutation: int | None = None,
-        num_crossover: int | None = None,
-        num_random: int = 0,
-        is_legal: IsLegal = lambda path: True,
-        concentration: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            space,
-            population=population,
-            is_legal=is_legal,
-            concentration=concentration,
-            seed=seed,
-        )
-        if type(parents) is not int or not 1 <= parents <= population:
+    parents: int = 10
+    mutation_prob: float = 0.1
+    num_mutation: int | None = None
+    num_crossover: int | None = None
+    num_random: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (
+            type(self.parents) is not int
+            or not 1 <= self.parents <= self.population
+        ):
             raise InputError(
-                f'`parents` must be 1 to `population` ({population}), got '
-                f'{parents!r}; set both settings of the algorithm'
+                f'`parents` must be 1 to `population` ({self.population}), '
+                f'got {self.parents!r}; set both settings of the algorithm'
             )
-        require_mutation_prob(mutation_prob)
-        self.parents = parents
-        self.mutation_prob = mutation_prob
+        require_mutation_prob(self.mutation_prob)
         self.num_mutation, self.num_crossover = _split_children(
-            population, num_mutation, num_crossover, num_random
+            self.population,
+            self.num_mutation,
+            self.num_crossover,
+            self.num_random,
         )
-        self.num_random = num_random
 
     def propose(self, pending: Pending = ()) -> list[Proposal]:
         parents = [item.path for item in self.fittest(self.parents)]

@@ -7,22 +7,19 @@ duplicates of one population only, not of all generations.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from detnas_mm.search.base import (
-    IsLegal,
-    Pending,
-    PopulationSearch,
-    Proposal,
-)
+from detnas_mm.search.base import Pending, PopulationSearch, Proposal
 from detnas_mm.search.operators import crossover, mutate, require_mutation_prob
-from detnas_mm.structures import ArchPath, Origin, SearchSpace, pareto_ranks
+from detnas_mm.structures import ArchPath, Origin, pareto_ranks
 
 Costs = Callable[[ArchPath], Sequence[float]]
 
 
+@dataclass(eq=False, kw_only=True)
 class NSGA2(PopulationSearch):
     """Multi-objective evolution: maximizes scores and minimizes costs.
 
@@ -33,37 +30,18 @@ class NSGA2(PopulationSearch):
     drawn again.
 
     Args:
-        space: The search space.
-        population: Number of paths of a generation, and of parents.
         mutation_prob: Probability that a choice of a child is redrawn.
         costs: Returns the costs of a path, all to be minimized.
-        is_legal: Returns whether a path meets the constraint.
-        concentration: Of random paths, see
-            :meth:`SearchSpace.random_paths`.
-        seed: Seed of every random choice.
+
+    The other settings are those of :class:`PopulationSearch`.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        population: int = 50,
-        mutation_prob: float = 0.1,
-        costs: Costs,
-        is_legal: IsLegal = lambda path: True,
-        concentration: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            space,
-            population=population,
-            is_legal=is_legal,
-            concentration=concentration,
-            seed=seed,
-        )
-        require_mutation_prob(mutation_prob)
-        self.costs = costs
-        self.mutation_prob = mutation_prob
+    mutation_prob: float = 0.1
+    costs: Costs
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_mutation_prob(self.mutation_prob)
 
     def propose(self, pending: Pending = ()) -> list[Proposal]:
         parents = self._select_parents()

@@ -3,27 +3,20 @@
 import contextlib
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from detnas_mm.search.base import (
     Fitness,
-    IsLegal,
     NoLegalPathError,
     Pending,
     Proposal,
-    ScoredPath,
-    SearchAlgorithm,
 )
 from detnas_mm.search.evolution import Evolution
 from detnas_mm.search.nsga2 import Costs, order_by_front
 from detnas_mm.search.score_model import NoModelError, ScoreModel
-from detnas_mm.structures import (
-    ArchPath,
-    ModelSummary,
-    Origin,
-    SearchSpace,
-)
+from detnas_mm.structures import ArchPath, ModelSummary, Origin
 
 # The model is searched by evolution in so many rounds, each of so many new
 # legal children that are found in so many draws.
@@ -34,7 +27,8 @@ MIN_KEPT = 100
 RANDOM_SHARE = 0.2
 
 
-class SurrogateEvolution(SearchAlgorithm):
+@dataclass(eq=False, kw_only=True)
+class SurrogateEvolution(Evolution):
     """Evolution that draws many children and asks for the promising ones.
 
     The first generation is random. For each later one,
@@ -51,37 +45,14 @@ class SurrogateEvolution(SearchAlgorithm):
     The other settings are those of :class:`Evolution`.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        population: int = 50,
-        parents: int = 10,
-        mutation_prob: float = 0.1,
-        num_mutation: int | None = None,
-        num_crossover: int | None = None,
-        num_random: int | None = None,
-        is_legal: IsLegal = lambda path: True,
-        concentration: float | None = None,
-        seed: int = 0,
-        costs: Costs = lambda path: (),
-    ) -> None:
-        if num_random is None and num_mutation is num_crossover is None:
-            num_random = population // 10
-        self._evolution = Evolution(
-            space,
-            population=population,
-            parents=parents,
-            mutation_prob=mutation_prob,
-            num_mutation=num_mutation,
-            num_crossover=num_crossover,
-            num_random=num_random or 0,
-            is_legal=is_legal,
-            concentration=concentration,
-            seed=seed,
-        )
-        self.population = population
-        self.costs = costs
+    num_random: int | None = None
+    costs: Costs = lambda path: ()
+
+    def __post_init__(self) -> None:
+        if self.num_random is None:
+            is_free = self.num_mutation is self.num_crossover is None
+            self.num_random = self.population // 10 if is_free else 0
+        super().__post_init__()
         # What follows from the results so far.
         self._models: list[ScoreModel] | None = None
         self._proposed: dict[tuple, list[Proposal]] = {}
@@ -89,14 +60,9 @@ class SurrogateEvolution(SearchAlgorithm):
     def tell(
         self, paths: Sequence[ArchPath], fitnesses: Sequence[Fitness]
     ) -> None:
-        self._evolution.tell(paths, fitnesses)
+        super().tell(paths, fitnesses)
         self._models = None
         self._proposed.clear()
-
-    @property
-    def best(self) -> ScoredPath | None:
-        """The fittest path with its fitness, the earliest among equals."""
-        return self._evolution.best
 
     def propose(self, pending: Pending = ()) -> list[Proposal]:
         key = tuple(map(tuple, pending))
@@ -106,8 +72,7 @@ class SurrogateEvolution(SearchAlgorithm):
 
     def summarize(self, pending: Pending = ()) -> ModelSummary | None:
         """Return what the model sees, and its gain with one objective."""
-        evolution, models = self._evolution, self._fit()
-        fittest = evolution.fittest(evolution.parents)
+        models, fittest = self._fit(), self.fittest(self.parents)
         if not models or not fittest:
             return None
         paths = [item.path for item in fittest]
@@ -118,22 +83,21 @@ class SurrogateEvolution(SearchAlgorithm):
                 asked = self.ask(pending)
                 gain = models[0].expected_gain(asked, fittest[0].fitness)
         effects = [block.tolist() for block in models[0].effects(paths)]
-        return ModelSummary(len(evolution.measured()), gain, effects)
+        return ModelSummary(len(self.measured()), gain, effects)
 
     def _propose(self, pending: Pending) -> list[Proposal]:
-        evolution, models = self._evolution, self._fit()
-        ranked = self.population - evolution.num_random
+        models, ranked = self._fit(), self.population - self.num_random
         pool: dict[ArchPath, Origin] = {}
         if models and ranked:
             pool = self._draw_pool(models, pending)
         if len(pool) < ranked:
-            return evolution.propose(pending)
+            return super().propose(pending)
         paths = list(pool)
         if len(models) == 1 and not self.costs(paths[0]):
             paths = [paths[i] for i in models[0].choose(paths, ranked)]
         proposals = [Proposal(path, pool[path]) for path in paths[:ranked]]
-        proposals += evolution.draw_generation(
-            [Origin.RANDOM] * evolution.num_random,
+        proposals += self.draw_generation(
+            [Origin.RANDOM] * self.num_random,
             pending=(*pending, [proposal.path for proposal in proposals]),
         )
         predicted = models[0].predict([p.path for p in proposals])
@@ -148,10 +112,10 @@ class SurrogateEvolution(SearchAlgorithm):
         """Fit a model to each score of the paths; none if that fails."""
         if self._models is not None:
             return self._models
-        measured = self._evolution.measured()
+        measured = self.measured()
         try:
             self._models = [
-                ScoreModel(self._evolution.space, list(measured), scores)
+                ScoreModel(self.space, list(measured), scores)
                 for scores in zip(*measured.values(), strict=True)
             ]
         except NoModelError:
@@ -175,15 +139,14 @@ class SurrogateEvolution(SearchAlgorithm):
         Returns:
             The paths with their origin, the most promising first.
         """
-        evolution = self._evolution
-        generation = evolution.generation + len(pending)
-        rng = np.random.default_rng((evolution.seed, generation, 1))
-        known = set(evolution.results).union(*pending)
-        parents = [item.path for item in evolution.fittest(evolution.parents)]
+        generation = self.generation + len(pending)
+        rng = np.random.default_rng((self.seed, generation, 1))
+        known = set(self.results).union(*pending)
+        parents = [item.path for item in self.fittest(self.parents)]
         reached = np.array(
             [
                 (*scores, *(-cost for cost in self.costs(path)))
-                for path, scores in evolution.measured().items()
+                for path, scores in self.measured().items()
             ]
         )
         kept = max(MIN_KEPT, 4 * self.population)
@@ -202,7 +165,7 @@ class SurrogateEvolution(SearchAlgorithm):
             ]
             points = np.array([point for *_, point in pool])
             pool = [pool[i] for i in _best_first(points, reached)[:kept]]
-            parents = [path for path, *_ in pool[: evolution.parents]]
+            parents = [path for path, *_ in pool[: self.parents]]
             if len(children) < CHILDREN // 4:
                 break
         return {path: origin for path, origin, _ in pool}
@@ -214,21 +177,18 @@ class SurrogateEvolution(SearchAlgorithm):
         rng: np.random.Generator,
     ) -> dict[ArchPath, Origin]:
         """Draw new legal children, and some random paths."""
-        evolution = self._evolution
-        made = evolution.num_mutation, evolution.num_crossover
+        made = self.num_mutation, self.num_crossover
         mutations = made[0] / max(sum(made), 1)
         children: dict[ArchPath, Origin] = {}
         for is_random, kind in rng.random((MAX_DRAWS, 2)):
             if is_random < RANDOM_SHARE or not parents:
                 origin = Origin.RANDOM
-                path = evolution.space.random_path(
-                    rng, evolution.concentration
-                )
+                path = self.space.random_path(rng, self.concentration)
             else:
                 is_mutation = kind < mutations
                 origin = Origin.MUTATION if is_mutation else Origin.CROSSOVER
-                path = evolution.make_child(parents, origin, rng)
-            if path not in known and evolution.is_legal(path):
+                path = self.make_child(parents, origin, rng)
+            if path not in known and self.is_legal(path):
                 children.setdefault(path, origin)
             if len(children) == CHILDREN:
                 break
