@@ -1,6 +1,7 @@
 """Fixed training images on which BN statistics are recomputed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from mmengine.registry import DATASETS
@@ -11,6 +12,7 @@ from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.random_state import fixed_random_state
 
 
+@dataclass(eq=False)
 class FixedSubset(Dataset):
     """Subset of a data set that is the same each time it is read.
 
@@ -24,12 +26,9 @@ class FixedSubset(Dataset):
         seed: Seed of the random transforms.
     """
 
-    def __init__(
-        self, dataset: Dataset, indices: Sequence[int], seed: int
-    ) -> None:
-        self.dataset = dataset
-        self.indices = list(indices)
-        self.seed = seed
+    dataset: Dataset
+    indices: Sequence[int]
+    seed: int
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -74,6 +74,7 @@ class Executor(Protocol):
         """Ends the workers, also after an error."""
 
 
+@dataclass
 class PathEvaluator:
     """Evaluates one path in this process.
 
@@ -85,17 +86,10 @@ class PathEvaluator:
             took.
     """
 
-    def __init__(
-        self,
-        score: Callable[[ArchPath], Mapping[str, float]],
-        metric: str,
-        objectives: Sequence[str] = (),
-        seconds_by_part: Callable[[], Mapping[str, float]] = dict,
-    ) -> None:
-        self.score = score
-        self.metric = metric
-        self.objectives = objectives
-        self.seconds_by_part = seconds_by_part
+    score: Callable[[ArchPath], Mapping[str, float]]
+    metric: str
+    objectives: Sequence[str] = ()
+    seconds_by_part: Callable[[], Mapping[str, float]] = dict
 
     def __call__(self, path: ArchPath) -> Result:
         """Evaluates a path.

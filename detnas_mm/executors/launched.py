@@ -20,7 +20,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from datetime import timedelta
 
 import torch
@@ -122,6 +122,7 @@ def connect() -> LaunchInfo:
     return LaunchInfo(store, rank, world_size)
 
 
+@dataclass(eq=False)
 class Launched:
     """Evaluates paths on all processes of a launcher; for rank 0.
 
@@ -135,38 +136,29 @@ class Launched:
         InputError: If ``candidate_timeout`` is not positive.
     """
 
-    def __init__(
-        self,
-        evaluate: PathEvaluator,
-        info: LaunchInfo,
-        *,
-        header: str = '',
-        candidate_timeout: float = 14400.0,
-    ) -> None:
-        if candidate_timeout <= 0:
+    evaluate: PathEvaluator
+    info: LaunchInfo
+    _: KW_ONLY
+    header: str = ''
+    candidate_timeout: float = 14400.0
+
+    def __post_init__(self) -> None:
+        if self.candidate_timeout <= 0:
             raise InputError(
                 '`candidate_timeout` must be more than 0, got '
-                f'{candidate_timeout}'
+                f'{self.candidate_timeout}'
             )
-        self.evaluate = evaluate
-        self.header = header
-        self.info = info
-        self.store = info.store
-        self.candidate_timeout = candidate_timeout
+        self.store = self.info.store
         self._queue: list[ArchPath] = []
         # Queued, but not yet yielded.
         self._unfinished: set[ArchPath] = set()
         self._num_read = 0
-        self.store.set('header', header)
+        self.store.set('header', self.header)
 
     def run(
         self, paths: Sequence[ArchPath], ahead: Sequence[ArchPath] = ()
     ) -> Iterator[tuple[ArchPath, Result]]:
         """Yields each path with its result as soon as it has finished.
-
-        Args:
-            paths: Paths that are needed now.
-            ahead: Paths that will be needed next.
 
         Raises:
             InputError: If the evaluator does not give the metric.

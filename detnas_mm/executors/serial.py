@@ -1,12 +1,14 @@
 """Evaluation in the process of the search, one path after the other."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 from detnas_mm.executors.base import PathEvaluator, Result
 from detnas_mm.structures import ArchPath
 
 
+@dataclass
 class Serial:
     """Evaluates paths in this process.
 
@@ -14,18 +16,12 @@ class Serial:
         evaluate: Evaluates one path.
     """
 
-    def __init__(self, evaluate: PathEvaluator) -> None:
-        self.evaluate = evaluate
+    evaluate: PathEvaluator
 
     def run(
         self, paths: Sequence[ArchPath], ahead: Sequence[ArchPath] = ()
     ) -> Iterator[tuple[ArchPath, Result]]:
-        """Yields each path with its result, in order.
-
-        Args:
-            paths: The paths.
-            ahead: Ignored: no other worker would be idle.
-        """
+        """Yields each path with its result; ``ahead`` is for other workers."""
         for path in paths:
             yield path, self.evaluate(path)
 
