@@ -19,42 +19,12 @@ from detnas_mm.search import (
     SearchAlgorithm,
     SurrogateEvolution,
 )
-from detnas_mm.structures import (
-    COSTS,
-    ArchPath,
-    SearchSpace,
-    split_objectives,
-)
+from detnas_mm.structures import COSTS, ArchPath, Objectives, SearchSpace
 from detnas_mm.utils.errors import InputError
 
-for _algorithm in (
-    Evolution,
-    SurrogateEvolution,
-    RandomSearch,
-    NSGA2,
-    FixedPaths,
-):
+_BUILT_IN = (Evolution, SurrogateEvolution, RandomSearch, NSGA2, FixedPaths)
+for _algorithm in _BUILT_IN:
     ALGORITHMS.register_module(module=_algorithm)
-
-# Settings of version 0.1, and what to write now.
-_OLD_SETTINGS = {
-    **dict.fromkeys(
-        (
-            'population',
-            'parents',
-            'mutation_prob',
-            'num_mutation',
-            'num_crossover',
-            'num_random',
-        ),
-        "it is in algorithm=dict(type='Evolution', {name}=...) now",
-    ),
-    'paths': "use algorithm=dict(type='FixedPaths', paths=...)",
-    'minimise': "use objectives=[...] and algorithm=dict(type='NSGA2')",
-    'maximise': "use objectives=[...] and algorithm=dict(type='NSGA2')",
-    'race': 'it was removed, candidates are always scored to the end',
-    'chunk': 'it was removed, candidates are scored one at a time',
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +56,7 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchSettings:
+class SearchSettings(Objectives):
     """What ``val_cfg`` of a search may hold.
 
     Attributes:
@@ -159,11 +129,6 @@ class SearchSettings:
         """
         known = [item.name for item in fields(cls)]
         for name in settings:
-            if name in _OLD_SETTINGS:
-                advice = _OLD_SETTINGS[name].format(name=name)
-                raise InputError(
-                    f'`val_cfg.{name}` is no longer a setting: {advice}'
-                )
             if name not in known:
                 raise InputError(
                     f'`val_cfg` of a search has no setting {name!r}; it takes '
@@ -217,16 +182,6 @@ class SearchSettings:
                 '`metric` must not be a cost, and no name may appear twice in '
                 f'`metric` and `objectives`, got {", ".join(names)}'
             )
-
-    @property
-    def minimize(self) -> tuple[str, ...]:
-        """The objectives that are costs."""
-        return split_objectives(self.objectives)[0]
-
-    @property
-    def maximize(self) -> tuple[str, ...]:
-        """The objectives that are metrics beside the fitness."""
-        return split_objectives(self.objectives)[1]
 
 
 def _read_training(settings: object) -> TrainingSettings:
