@@ -17,7 +17,7 @@ from detnas_mm.engine.data_checks import require_data
 from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.executors.launched import read_launch_rank
 from detnas_mm.registry import ALGORITHMS
-from detnas_mm.structures import COSTS, RECORD, split_objectives
+from detnas_mm.structures import COSTS, RECORD
 from detnas_mm.utils.cli import (
     add_common_arguments,
     is_search,
@@ -146,7 +146,7 @@ def read_settings(config: Config) -> SearchSettings:
 
 def read_objectives(names: Sequence[str]) -> tuple[str, list[str]]:
     """Returns the metric that is the fitness, and the other objectives."""
-    _, metrics = split_objectives(names)
+    metrics = [name for name in names if name not in COSTS]
     if not metrics or len(names) < 2:
         raise InputError(
             '`--objectives` takes a metric and at least one cost '

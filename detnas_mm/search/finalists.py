@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from detnas_mm.structures import ArchPath, Candidate, SearchSpace, Status
+from detnas_mm.structures import ArchPath, Candidate, SearchSpace, fittest
 
 Macs = Callable[[ArchPath], int]
 
@@ -29,9 +29,8 @@ def pick_finalists(
     Returns:
         The paths, best first.
     """
-    complete = [c for c in candidates if c.status is Status.COMPLETE]
     picked: list[ArchPath] = []
-    for candidate in sorted(complete, key=lambda c: (-c.fitness, c.index)):
+    for candidate in fittest(candidates):
         path = space.parse(candidate.path)
         if all(distance(path, other) >= min_distance for other in picked):
             picked.append(path)

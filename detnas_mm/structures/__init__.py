@@ -3,10 +3,11 @@
 from .candidate import (
     COSTS,
     Candidate,
+    Objectives,
     Origin,
     Status,
     best_candidate,
-    split_objectives,
+    fittest,
 )
 from .cost_table import Cost, CostTable
 from .model_summary import MODEL, ModelSummary
@@ -41,6 +42,7 @@ __all__ = [
     'Cost',
     'CostTable',
     'ModelSummary',
+    'Objectives',
     'Origin',
     'ArchPath',
     'SearchHeader',
@@ -48,11 +50,11 @@ __all__ = [
     'SearchSpace',
     'Status',
     'best_candidate',
+    'fittest',
     'get_search_space',
     'last_gain',
     'pareto_front',
     'pareto_ranks',
     'require_concentration',
     'space_name',
-    'split_objectives',
 ]

@@ -11,12 +11,20 @@ from detnas_mm.utils.errors import InputError
 COSTS = ('macs', 'params', 'latency')
 
 
-def split_objectives(
-    names: Sequence[str],
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the costs, to be low, and the metrics, to be high."""
-    costs = tuple(name for name in names if name in COSTS)
-    return costs, tuple(name for name in names if name not in COSTS)
+class Objectives:
+    """Base of what has further ``objectives`` beside the fitness."""
+
+    objectives: Sequence[str]
+
+    @property
+    def minimize(self) -> tuple[str, ...]:
+        """The objectives that are costs."""
+        return tuple(name for name in self.objectives if name in COSTS)
+
+    @property
+    def maximize(self) -> tuple[str, ...]:
+        """The objectives that are metrics beside the fitness."""
+        return tuple(name for name in self.objectives if name not in COSTS)
 
 
 class Origin(StrEnum):
@@ -134,5 +142,12 @@ class Candidate:
 
 def best_candidate(candidates: Iterable[Candidate]) -> Candidate | None:
     """Return the fittest candidate, the earliest among equals."""
+    return next(iter(fittest(candidates)), None)
+
+
+def fittest(
+    candidates: Iterable[Candidate], count: int | None = None
+) -> list[Candidate]:
+    """Return the fittest candidates, the earlier one first if equal."""
     complete = [c for c in candidates if c.status is Status.COMPLETE]
-    return max(complete, key=lambda c: (c.fitness, -c.index), default=None)
+    return sorted(complete, key=lambda c: (-c.fitness, c.index))[:count]

@@ -87,17 +87,12 @@ def imports_text(modules: Sequence[str]) -> str:
     if not modules:
         return ''
     settings = dict(imports=list(modules), allow_failed_imports=False)
-    return f'custom_imports = {_text(settings)}\n'
-
-
-def inputs_text(inputs: Mapping) -> str:
-    """Return ``dict(...)`` with settings of a data preprocessor."""
-    return _text(inputs)
+    return f'custom_imports = {as_text(settings)}\n'
 
 
 def backbone_text(supernet: SupernetSettings, path: ArchPath) -> str:
     """Return ``dict(...)`` of the backbone of a path."""
-    return _text(_backbone(supernet, path))
+    return as_text(_backbone(supernet, path))
 
 
 def model_text(supernet: SupernetSettings, path: ArchPath) -> str:
@@ -110,7 +105,7 @@ def model_text(supernet: SupernetSettings, path: ArchPath) -> str:
     model['backbone'] = _backbone(supernet, path)
     model['neck'] = dict(in_channels=list(supernet.space.stage_channels))
     imports = imports_text(supernet.imports)
-    return f'{imports}{comment}model = {_text(model)}\n'
+    return f'{imports}{comment}model = {as_text(model)}\n'
 
 
 def _backbone(supernet: SupernetSettings, path: ArchPath) -> dict:
@@ -135,10 +130,11 @@ def _mapping(value: object) -> Mapping:
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """Return a value as Python; mappings as ``dict(...)``."""
     if not isinstance(value, Mapping) or not all(map(_is_name, value)):
         return repr(value)
-    settings = [f'{name}={_text(part)}' for name, part in value.items()]
+    settings = [f'{name}={as_text(part)}' for name, part in value.items()]
     line = f'dict({", ".join(settings)})'
     if len(line) <= _ONE_LINE and '\n' not in line:
         return line

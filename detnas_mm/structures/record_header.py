@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from detnas_mm.structures.candidate import split_objectives
+from detnas_mm.structures.candidate import Objectives
 from detnas_mm.utils.files import text_digest
 
 # Version of the format. Since 3 candidates are in the order of finishing.
@@ -27,7 +27,7 @@ _MAX_LENGTH = 70
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchHeader:
+class SearchHeader(Objectives):
     """Definition of a search.
 
     Two searches with equal headers give equal records, apart from the times
@@ -83,16 +83,6 @@ class SearchHeader:
                 *algorithm.get('maximise', ()),
             ]
         return cls(**header)
-
-    @property
-    def minimize(self) -> tuple[str, ...]:
-        """The objectives that are costs."""
-        return split_objectives(self.objectives)[0]
-
-    @property
-    def maximize(self) -> tuple[str, ...]:
-        """The objectives that are metrics beside the fitness."""
-        return split_objectives(self.objectives)[1]
 
     @property
     def settings(self) -> Any:

@@ -371,9 +371,3 @@ def timing(candidates: Sequence[Candidate]) -> Timing:
         total=sum(seconds),
         by_part=by_part,
     )
-
-
-def fittest(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """Return the fittest candidates, the earlier one first if equal."""
-    complete = [c for c in candidates if c.status is Status.COMPLETE]
-    return sorted(complete, key=lambda c: (-c.fitness, c.index))[:count]

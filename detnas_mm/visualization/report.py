@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from detnas_mm.structures import Candidate, pareto_front
+from detnas_mm.structures import Candidate, fittest, pareto_front
 from detnas_mm.structures.config_text import SupernetSettings, model_text
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import require_folder, write_atomically
@@ -25,7 +25,6 @@ from detnas_mm.visualization.data import (
     Search,
     choice_shares,
     effects_by_block,
-    fittest,
     predictions,
     progress,
     timing,

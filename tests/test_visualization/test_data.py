@@ -7,10 +7,10 @@ from kit.records import candidate
 from kit.searches import synthetic_candidates, synthetic_search
 from kit.spaces import TWO_BLOCKS
 
+from detnas_mm.structures import fittest
 from detnas_mm.utils.errors import InputError
 from detnas_mm.visualization import (
     choice_shares,
-    fittest,
     predictions,
     progress,
     timing,

@@ -1,25 +1,10 @@
 """Gradients of several processes, without those of the untaken choices."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from detnas_mm.models import DetNASSupernet
-
-
-@dataclass(frozen=True)
-class _State:
-    """What the hook of a bucket needs.
-
-    Attributes:
-        choices: Identities of the parameters of all choices.
-        group: The processes.
-    """
-
-    choices: frozenset[int]
-    group: distributed.ProcessGroup
 
 
 def average_taken_gradients(
@@ -31,20 +16,19 @@ def average_taken_gradients(
     have no gradient, so that an iteration takes longer the more choices there
     are. All processes must train the same path. A hook for the exchange that
     the model already has stays in its place.
-
-    Args:
-        model: The wrapped model.
-        supernet: The supernet in it.
     """
     if model._comm_hooks:
         return
     choices = frozenset(id(param) for param in supernet.blocks.parameters())
-    model.register_comm_hook(_State(choices, model.process_group), _average)
+    model.register_comm_hook((choices, model.process_group), _average)
 
 
 def _average(
-    state: _State, bucket: distributed.GradBucket
+    state: tuple[frozenset[int], distributed.ProcessGroup],
+    bucket: distributed.GradBucket,
 ) -> torch.futures.Future[torch.Tensor]:
+    """Exchanges a bucket, by identities of all choices' parameters."""
+    choices, group = state
     buffer = bucket.buffer()
     # Other parameters may have a gradient in another process alone.
     taken = [
@@ -52,12 +36,12 @@ def _average(
         for parameter, gradient in zip(
             bucket.parameters(), bucket.gradients(), strict=True
         )
-        if parameter.grad is not None or id(parameter) not in state.choices
+        if parameter.grad is not None or id(parameter) not in choices
     ]
     # The hook must return a future: send one element if no gradient was taken.
     taken = taken or [buffer[:1]]
     flat = torch.cat([gradient.reshape(-1) for gradient in taken])
-    flat /= state.group.size()
+    flat /= group.size()
 
     def write(future: torch.futures.Future) -> torch.Tensor:
         sizes = [gradient.numel() for gradient in taken]
@@ -66,5 +50,5 @@ def _average(
             gradient.copy_(part.view(gradient.shape))
         return buffer
 
-    work = distributed.all_reduce(flat, group=state.group, async_op=True)
+    work = distributed.all_reduce(flat, group=group, async_op=True)
     return work.get_future().then(write)

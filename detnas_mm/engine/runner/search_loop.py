@@ -3,6 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.evaluator import Evaluator
@@ -214,6 +215,7 @@ class FirstCandidateError(RuntimeError):
     """The first candidate failed, by something that is wrong for all."""
 
 
+@dataclass(eq=False)
 class Search:
     """One run of a search: Algorithm 2, from what is recorded.
 
@@ -224,23 +226,18 @@ class Search:
         progress: Reports to the user.
     """
 
-    def __init__(
-        self,
-        loop: EvolutionSearchLoop,
-        record: SearchRecord,
-        executor: Executor,
-        progress: SearchProgress,
-    ) -> None:
-        self.loop = loop
-        self.record = record
-        self.executor = executor
-        self.progress = progress
-        self.best = best_candidate(record.candidates)
+    loop: EvolutionSearchLoop
+    record: SearchRecord
+    executor: Executor
+    progress: SearchProgress
+
+    def __post_init__(self) -> None:
+        self.best = best_candidate(self.record.candidates)
         self.planned: deque[list[Proposal]] = deque()
         # Where each proposal that is not told yet belongs: index, generation
         # and origin of its candidate.
         self.places: dict[ArchPath, dict] = {}
-        self.known = {c.index: c for c in record.candidates}
+        self.known = {c.index: c for c in self.record.candidates}
         self.model: ModelSummary | None = None
 
     def run(self) -> Candidate:

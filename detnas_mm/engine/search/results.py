@@ -20,10 +20,10 @@ from detnas_mm.structures import (
 )
 from detnas_mm.structures.config_text import (
     SupernetSettings,
+    as_text,
     backbone_text,
     imported_modules,
     imports_text,
-    inputs_text,
 )
 from detnas_mm.utils.files import write_atomically
 
@@ -156,19 +156,13 @@ class SearchResults:
         )
         if self.supernet.inputs is None:
             return text
-        return text + _INPUTS.format(inputs=inputs_text(self.supernet.inputs))
+        return text + _INPUTS.format(inputs=as_text(self.supernet.inputs))
 
 
 def build_results(
     runner: Runner, supernet: DetNASSupernet, settings: SearchSettings
 ) -> SearchResults:
-    """Builds what writes the results of a search.
-
-    Args:
-        runner: The runner of the search.
-        supernet: Its supernet.
-        settings: The settings of the search.
-    """
+    """Builds what writes the results of a search."""
     config = runner.cfg.to_dict()
     return SearchResults(
         work_dir=Path(runner.work_dir),
