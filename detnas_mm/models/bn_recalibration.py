@@ -21,21 +21,11 @@ from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.random_state import fixed_random_state
 
 
+@torch.no_grad()
 def recalibrate_bn(
     model: BaseModel, batches: Iterable[dict], seed: Sequence[int] = (0,)
 ) -> int:
-    """Recompute the BN statistics of the active path.
-
-    See :class:`BNRecalibration`.
-
-    Returns:
-        The number of images.
-    """
-    return BNRecalibration(model, seed).run(batches)
-
-
-class BNRecalibration:
-    """Recomputes the BN statistics of the active path from images.
+    """Recompute the BN statistics of the active path from images.
 
     The whole model runs in training mode on each batch, without gradients; a
     detector includes its heads and the sampling of regions. The running mean
@@ -51,70 +41,69 @@ class BNRecalibration:
 
     Args:
         model: A detector or classifier of the ``mm*`` packages.
+        batches: Batches of the training data loader.
         seed: Random seed, for example for the sampling of regions. The
             random state of a batch depends on the seed and its index.
+
+    Returns:
+        The number of images.
     """
+    mode = 'tensor' if bn_independent_of_loss(model) else 'loss'
+    augments = _new_batch_augments(model.data_preprocessor)
+    model.train()
+    averages = [
+        _Average(layer)
+        for layer in active_batch_norms(model).values()
+        if layer.training
+    ]
+    with _statistics_of_each_batch(averages) as counts:
+        for number, batch in enumerate(batches):
+            with (
+                fixed_random_state((*seed, number)),
+                _one_value_named(batch),
+            ):
+                with _augmenting(model.data_preprocessor, augments, number):
+                    data = model.data_preprocessor(batch, True)
+                counts.append(len(data['inputs']))
+                check_finite(model(**data, mode=mode))
+    if not counts:
+        raise InputError('BN recalibration needs at least one image, got none')
+    for average in averages:
+        average.write()
+    return sum(counts)
 
-    def __init__(self, model: BaseModel, seed: Sequence[int] = (0,)) -> None:
-        self.model = model
-        self.seed = tuple(seed)
-        self._mode = 'tensor' if bn_independent_of_loss(model) else 'loss'
-        self._batch_augments = copy.deepcopy(
-            getattr(model.data_preprocessor, 'batch_augments', None)
-        )
-        for augment in self._batch_augments or ():
-            # The size that the last training iteration chose.
-            if hasattr(augment, '_input_size'):
-                augment._input_size = None
-        model.train()
-        self._averages = [
-            _Average(layer)
-            for layer in active_batch_norms(model).values()
-            if layer.training
-        ]
 
-    @torch.no_grad()
-    def run(self, batches: Iterable[dict]) -> int:
-        """Write the averages over batches of the training data loader.
+def _new_batch_augments(preprocessor: nn.Module) -> nn.ModuleList | None:
+    """Copy the augmentations of whole batches, as before a training."""
+    augments = copy.deepcopy(getattr(preprocessor, 'batch_augments', None))
+    for augment in augments or ():
+        # The size that the last training iteration chose.
+        if hasattr(augment, '_input_size'):
+            augment._input_size = None
+    return augments
 
-        Returns:
-            The number of images.
-        """
-        with _statistics_of_each_batch(self._averages) as counts:
-            for number, batch in enumerate(batches):
-                with (
-                    fixed_random_state((*self.seed, number)),
-                    _one_value_named(batch),
-                ):
-                    data = self._preprocess(batch, number)
-                    counts.append(len(data['inputs']))
-                    check_finite(self.model(**data, mode=self._mode))
-        if not counts:
-            raise InputError(
-                'BN recalibration needs at least one image, got none'
-            )
-        for average in self._averages:
-            average.write()
-        return sum(counts)
 
-    def _preprocess(self, batch: dict, number: int) -> dict:
-        """Prepares a batch as in a training that begins with the first one.
+@contextmanager
+def _augmenting(
+    preprocessor: nn.Module, augments: nn.ModuleList | None, number: int
+) -> Iterator[None]:
+    """Use augmentations as in a training that begins with the first batch.
 
-        Augmentations of whole batches, such as mmdet's
-        ``BatchSyncRandomResize``, ask for the iteration and keep a state.
-        """
-        preprocessor = self.model.data_preprocessor
-        if not getattr(preprocessor, 'batch_augments', None):
-            return preprocessor(batch, True)
-        hub = MessageHub.get_current_instance()
-        augments, iteration = preprocessor.batch_augments, hub.get_info('iter')
-        preprocessor.batch_augments = self._batch_augments
-        hub.update_info('iter', number)
-        try:
-            return preprocessor(batch, True)
-        finally:
-            preprocessor.batch_augments = augments
-            hub.update_info('iter', iteration)
+    Some, such as mmdet's ``BatchSyncRandomResize``, ask for the iteration
+    and keep a state.
+    """
+    if not augments:
+        yield
+        return
+    hub = MessageHub.get_current_instance()
+    before, iteration = preprocessor.batch_augments, hub.get_info('iter')
+    preprocessor.batch_augments = augments
+    hub.update_info('iter', number)
+    try:
+        yield
+    finally:
+        preprocessor.batch_augments = before
+        hub.update_info('iter', iteration)
 
 
 def active_batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:

@@ -62,7 +62,10 @@ def test_defaults_are_those_of_the_paper():
             dict(algorithm=dict(type='Annealing')),
             "'Annealing'; it is one of Evolution",
         ),
-        (evolution(mutation=0.1), 'takes population, parents, mutation_prob'),
+        (
+            evolution(mutation=0.1),
+            'takes population, concentration, parents, mut',
+        ),
         (evolution(seed=3), 'Evolution takes population'),
         (evolution(population=0), '`population`'),
         (evolution(parents=51), '`parents`'),
