@@ -180,21 +180,17 @@ class Constraint:
         )
         # From a large space paths are drawn.
         is_exact = self.space.size <= MAX_COUNTED
-        found = (
-            f'{count} keep' if is_exact else f'about {count} drawn ones keep'
-        )
+        if not count:
+            none = 'no path'
+            if not is_exact:
+                none = f'none of {MAX_COUNTED:,} drawn paths'
+            raise InputError(f'{none} keeps the bounds: {details}')
+        found = f'{count}' if is_exact else f'about {count} drawn ones'
         raise InputError(
-            f'the search asks for {needed} paths, but only {found} the '
+            f'the search asks for {needed} paths, but only {found} keep the '
             'bounds; search fewer, or widen the bounds: '
             f'{details or "there are none"}'
-            if count
-            else f'{self._none_text()} keeps the bounds: {details}'
         )
-
-    def _none_text(self) -> str:
-        if self.space.size <= MAX_COUNTED:
-            return 'no path'
-        return f'none of {MAX_COUNTED:,} drawn paths'
 
     def count_legal_paths(self, at_least: int) -> int:
         """Count the paths that keep the bounds, up to ``at_least``.
@@ -258,7 +254,7 @@ class Constraint:
     def _limit(self, cost: str) -> _Limit:
         low, high = self.bounds.range(cost)
         if cost == 'latency':
-            fixed, rows = self.latency_table.in_nanoseconds()
+            fixed, rows = self.latency_table.in_nanoseconds
             low, high = (
                 end if math.isinf(end) else round(end * NANOSECONDS)
                 for end in (low, high)

@@ -84,20 +84,14 @@ class LatencyTable:
                 f'{space.num_choices} numbers, got {len(rows)} rows of '
                 f'{sorted(set(map(len, rows)))}'
             )
-        least = [
-            0.0 if c.type == 'skip' else 1e-9 for c in space.choice_blocks
-        ]
-        numbers = (
-            self.stem,
-            self.scale,
-            1.0 if self.rest is None else self.rest,
-        )
-        if not all(
-            lowest <= value < math.inf
-            for values, lowests in [(numbers, [1e-9] * 3)]
-            + [(row, least) for row in rows]
-            for value, lowest in zip(values, lowests, strict=True)
+        rest = 1.0 if self.rest is None else self.rest
+        limits = [(number, 1e-9) for number in (self.stem, self.scale, rest)]
+        for choice, column in zip(
+            space.choice_blocks, zip(*rows), strict=True
         ):
+            least = 0.0 if choice.type == 'skip' else 1e-9
+            limits += [(number, least) for number in column]
+        if not all(least <= number < math.inf for number, least in limits):
             raise InputError('latencies must be positive numbers of ms')
 
     def latency(self, path: ArchPath) -> float:
@@ -106,16 +100,14 @@ class LatencyTable:
 
     def nanoseconds(self, path: ArchPath) -> int:
         """Return the same in whole nanoseconds."""
-        stem, rows = self.in_nanoseconds()
+        stem, rows = self.in_nanoseconds
         chosen = zip(rows, path, strict=True)
         return stem + sum(row[c] for row, c in chosen)
 
-    def in_nanoseconds(self) -> tuple[int, tuple[tuple[int, ...], ...]]:
-        """Return stem and blocks as integers, so that sums are exact."""
-        return self._integers
-
     @cached_property
-    def _integers(self) -> tuple[int, tuple[tuple[int, ...], ...]]:
+    def in_nanoseconds(self) -> tuple[int, tuple[tuple[int, ...], ...]]:
+        """Stem and blocks as integers, so that sums are exact."""
+
         def whole(milliseconds: float) -> int:
             return round(milliseconds * self.scale * NANOSECONDS)
 

@@ -122,7 +122,7 @@ def _check_object(
     difficult = entry.findtext('difficult', '0')
     if difficult.strip() not in ('0', '1'):
         raise FieldError('difficult', difficult, '0 or 1')
-    least = {}
+    least, box = {}, []
     for side in ('xmin', 'ymin', 'xmax', 'ymax'):
         text = entry.findtext(f'bndbox/{side}')
         low = least.get(side[0], '-inf')
@@ -134,9 +134,8 @@ def _check_object(
         if not is_right:
             raise FieldError(f'bndbox/{side}', text, f'a number from {low} on')
         least[side[0]] = text
-    sides = ('xmin', 'ymin', 'xmax', 'ymax')
-    box = tuple(float(entry.findtext(f'bndbox/{side}')) for side in sides)
-    return name, difficult.strip(), box
+        box.append(float(text))
+    return name, difficult.strip(), tuple(box)
 
 
 def image_fault(data: bytes) -> str | None:
@@ -184,15 +183,7 @@ def read_image(
 
 
 def require_readable(datasets: Iterable[Any], error: Exception) -> None:
-    """Looks for an image that explains an error, by reading them all.
-
-    Args:
-        datasets: The data sets that were used.
-        error: The error.
-
-    Raises:
-        InputError: If there is one.
-    """
+    """Looks for an image that explains an error, by reading them all."""
     if isinstance(error, InputError) or is_of_network(error):
         return
     for dataset in datasets:

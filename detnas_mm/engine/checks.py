@@ -37,12 +37,8 @@ _COCO_SCORES = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
     """Checks the data and the model of a config.
 
-    Args:
-        config: The config.
-        parts: Parts that are needed, of ``'train'``, ``'val'``, ``'test'``.
-
-    Returns:
-        The model, with random weights.
+    ``parts`` are those that are needed, of ``'train'``, ``'val'`` and
+    ``'test'``. The model is returned, with random weights.
 
     Raises:
         InputError: If a file is not there, or model and data do not fit
@@ -55,15 +51,7 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
 
 
 def require_pretrained(model: nn.Module, config: Config) -> None:
-    """Checks the checkpoint that a backbone of ours starts from.
-
-    Args:
-        model: The result of :func:`require_inputs`.
-        config: The config.
-
-    Raises:
-        InputError: If there is none, or it does not fit.
-    """
+    """Checks the checkpoint that a backbone of ours starts from."""
     backbone = getattr(model, 'backbone', None)
     if isinstance(backbone, DetNASSupernet | DetNASNet):
         init_cfg = config.model.backbone.get('init_cfg')
@@ -71,11 +59,7 @@ def require_pretrained(model: nn.Module, config: Config) -> None:
 
 
 def require_new_record(path: Path, settings: SearchSettings) -> None:
-    """Checks that no search is overwritten by mistake.
-
-    Args:
-        path: Where the record is to be.
-        settings: The settings of the search.
+    """Checks that no search is overwritten by mistake, at a record's path.
 
     Raises:
         InputError: If there is a search, and neither ``resume`` nor
@@ -117,9 +101,6 @@ def require_known_metrics(
     """Checks the names of metrics where the evaluator is COCO's.
 
     The metrics of other evaluators are known once they have evaluated.
-
-    Raises:
-        InputError: If the evaluator does not give one of the metrics.
     """
     known = []
     # What mmdet's MultiDatasetsEvaluator puts before the names.
@@ -156,16 +137,7 @@ def require_known_metrics(
 def require_batches(
     dataloader: DataLoader, name: str, all_images: bool = False
 ) -> None:
-    """Checks that ``drop_last`` does not drop too much.
-
-    Args:
-        dataloader: The data loader.
-        name: Its name in the config.
-        all_images: Whether each image is needed, and not just a batch.
-
-    Raises:
-        InputError: If there is no batch, or an image would not be read.
-    """
+    """Checks that ``drop_last`` leaves a batch, or ``all_images``."""
     number, batches = len(dataloader.dataset), dataloader.batch_sampler
     is_endless = isinstance(dataloader.sampler, InfiniteSampler)
     if is_endless or not getattr(batches, 'drop_last', False):
@@ -181,10 +153,6 @@ def require_batches(
 
 def require_same_images(dataset: Dataset, evaluator: Evaluator) -> None:
     """Checks that COCO metrics know exactly the images of a data set.
-
-    Args:
-        dataset: The data set.
-        evaluator: Its evaluator.
 
     Raises:
         InputError: If an image is missing on one side, is another one, or
@@ -261,11 +229,7 @@ def _boxes_of_truth(api: Any) -> set[tuple]:
 
 
 def load_supernet(runner: Runner) -> None:
-    """Loads the checkpoint of a search, which must have all of the weights.
-
-    Raises:
-        InputError: If there is none, or it does not fit.
-    """
+    """Loads the checkpoint of a search, which must have all of the weights."""
     model = unwrap_model(runner.model)
     checkpoint = runner.cfg.get('load_from')
     if not checkpoint:
@@ -296,11 +260,7 @@ def _kind_of_weights(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def require_matching_channels(model: nn.Module, config: Config) -> None:
-    """Checks that the neck takes the channels of the backbone.
-
-    Raises:
-        InputError: If it does not.
-    """
+    """Checks that the neck takes the channels of the backbone."""
     channels = getattr(getattr(model, 'backbone', None), 'out_channels', None)
     neck = (config.get('model') or {}).get('neck')
     neck = neck[0] if isinstance(neck, Sequence) and neck else neck

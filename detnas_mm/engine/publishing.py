@@ -1,6 +1,5 @@
 """Publish checkpoints: strip them and name them by their content."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,11 @@ from detnas_mm.models import (
 from detnas_mm.registry import MODELS
 from detnas_mm.structures import get_search_space
 from detnas_mm.utils.errors import InputError
-from detnas_mm.utils.files import require_folder, write_atomically
+from detnas_mm.utils.files import (
+    bytes_digest,
+    require_folder,
+    write_atomically,
+)
 
 # The meta that describes the weights. The rest, such as the text of the
 # config, contains names and folders of a machine.
@@ -52,7 +55,7 @@ def publish(
 
     Args:
         checkpoint: The checkpoint.
-        out_dir: The folder to write to.
+        out_dir: The folder.
         name: First part of the file name.
         backbone: Config of the backbone that the weights must fit.
         config: Config of the model that the weights must fit.
@@ -82,8 +85,7 @@ def publish(
             'state_dict': content['state_dict'],
         }
     )
-    digest = hashlib.sha256(data).hexdigest()
-    file = out_dir / f'{name}-{digest[:8]}.pth'
+    file = out_dir / f'{name}-{bytes_digest(data)[:8]}.pth'
     write_atomically(file, data)
     return file
 

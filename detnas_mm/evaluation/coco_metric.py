@@ -38,11 +38,7 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
 
     @classmethod
     def from_mmdet(cls, metric: CocoMetric) -> Self:
-        """Returns a metric with the settings and data of mmdet's metric.
-
-        Raises:
-            InputError: If the annotation file cannot be used.
-        """
+        """Returns a metric with the settings and data of mmdet's metric."""
         exact = super().from_mmdet(metric)
         if exact._coco_api is not None and exact.dataset_meta:
             # Read it now, so that a search ends before its first candidate.
@@ -50,11 +46,7 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
         return exact
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Computes the metrics.
-
-        Args:
-            results: Ground truth and predictions of each image, as
-                ``process`` keeps them.
+        """Computes the metrics from what ``process`` keeps of each image.
 
         Raises:
             InputError: If the ground truth cannot be used, or lacks an image

@@ -14,11 +14,8 @@ _HALF = (torch.float16, torch.bfloat16)
 def float32_predictions(model: nn.Module) -> Iterator[None]:
     """Converts the predictions of a model to float32.
 
-    Metrics turn predictions into NumPy arrays, which have no bfloat16.
-
-    Args:
-        model: Returns data samples when it predicts; other outputs, such as
-            losses, are not converted.
+    Metrics turn predictions into NumPy arrays, which have no bfloat16. Other
+    outputs than data samples, such as losses, are not converted.
     """
     handle = model.register_forward_hook(_convert)
     try:

@@ -108,11 +108,7 @@ def rank_agreement(
 ) -> RankAgreement:
     """Compare the ranking by a score with the ranking by results.
 
-    Args:
-        scores: Score of each network, higher is better.
-        results: Result of each network, higher is better.
-        k: Number of best networks to compare.
-        bootstrap: Settings of the intervals.
+    Higher is better in both. ``k`` is the number of best networks to compare.
     """
     scores, results = np.array(scores, float), np.array(results, float)
     _require_ranks(scores, results, k)

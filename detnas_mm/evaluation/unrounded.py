@@ -37,9 +37,6 @@ def use_exact_metrics(evaluator: Evaluator) -> None:
     Only the classes ``CocoMetric`` and ``VOCMetric`` are replaced, not their
     subclasses.
 
-    Args:
-        evaluator: Its metrics are replaced in place.
-
     Raises:
         InputError: If a COCO annotation file cannot be used.
     """

@@ -18,10 +18,8 @@ _KEPT = ('norm_cfg', 'out_indices')
 def build_model(config: Config, backbone: Mapping | None = None) -> nn.Module:
     """Build the detector or classifier of a config, with random weights.
 
-    Args:
-        config: The config.
-        backbone: Config of a backbone that replaces the model's, such as
-            ``dict(type='detnas_mm.DetNASNet', path=...)``.
+    ``backbone`` is the config of one that replaces the model's, such as
+    ``dict(type='detnas_mm.DetNASNet', path=...)``.
     """
     init_default_scope(config.get('default_scope') or 'mmdet')
     # Detectors modify the settings of their heads.

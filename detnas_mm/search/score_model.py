@@ -37,11 +37,6 @@ class ScoreModel:
     itself, plus Matern. Length scale and noise are those of a grid with the
     highest likelihood: an optimizer could end elsewhere on another processor.
 
-    Args:
-        space: The search space.
-        paths: The evaluated paths.
-        scores: Their scores, higher is better.
-
     Raises:
         NoModelError: If fewer than two of the scores differ.
     """

@@ -5,11 +5,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from detnas_mm.structures.candidate import (
-    Candidate,
-    Status,
-    best_candidate,
-)
+from detnas_mm.structures.candidate import Candidate, Status, best_candidate
 
 
 def pareto_ranks(values: np.ndarray) -> np.ndarray:

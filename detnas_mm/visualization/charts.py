@@ -141,8 +141,7 @@ def draw_cost_scores(
         for number, reference in enumerate(search.references * is_macs):
             score = scores.get(search.space.format(reference.path))
             _draw_reference(axes, reference, score, number)
-        bounds = search.macs_bounds if is_macs else search.latency_bounds
-        for bound in bounds:
+        for bound in search.bounds(cost):
             text = magnitude(bound) if is_macs else f'{bound:g} ms'
             label = f'bound of the search, {text}'
             axes.axvline(bound, label=label, **_LEVEL)

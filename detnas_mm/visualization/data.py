@@ -150,23 +150,16 @@ class Search:
         size = self.header.constraint.get('input_size', ())
         return ' x '.join(map(str, size)) + ' px' if size else 'unknown size'
 
-    @property
-    def macs_bounds(self) -> list[float]:
-        """Bounds on the MACs of the backbone, the lower one first.
+    def bounds(self, cost: str) -> list[float]:
+        """Return the bounds on MACs or latency, the lower one first.
 
-        Where the whole detector is bounded, neck and heads are subtracted.
+        Where the MACs of the whole detector are bounded, neck and heads are
+        subtracted.
         """
         settings = self.header.constraint
-        bounds = (settings.get('min_macs'), settings.get('max_macs'))
-        rest = settings.get('rest_macs') or 0
+        bounds = (settings.get(f'min_{cost}'), settings.get(f'max_{cost}'))
+        rest = settings.get('rest_macs') or 0 if cost == 'macs' else 0
         return [bound - rest for bound in bounds if bound is not None]
-
-    @property
-    def latency_bounds(self) -> list[float]:
-        """Bounds on the predicted latency in ms, the lower one first."""
-        settings = self.header.constraint
-        bounds = (settings.get('min_latency'), settings.get('max_latency'))
-        return [bound for bound in bounds if bound is not None]
 
     @property
     def latency_label(self) -> str:

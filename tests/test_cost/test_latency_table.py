@@ -16,7 +16,7 @@ TABLE = latency_table(TWO_BLOCKS, [[1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]], 0.5)
 def test_prediction_is_the_sum_of_stem_and_blocks():
     assert TABLE.latency((0, 0)) == 1.6
     assert TABLE.latency((3, 1)) == 4.7
-    stem, rows = TABLE.in_nanoseconds()
+    stem, rows = TABLE.in_nanoseconds
     assert stem == 500_000
     assert rows[1] == (100_000, 200_000, 300_000, 400_000)
 

@@ -65,9 +65,7 @@ class BNRecalibrationHook(Hook):
     ) -> None:
         """Builds the data loader, if that was not done before.
 
-        Args:
-            runner: The runner.
-            budget: Memory in which the images are kept, if they fit.
+        The images are kept in the memory of ``budget``, if they fit.
 
         Raises:
             InputError: If there are not enough training images.

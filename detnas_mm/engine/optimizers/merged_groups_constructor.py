@@ -25,14 +25,7 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
         prefix: str = '',
         is_dcn_module: int | float | None = None,
     ) -> None:
-        """Adds the groups of a module's parameters.
-
-        Args:
-            params: The groups, to which those of the module are added.
-            module: The module.
-            prefix: Its name in the model.
-            is_dcn_module: Whether it is part of a deformable convolution.
-        """
+        """Adds the groups of a module's parameters to ``params``."""
         super().add_params(params, module, prefix, is_dcn_module)
         if not prefix:
             params[:] = merge_groups(params)
@@ -42,9 +35,6 @@ def merge_groups(groups: list[dict]) -> list[dict]:
     """Merges groups with equal settings, in the order of the first ones.
 
     A parameter that several modules share stays in its first group.
-
-    Args:
-        groups: Groups of parameters, as PyTorch's optimizers take them.
     """
     merged: dict[tuple, dict] = {}
     known: set[int] = set()

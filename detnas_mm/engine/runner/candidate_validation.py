@@ -14,10 +14,7 @@ from torch.utils.data import DataLoader
 
 from detnas_mm.datasets.batch_cache import CachedLoader, MemoryBudget
 from detnas_mm.engine.hooks.bn_recalibration_hook import BNRecalibrationHook
-from detnas_mm.evaluation import (
-    float32_predictions,
-    use_exact_metrics,
-)
+from detnas_mm.evaluation import float32_predictions, use_exact_metrics
 from detnas_mm.models import find_supernet
 from detnas_mm.structures import ArchPath
 from detnas_mm.utils.errors import InputError
@@ -152,11 +149,7 @@ def silenced(runner: Runner) -> Iterator[None]:
 
 
 def find_recalibration(runner: Runner) -> BNRecalibrationHook:
-    """Returns the hook that recomputes the BN statistics of a path.
-
-    Raises:
-        InputError: If there is none.
-    """
+    """Returns the hook that recomputes the BN statistics of a path."""
     for hook in runner.hooks:
         if isinstance(hook, BNRecalibrationHook):
             return hook

@@ -60,12 +60,8 @@ class EvolutionSearchLoop(BaseLoop):
     :class:`BNRecalibrationHook` has recomputed its BN statistics. With the
     setting ``training`` each path is trained instead.
 
-    Args:
-        runner: The runner.
-        dataloader: The data loader of the search split.
-        evaluator: The evaluator.
-        settings: See
-            :class:`detnas_mm.engine.search.settings.SearchSettings`.
+    The other settings of ``val_cfg`` are those of
+    :class:`detnas_mm.engine.search.settings.SearchSettings`.
 
     Raises:
         InputError: If a setting is out of its range, too few paths keep the
@@ -219,11 +215,7 @@ class FirstCandidateError(RuntimeError):
 class Search:
     """One run of a search: Algorithm 2, from what is recorded.
 
-    Args:
-        loop: The loop, which has the algorithm and the constraint.
-        record: The open record.
-        executor: The open executor.
-        progress: Reports to the user.
+    Record and executor are open; the loop has algorithm and constraint.
     """
 
     loop: EvolutionSearchLoop

@@ -15,11 +15,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from detnas_mm.engine.search.settings import SearchSettings, build_part
-from detnas_mm.executors.base import (
-    Executor,
-    PathEvaluator,
-    WrongSearchError,
-)
+from detnas_mm.executors.base import Executor, PathEvaluator, WrongSearchError
 from detnas_mm.executors.launched import Launched, LaunchInfo, serve
 from detnas_mm.executors.ray import Ray
 from detnas_mm.executors.serial import Serial
@@ -45,13 +41,6 @@ def build_executor(
     a path in this process), ``build`` (builds the same in a worker), ``info``
     (the processes that a launcher has started), ``header`` (JSON text that
     defines the search) and ``logger``.
-
-    Args:
-        settings: The settings of the search.
-        evaluate: Evaluates a path in this process.
-        info: The processes that a launcher has started, if one has.
-        config: The config of the search.
-        header: What defines the search.
 
     Raises:
         InputError: If a setting is unknown or out of its range.
@@ -83,14 +72,7 @@ def serve_search(
     info: LaunchInfo,
     header: SearchHeader,
 ) -> None:
-    """Evaluates for rank 0 of a launcher, until it ends.
-
-    Args:
-        settings: The settings of the search.
-        evaluate: Evaluates a path in this process.
-        info: The processes.
-        header: What defines the search of this process.
-    """
+    """Evaluates for rank 0 of a launcher, until it ends."""
     limits = {k: v for k, v in settings.executor.items() if k != 'type'}
     serve(
         evaluate,

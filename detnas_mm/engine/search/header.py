@@ -45,13 +45,8 @@ def build_header(
 ) -> SearchHeader:
     """Builds the header of a search.
 
-    Args:
-        config: The whole config.
-        settings: The settings of the search.
-        supernet: The supernet.
-        constraint: The bounds on the cost.
-        algorithm: Type and settings of the algorithm.
-        planned: Number of candidates to evaluate.
+    ``algorithm`` has type and settings of the algorithm, ``planned`` is the
+    number of candidates to evaluate.
     """
     text = scoring_text(config, settings)
     algorithm = dict(algorithm)
@@ -81,10 +76,6 @@ def scoring_text(config: Config, search: SearchSettings) -> str:
 
     The contents of annotation files are part of it, the contents of images
     are not.
-
-    Args:
-        config: The whole config.
-        search: The settings of the search.
     """
     # Annotation files before they were corrected: their copies may move.
     settings = config.to_dict() | (config.get('original_data') or {})

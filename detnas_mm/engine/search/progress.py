@@ -6,12 +6,7 @@ from datetime import timedelta
 
 from mmengine.runner import Runner
 
-from detnas_mm.structures import (
-    Candidate,
-    ModelSummary,
-    SearchSpace,
-    Status,
-)
+from detnas_mm.structures import Candidate, ModelSummary, SearchSpace, Status
 
 
 class SearchProgress:
@@ -54,12 +49,7 @@ class SearchProgress:
             )
 
     def report(self, candidate: Candidate, best: Candidate | None) -> None:
-        """Logs a candidate that has finished, with the time left.
-
-        Args:
-            candidate: The candidate.
-            best: The fittest candidate so far, if there is any.
-        """
+        """Logs a candidate that has finished, the best, and the time left."""
         self.done += 1
         path = self.space.format_stages(self.space.parse(candidate.path))
         complete = candidate.status is Status.COMPLETE

@@ -94,9 +94,6 @@ class SearchResults:
 
         The folder has a JSON file and a config of each point, named by its
         path. They are written before the list that names them.
-
-        Args:
-            candidates: All candidates of the search so far.
         """
         if not self.minimize and not self.maximize:
             return

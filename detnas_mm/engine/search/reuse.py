@@ -28,11 +28,6 @@ def read_reused(
     Those that break its bounds are only told to its algorithm. A path that
     occurs twice is taken from the first record.
 
-    Args:
-        settings: The settings of the search, with the records.
-        header: What defines the search.
-        constraint: Its bounds, which know the costs of a path.
-
     Raises:
         InputError: If a record is not there, or its scores are not those that
             this search would measure.

@@ -202,10 +202,6 @@ def build_algorithm(
     The constructor gets by name what it declares of ``space``, ``is_legal``,
     ``seed`` and ``costs`` (a function of a path).
 
-    Args:
-        settings: The settings of the search.
-        constraint: The bounds, which know the costs of a path.
-
     Returns:
         The algorithm, and its type and settings with all defaults.
 

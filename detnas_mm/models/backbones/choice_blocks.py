@@ -238,11 +238,7 @@ def build_block(
 ) -> nn.Module:
     """Build one choice of one block of a search space.
 
-    Args:
-        space: The search space.
-        index: Index of the block.
-        choice: Digit of the choice.
-        **settings: ``shuffle`` and ``norm_cfg``.
+    ``settings`` are ``shuffle`` and ``norm_cfg``.
     """
     position = space.blocks[index]
     config = space.choice_blocks[choice]
@@ -263,11 +259,8 @@ def build_block(
 def build_choice_block(name: str, **settings: object) -> nn.Module:
     """Build the choice block that is registered under a name.
 
-    Args:
-        name: Its name in the registry.
-        **settings: ``in_channels``, ``out_channels``, ``stride``,
-            ``shuffle`` and ``norm_cfg``, all of them, and the settings of
-            the choice.
+    ``settings`` are ``in_channels``, ``out_channels``, ``stride``,
+    ``shuffle`` and ``norm_cfg``, all of them, and those of the choice.
     """
     build = CHOICE_BLOCKS.get(name)
     if build is None:

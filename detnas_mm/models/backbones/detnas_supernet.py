@@ -19,15 +19,12 @@ class DetNASSupernet(DetNASBackbone):
     """Backbone that holds every choice of every block (Section 3.2).
 
     Only the blocks of the active path run, get gradients and update their
-    BN statistics. It takes the arguments of :class:`DetNASBackbone`.
+    BN statistics. The other arguments are those of :class:`DetNASBackbone`.
 
     Args:
-        search_space: See :class:`DetNASBackbone`.
-        shuffle: See :class:`DetNASBackbone`.
         entangled: Whether the choices of a block share their convolutions,
             see :func:`entangle`. Not part of the paper. A checkpoint has the
             keys and the values of a supernet whose choices do not.
-        **settings: See :class:`DetNASBackbone`.
     """
 
     def __init__(

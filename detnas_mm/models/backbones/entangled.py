@@ -58,9 +58,6 @@ def entangle(blocks: Sequence[nn.Module]) -> None:
     convolution in ``main`` or ``projection`` that fits into the same layer of
     another choice becomes a part of the largest such. Choices with other
     layers keep their weights, and so do all normalizations.
-
-    Args:
-        blocks: The choices of one block.
     """
     layers: dict[tuple, list[tuple[nn.Sequential, int]]] = {}
     for block in blocks:

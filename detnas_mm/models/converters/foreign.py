@@ -36,9 +36,7 @@ class Layer:
     def named(self, name: str, bias: bool = False) -> dict[str, Tensor]:
         """Return its part of a state dict under another name.
 
-        Args:
-            name: The name.
-            bias: Whether to add a bias of zero if there is none.
+        With ``bias`` a bias of zero is added if there is none.
         """
         tensors = dict(self.tensors)
         if self.is_norm:
