@@ -86,11 +86,9 @@ class LatencyTable:
             )
         rest = 1.0 if self.rest is None else self.rest
         limits = [(number, 1e-9) for number in (self.stem, self.scale, rest)]
-        for choice, column in zip(
-            space.choice_blocks, zip(*rows), strict=True
-        ):
+        for digit, choice in enumerate(space.choice_blocks):
             least = 0.0 if choice.type == 'skip' else 1e-9
-            limits += [(number, least) for number in column]
+            limits += [(row[digit], least) for row in rows]
         if not all(least <= number < math.inf for number, least in limits):
             raise InputError('latencies must be positive numbers of ms')
 
