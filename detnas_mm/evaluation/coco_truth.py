@@ -8,10 +8,7 @@ import hotcoco
 import numpy as np
 from mmdet.datasets.api_wrappers import COCO
 
-from detnas_mm.structures.coco_annotation import (
-    FieldError,
-    require_usable,
-)
+from detnas_mm.structures.coco_annotation import FieldError, require_usable
 from detnas_mm.utils.errors import InputError
 
 

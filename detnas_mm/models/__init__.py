@@ -19,11 +19,7 @@ from .bn_recalibration import (
     restore_bn_statistics,
     save_bn_statistics,
 )
-from .building import (
-    build_model,
-    require_detector,
-    require_trained_network,
-)
+from .building import build_model, require_detector, require_trained_network
 from .checkpoint import (
     last_checkpoint,
     load_state_dict,

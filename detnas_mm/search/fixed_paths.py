@@ -2,12 +2,7 @@
 
 from collections.abc import Sequence
 
-from detnas_mm.search.base import (
-    Fitness,
-    Pending,
-    Proposal,
-    SearchAlgorithm,
-)
+from detnas_mm.search.base import Fitness, Pending, Proposal, SearchAlgorithm
 from detnas_mm.structures import ArchPath, Origin, SearchSpace
 from detnas_mm.utils.errors import InputError
 

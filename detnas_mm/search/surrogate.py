@@ -7,12 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detnas_mm.search.base import (
-    Fitness,
-    NoLegalPathError,
-    Pending,
-    Proposal,
-)
+from detnas_mm.search.base import Fitness, NoLegalPathError, Pending, Proposal
 from detnas_mm.search.evolution import Evolution
 from detnas_mm.search.nsga2 import Costs, order_by_front
 from detnas_mm.search.score_model import NoModelError, ScoreModel

@@ -11,11 +11,7 @@ from detnas_mm.cost import MacBins
 from detnas_mm.engine.hooks.gradient_averaging import average_taken_gradients
 from detnas_mm.models import extreme_paths, find_supernet
 from detnas_mm.registry import HOOKS
-from detnas_mm.structures import (
-    ArchPath,
-    SearchSpace,
-    require_concentration,
-)
+from detnas_mm.structures import ArchPath, SearchSpace, require_concentration
 from detnas_mm.utils.errors import InputError
 
 
