@@ -44,10 +44,6 @@ class CachedLoader:
     Use it only for loaders that yield the same batches in each pass. An image
     that cannot be read is named by an ``InputError``.
 
-    Args:
-        loader: The data loader.
-        budget: The memory.
-
     Attributes:
         is_cached: Whether all batches are in memory.
         num_bytes: Memory of the images that are kept.

@@ -17,13 +17,8 @@ class FixedSubset(Dataset):
     """Subset of a data set that is the same each time it is read.
 
     Each sample passes the pipeline with its own random state. The result of
-    a random transform depends on the sample alone: not on the worker that
-    reads it, nor on the samples read before.
-
-    Args:
-        dataset: The data set.
-        indices: Indices of the samples.
-        seed: Seed of the random transforms.
+    a random transform depends on the seed and the sample alone: not on the
+    worker that reads it, nor on the samples read before.
     """
 
     dataset: Dataset

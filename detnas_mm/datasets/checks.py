@@ -18,12 +18,7 @@ from detnas_mm.utils.errors import InputError, is_of_network
 def check_voc_list(
     file: str, folder: Path, classes: Sequence[str]
 ) -> tuple[list[str], list[Problem], list[Problem]]:
-    """Checks a list of images of VOC and their annotations.
-
-    Args:
-        file: The list, one name in each line.
-        folder: The folder of the annotations.
-        classes: The names of the classes.
+    """Checks a list of images of VOC, and their annotations in a folder.
 
     Returns:
         The names of the images that can be used, what is wrong, and what

@@ -36,9 +36,6 @@ def use_exact_metrics(evaluator: Evaluator) -> None:
 
     Only the classes ``CocoMetric`` and ``VOCMetric`` are replaced, not their
     subclasses.
-
-    Raises:
-        InputError: If a COCO annotation file cannot be used.
     """
     evaluator.metrics = [_exact(metric) for metric in evaluator.metrics]
 

@@ -1,5 +1,6 @@
 """The interface of all executors: paths in, results out."""
 
+import contextlib
 import math
 import time
 import traceback
@@ -125,10 +126,8 @@ def read_metrics(
 ) -> Result:
     """Takes the fitness out of the metrics of an evaluator.
 
-    Args:
-        metrics: What the evaluator gave.
-        metric: Key of the metric that is the fitness.
-        objectives: Keys of further metrics without which the path has failed.
+    ``metric`` is its key; ``objectives`` are keys of further metrics without
+    which the path has failed.
 
     Raises:
         InputError: If the evaluator does not give one of these metrics, or
@@ -141,11 +140,10 @@ def read_metrics(
             error='the evaluator gave no metrics: the detector predicted '
             'nothing',
         )
-    numbers = {
-        key: float(value)
-        for key, value in metrics.items()
-        if _is_number(value)
-    }
+    numbers = {}
+    for key, value in metrics.items():
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            numbers[key] = float(value)
     finite = {k: v for k, v in numbers.items() if math.isfinite(v)}
     for name in (metric, *objectives):
         if name not in numbers:
@@ -180,16 +178,5 @@ def describe(error: BaseException) -> str:
 
 def _is_of_device(error: Exception) -> bool:
     """Returns True if the CUDA context is lost: later paths would fail too."""
-    text = str(error)
-    out_of_memory = 'out of memory' in text
-    return isinstance(error, RuntimeError) and (
-        'CUDA error' in text and not out_of_memory
-    )
-
-
-def _is_number(value: object) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return True
+    is_of_cuda = isinstance(error, RuntimeError) and 'CUDA error' in str(error)
+    return is_of_cuda and 'out of memory' not in str(error)

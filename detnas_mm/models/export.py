@@ -87,10 +87,10 @@ def write_onnx(
     metadata: Mapping[str, object] | None = None,
     dynamic_shapes: object = None,
 ) -> None:
-    """Write a module as an ONNX file, completely or not at all.
+    """Write a module in eval mode as an ONNX file, completely or not at all.
 
     Args:
-        module: The module, in eval mode.
+        module: The module.
         example: Its inputs, which set the sizes.
         file: The file.
         inputs: Names of the inputs.
@@ -126,10 +126,7 @@ def quantize_onnx(
 ) -> None:
     """Write a file whose convolutions and linear layers compute in 8 bits.
 
-    Args:
-        file: An ONNX file.
-        out: The file to write.
-        feeds: Inputs by name, from which the ranges of values are measured.
+    ``feeds`` are inputs by name, from which the ranges of values are measured.
     """
     try:
         import onnx

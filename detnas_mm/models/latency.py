@@ -85,9 +85,12 @@ def measure_parts(
         The ms of each whole run, and the median ms of each part; the time
         outside the parts is ``'rest'``.
     """
+    if rounds < 1:
+        raise InputError(f'`rounds` must be at least 1, got {rounds}')
     timer = DeviceTimer(device)
     wholes, times = [], []
-    for index in _round_indices(warm_up, rounds):
+    # Warm-up rounds have negative indices and do not count.
+    for index in range(-warm_up, rounds):
         timer.mark()
         run()
         timer.mark()
@@ -103,13 +106,6 @@ def measure_parts(
             times.append([*intervals[1::2], sum(intervals[::2])])
     medians = np.median(np.array(times), axis=0).tolist()
     return wholes, dict(zip((*parts, 'rest'), medians, strict=True))
-
-
-def _round_indices(warm_up: int, rounds: int) -> range:
-    # Warm-up rounds have negative indices and do not count.
-    if rounds < 1:
-        raise InputError(f'`rounds` must be at least 1, got {rounds}')
-    return range(-warm_up, rounds)
 
 
 @contextlib.contextmanager

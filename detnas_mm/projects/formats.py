@@ -170,11 +170,7 @@ class _Pictures:
                     self._by_name[stem].append(Path(folder, name))
 
     def find_all(self, images: list[dict], beside: Path, split: str) -> None:
-        """Replace the names of images by those of their files.
-
-        Raises:
-            InputError: If some are not there, or not unique.
-        """
+        """Replace the names of images by those of their files."""
         faults = []
         for image in images:
             name = str(image.get('file_name'))

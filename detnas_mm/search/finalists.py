@@ -20,14 +20,8 @@ def pick_finalists(
 ) -> list[ArchPath]:
     """Pick the fittest candidates that differ from each other.
 
-    Args:
-        candidates: The candidates of a search.
-        space: Their search space.
-        count: Number of paths. There may be fewer that differ.
-        min_distance: Number of blocks in which two paths must differ.
-
-    Returns:
-        The paths, best first.
+    Two paths differ in at least ``min_distance`` blocks; there may be fewer
+    such paths than ``count``. The best comes first.
     """
     picked: list[ArchPath] = []
     for candidate in fittest(candidates):

@@ -66,15 +66,19 @@ class BNRecalibrationHook(Hook):
         """Builds the data loader, if that was not done before.
 
         The images are kept in the memory of ``budget``, if they fit.
-
-        Raises:
-            InputError: If there are not enough training images.
         """
         if not self.num_images:
             return
         if self.batches is None:
+            config = self.dataloader or runner.cfg.get('train_dataloader')
+            if config is None:
+                raise InputError(
+                    'BNRecalibrationHook needs training images: the config '
+                    'has no `train_dataloader`; add it, or give the hook a '
+                    '`dataloader`'
+                )
             self.batches = build_calibration_loader(
-                self._dataloader_cfg(runner), self.num_images, self.seed
+                config, self.num_images, self.seed
             )
         if budget is not None:
             self.batches = CachedLoader(self.batches, budget)
@@ -122,16 +126,6 @@ class BNRecalibrationHook(Hook):
         with _validated_weights(runner):
             restore_bn_statistics(unwrap_model(runner.model), self._saved)
         self._saved = None
-
-    def _dataloader_cfg(self, runner: Runner) -> Mapping:
-        config = self.dataloader or runner.cfg.get('train_dataloader')
-        if config is None:
-            raise InputError(
-                'BNRecalibrationHook needs training images: the config has '
-                'no `train_dataloader`; add it, or give the hook a '
-                '`dataloader`'
-            )
-        return config
 
 
 @contextmanager

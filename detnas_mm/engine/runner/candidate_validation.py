@@ -27,12 +27,7 @@ class CandidateValidation:
     validation and restores them afterwards, so that the score of a path
     depends on the path alone.
 
-    Args:
-        runner: The runner. Must have a ``BNRecalibrationHook``.
-        dataloader: The data loader of the search split.
-        evaluator: The evaluator.
-        fp16: Whether to run the model under autocast.
-        cache_gb: Memory for decoded images in GB. They are kept if they fit.
+    Decoded images are kept in a memory of ``cache_gb`` GB, if they fit.
 
     Raises:
         InputError: If the runner has no ``BNRecalibrationHook``, there are
@@ -60,11 +55,7 @@ class CandidateValidation:
         runner.register_hook(self.timer)
 
     def score(self, path: ArchPath) -> Mapping[str, float]:
-        """Validates a path and returns its metrics.
-
-        Raises:
-            InputError: If an image cannot be read.
-        """
+        """Validates a path and returns its metrics."""
         for metric in self.val_loop.evaluator.metrics:
             # A validation that failed leaves its predictions behind.
             metric.results.clear()

@@ -40,7 +40,7 @@ def build_constraint(
 
     Args:
         model: The detector with its supernet.
-        dataloader: The data loader of the search split.
+        dataloader: That of the search split.
         settings: Any of ``min_macs``, ``max_macs``, ``min_params`` and
             ``max_params``, on the backbone alone, with ``input_size``, the
             height and width at which MACs are counted, by default 224 x 224
@@ -52,10 +52,6 @@ def build_constraint(
             been measured, ``whole_detector=True`` to add the measured neck
             and heads, and ``force=True`` to use a table that failed its
             check.
-
-    Raises:
-        InputError: If a setting is unknown, of another type or out of its
-            range, or the table is of another supernet or size.
     """
     latency = settings.get('latency') or {}
     _require_known(settings, (*_BOUNDS, *_OTHER_SETTINGS), 'constraint')
@@ -66,8 +62,11 @@ def build_constraint(
     input_size = _read_size(settings.get('input_size', (224, 224)))
     rest = None
     if settings.get('whole_detector'):
-        # The size at which the detector sees its images.
-        rest, input_size = _count_rest(model, supernet, dataloader)
+        # Neck and heads cost the same for every path. The size is that at
+        # which the detector sees its images.
+        image = dataloader.collate_fn([dataloader.dataset[0]])
+        with supernet.activate(next(supernet.search_space.all_paths())):
+            rest, input_size = count_rest_of_detector(model, image)
     return Constraint(
         supernet.search_space,
         bounds,
@@ -118,15 +117,6 @@ def _read_size(size: object) -> tuple[int, int]:
             f'as (224, 224), got {size!r}'
         )
     return tuple(size)
-
-
-def _count_rest(
-    model: nn.Module, supernet: DetNASSupernet, dataloader: DataLoader
-) -> tuple:
-    """Counts neck and heads, which cost the same for every path."""
-    image = dataloader.collate_fn([dataloader.dataset[0]])
-    with supernet.activate(next(supernet.search_space.all_paths())):
-        return count_rest_of_detector(model, image)
 
 
 def _load_latency_table(

@@ -41,9 +41,6 @@ def build_executor(
     a path in this process), ``build`` (builds the same in a worker), ``info``
     (the processes that a launcher has started), ``header`` (JSON text that
     defines the search) and ``logger``.
-
-    Raises:
-        InputError: If a setting is unknown or out of its range.
     """
     executor = {'type': 'Serial', **settings.executor}
     if info is not None and executor['type'] == 'Serial':

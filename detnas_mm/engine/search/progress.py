@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 
 from mmengine.runner import Runner
@@ -9,6 +10,7 @@ from mmengine.runner import Runner
 from detnas_mm.structures import Candidate, ModelSummary, SearchSpace, Status
 
 
+@dataclass(eq=False)
 class SearchProgress:
     """Logs a line for each candidate and a summary of each generation.
 
@@ -24,28 +26,22 @@ class SearchProgress:
         done: Number of candidates that are in the record already.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        space: SearchSpace,
-        *,
-        metric: str,
-        total: int,
-        done: int,
-    ) -> None:
-        self.logger = runner.logger
-        self.visualizer = runner.visualizer
-        self.work_dir = runner.work_dir
-        self.space = space
-        self.metric = metric
-        self.total = total
-        self.done_before = self.done = done
+    runner: Runner
+    space: SearchSpace
+    _: KW_ONLY
+    metric: str
+    total: int
+    done: int
+
+    def __post_init__(self) -> None:
+        self.logger = self.runner.logger
+        self.done_before = self.done
         self.charts_failed = False
         self.start = time.perf_counter()
-        if done:
+        if self.done:
             self.logger.info(
-                f'Resume the search: {done} of {total} candidates are in the '
-                'record'
+                f'Resume the search: {self.done} of {self.total} candidates '
+                'are in the record'
             )
 
     def report(self, candidate: Candidate, best: Candidate | None) -> None:
@@ -119,7 +115,7 @@ class SearchProgress:
             f'{best.fitness:.4f}, {best.macs / 1e6:.1f}M MACs, '
             f'{_latency(best, ", ")}{best.params / 1e6:.2f}M params '
             f'(backbone). See best.json and best_backbone.py in '
-            f'{self.work_dir}'
+            f'{self.runner.work_dir}'
         )
 
     def _visualize(
@@ -131,7 +127,7 @@ class SearchProgress:
             if value is not None
         }
         try:
-            self.visualizer.add_scalars(known, step=step)
+            self.runner.visualizer.add_scalars(known, step=step)
         except OSError as error:
             if not self.charts_failed:
                 self.charts_failed = True

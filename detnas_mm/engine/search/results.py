@@ -65,7 +65,7 @@ class SearchResults:
     """Writes what a search found into its work dir.
 
     Attributes:
-        work_dir: The work dir of the search.
+        work_dir: That of the search.
         supernet: Settings of the supernet that is searched.
         metric: Key of the metric that is the fitness.
         minimize: Costs to be low on the Pareto front.

@@ -122,11 +122,7 @@ class SearchSettings(Objectives):
 
     @classmethod
     def from_config(cls, settings: Mapping[str, Any]) -> 'SearchSettings':
-        """Reads the settings of a config.
-
-        Raises:
-            InputError: If a setting is unknown, missing or out of its range.
-        """
+        """Reads the settings of a config."""
         known = [item.name for item in fields(cls)]
         for name in settings:
             if name not in known:
@@ -204,10 +200,6 @@ def build_algorithm(
 
     Returns:
         The algorithm, and its type and settings with all defaults.
-
-    Raises:
-        InputError: If a setting is unknown or out of its range, or settings
-            do not fit together.
     """
     algorithm = {'type': 'Evolution', **settings.algorithm}
     space = constraint.space
@@ -250,9 +242,6 @@ def build_part(
 
     Returns:
         The object, and its type and settings with all defaults.
-
-    Raises:
-        InputError: If the type or a setting is unknown, or one is missing.
     """
     settings = dict(settings)
     kind = settings.pop('type', None)
@@ -298,11 +287,7 @@ def _read_paths(texts: Sequence[str], space: SearchSpace) -> list[str]:
 
 
 def _costs_of_path(constraint: Constraint, names: Sequence[str]) -> Any:
-    """Returns a function that looks up the costs of a path.
-
-    Raises:
-        InputError: If latency is among them, and there is no table of it.
-    """
+    """Returns a function that looks up the costs of a path."""
     if 'latency' in names and constraint.latency_table is None:
         raise InputError(
             'the objective latency needs `latency=dict(table=FILE)` in '
