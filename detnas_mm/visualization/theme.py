@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 # Colors of lines and text: (light, dark). The series are close to the palette
@@ -91,9 +89,8 @@ def svg(figure: Figure) -> str:
     """Return a figure as an SVG file."""
     buffer = io.StringIO()
     with style():
-        FigureCanvasSVG(figure).print_svg(
-            buffer, metadata={'Date': None, 'Creator': None}
-        )
+        metadata = {'Date': None, 'Creator': None}
+        figure.savefig(buffer, format='svg', metadata=metadata)
     # Names of metrics may contain characters that XML does not allow.
     return re.sub(r'[\x00-\x08\x0b\x0c\x0e-\x1f]', '', buffer.getvalue())
 
@@ -101,9 +98,8 @@ def svg(figure: Figure) -> str:
 def png(figure: Figure, dpi: int = 150) -> bytes:
     """Return a figure as a PNG file."""
     buffer = io.BytesIO()
-    figure.set_dpi(dpi)
     with style():
-        FigureCanvasAgg(figure).print_png(buffer)
+        figure.savefig(buffer, format='png', dpi=dpi)
     return buffer.getvalue()
 
 

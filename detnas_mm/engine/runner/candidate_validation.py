@@ -59,12 +59,12 @@ class CandidateValidation:
         for metric in self.val_loop.evaluator.metrics:
             # A validation that failed leaves its predictions behind.
             metric.results.clear()
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(silenced(self.runner))
-            if self.val_loop.fp16:
-                stack.enter_context(float32_predictions(self.runner.model))
-            with self.supernet.activate(path):
-                return self.val_loop.run()
+        with (
+            silenced(self.runner),
+            float32_predictions(self.runner.model),
+            self.supernet.activate(path),
+        ):
+            return self.val_loop.run()
 
 
 class PartTimerHook(Hook):

@@ -173,11 +173,10 @@ class EvolutionSearchLoop(BaseLoop):
                 f'Nothing to resume in {self.record_path.parent}: a new '
                 'search starts'
             )
-        overwrite = self.settings.overwrite
         with SearchRecord.open(
-            self.record_path, self.header, overwrite=overwrite
+            self.record_path, self.header, overwrite=self.settings.overwrite
         ) as record:
-            if overwrite:
+            if self.settings.overwrite:
                 self.results.remove()
             self._drop_final_failures(record)
             progress = SearchProgress(
@@ -320,7 +319,8 @@ class Search:
         ahead = [p for later in self.planned for p in self._unknown(later)]
         for path, result in self.executor.run(missing, ahead):
             self._add(path, result)
-        candidates = [self.known[self._index(p.path)] for p in proposals]
+        places = [self.places[proposal.path] for proposal in proposals]
+        candidates = [self.known[place['index']] for place in places]
         if missing:
             self.progress.report_generation(generation, candidates)
         if missing or generation + 1 == self.loop.generations:
@@ -383,11 +383,8 @@ class Search:
         return [
             path
             for path in _paths(proposals)
-            if self._index(path) not in self.known
+            if self.places[path]['index'] not in self.known
         ]
-
-    def _index(self, path: ArchPath) -> int:
-        return self.places[path]['index']
 
     def _require_same_path(self, index: int, proposal: Proposal) -> None:
         path = self.loop.constraint.space.format(proposal.path)
