@@ -60,17 +60,11 @@ REINSTALL_MMCV = {
 
 @dataclass(frozen=True)
 class Problem:
-    """A fault of the installed stack.
+    """A fault of the installed stack, and the command that fixes it."""
 
-    Attributes:
-        text: Description in one line.
-        command: Command that fixes it.
-        fatal: Whether the package cannot work until it is fixed.
-    """
-
-    text: str
+    text: str  # one line
     command: str
-    fatal: bool = True
+    fatal: bool = True  # the package cannot work until it is fixed
 
     def __str__(self) -> str:
         return f'{self.text}; run: {self.command}'

@@ -3,10 +3,4 @@
 from .base import Executor, PathEvaluator, Result, WrongSearchError
 from .serial import Serial
 
-__all__ = [
-    'Executor',
-    'PathEvaluator',
-    'Result',
-    'Serial',
-    'WrongSearchError',
-]
+__all__ = ['Executor', 'PathEvaluator', 'Result', 'Serial', 'WrongSearchError']

@@ -64,16 +64,10 @@ _RAISED_AS_THEY_ARE = {e.__name__: e for e in (InputError, WrongSearchError)}
 
 @dataclass(frozen=True)
 class LaunchInfo:
-    """The processes of a search.
-
-    Attributes:
-        store: The key-value store that they share.
-        rank: Number of this process, from 0.
-        world_size: Number of processes.
-    """
+    """The processes of a search, and the key-value store that they share."""
 
     store: Store
-    rank: int
+    rank: int  # of this process, from 0
     world_size: int
 
 
@@ -248,13 +242,9 @@ def serve(
 ) -> None:
     """Evaluates what rank 0 queues, until it ends.
 
-    Args:
-        evaluate: Evaluates one path in this process.
-        info: The processes.
-        header: JSON text that defines the search of this rank.
-        candidate_timeout: Seconds that the evaluation of a path may take.
-        difference: Returns what differs between the header of rank 0 and the
-            one of this rank, ``None`` if they define the same search.
+    ``difference`` returns what differs between the header of rank 0 and the
+    one of this rank, ``None`` if they define the same search. The others are
+    the arguments of :class:`Launched`.
 
     Raises:
         InputError: If the evaluator does not give the metric.

@@ -58,10 +58,7 @@ def recalibrate_bn(
     ]
     with _statistics_of_each_batch(averages) as counts:
         for number, batch in enumerate(batches):
-            with (
-                fixed_random_state((*seed, number)),
-                _one_value_named(batch),
-            ):
+            with fixed_random_state((*seed, number)), _one_value_named(batch):
                 with _augmenting(model.data_preprocessor, augments, number):
                     data = model.data_preprocessor(batch, True)
                 counts.append(len(data['inputs']))

@@ -52,8 +52,8 @@ def export_backbone(backbone: DetNASNet, file: Path, image: Tensor) -> None:
     outputs of ONNX are named by their stages, ``stage1`` and so on.
 
     Args:
-        backbone: The backbone with its weights; it is set to eval mode.
-        file: The file; ``.pt2`` for ``torch.export``, ``.onnx`` for ONNX.
+        backbone: It is set to eval mode.
+        file: ``.pt2`` for ``torch.export``, ``.onnx`` for ONNX.
         image: Images ``(N, 3, H, W)`` of the wanted size, with N of at least
             2: the exporter would treat 1 as a constant.
     """
@@ -93,8 +93,6 @@ def write_onnx(
         module: The module.
         example: Its inputs, which set the sizes.
         file: The file.
-        inputs: Names of the inputs.
-        outputs: Names of the outputs.
         metadata: Entries of the file; all but texts become JSON.
         dynamic_shapes: As in ``torch.export.export``.
     """

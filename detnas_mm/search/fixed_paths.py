@@ -10,10 +10,8 @@ from detnas_mm.utils.errors import InputError
 class FixedPaths(SearchAlgorithm):
     """Proposes the paths of a list, all in one generation.
 
-    Args:
-        space: The search space.
-        paths: The paths, as digits or as sequences of choices. The constraint
-            of a search does not apply to them.
+    They are digits or sequences of choices. The constraint of a search does
+    not apply to them.
     """
 
     def __init__(

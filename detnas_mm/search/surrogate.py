@@ -125,9 +125,7 @@ class SurrogateEvolution(Evolution):
         return self._models
 
     def _draw_pool(
-        self,
-        models: Sequence[ScoreModel],
-        pending: Pending,
+        self, models: Sequence[ScoreModel], pending: Pending
     ) -> dict[ArchPath, Origin]:
         """Evolve new legal paths by their upper bounds.
 

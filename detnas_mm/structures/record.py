@@ -77,12 +77,9 @@ class SearchRecord:
     ) -> 'SearchRecord':
         """Open a record for appending, and create it if there is none.
 
-        Args:
-            path: The file.
-            header: Definition of the search.
-            overwrite: Whether to start a new record; the old file is kept as
-                a copy with the suffix ``.bak``. A record without candidates
-                is replaced in any case.
+        With ``overwrite`` a new record starts; the old file is kept as a copy
+        with the suffix ``.bak``. A record without candidates is replaced in
+        any case.
         """
         record = cls(path)
         record._lock()

@@ -29,21 +29,13 @@ _MARGIN = 0.05
 
 @dataclass(frozen=True)
 class ChoiceStyle:
-    """How a choice is drawn: choices differ in more than their color.
-
-    Attributes:
-        label: Text in the block.
-        color: Color of the block.
-        text: Color of the label.
-        hatch: Pattern in the block.
-        height: Height of the block, at most 1.
-    """
+    """How a choice is drawn: choices differ in more than their color."""
 
     label: str
-    color: str
-    text: str = _BLACK
+    color: str  # of the block
+    text: str = _BLACK  # color of the label
     hatch: str = ''
-    height: float = 0.72
+    height: float = 0.72  # at most 1
 
 
 # As in the paper's figures: yellow and orange for 5x5 and 7x7, blue for 3x3,
@@ -77,17 +69,11 @@ def choice_styles(choices: Sequence[str]) -> list[ChoiceStyle]:
 
 @dataclass(frozen=True)
 class Segment:
-    """Neighboring blocks of one stage.
+    """Neighboring blocks of one stage."""
 
-    Attributes:
-        stage: Index of the stage, from 0.
-        blocks: Indices of the blocks in the path.
-        names: Name of each block, such as ``'4.2'``.
-    """
-
-    stage: int
-    blocks: tuple[int, ...]
-    names: tuple[str, ...]
+    stage: int  # from 0
+    blocks: tuple[int, ...]  # indices in the path
+    names: tuple[str, ...]  # such as '4.2'
 
 
 def layout(space: SearchSpace, per_row: int) -> list[list[Segment]]:

@@ -108,10 +108,7 @@ def draw_comparison(
 
 
 def draw_cost_scores(
-    search: Search,
-    front: Sequence[Candidate],
-    size: Size,
-    cost: str = 'macs',
+    search: Search, front: Sequence[Candidate], size: Size, cost: str = 'macs'
 ) -> Figure:
     """Draw score against MACs or latency, with ``front`` as a line."""
     complete = search.complete

@@ -54,16 +54,10 @@ _COMPARED = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report.
+    """A figure of the report."""
 
-    Attributes:
-        name: Name of its files, unique in the report.
-        description: What the figure shows, in one sentence.
-        draw: Function that draws the figure for a width.
-    """
-
-    name: str
-    description: str
+    name: str  # of its files, unique in the report
+    description: str  # in one sentence
     draw: Callable[[Size], Figure]
 
     @cached_property

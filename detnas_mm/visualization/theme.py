@@ -63,17 +63,11 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Size:
-    """Width for which a figure is drawn.
-
-    Attributes:
-        name: ``'wide'`` or ``'narrow'``.
-        width: Width in inches.
-        blocks: Maximum number of blocks of a network in one row.
-    """
+    """Width for which a figure is drawn."""
 
     name: str
-    width: float
-    blocks: int
+    width: float  # in inches
+    blocks: int  # of a network in one row, at most
 
 
 WIDE = Size('wide', 9.0, 20)
@@ -104,13 +98,10 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
 
 
 def inline_svg(file: str, prefix: str, description: str) -> str:
-    """Turn an SVG file into an element of a page.
+    """Turn a result of :func:`svg` into an element of a page.
 
-    Args:
-        file: Result of :func:`svg`.
-        prefix: Prefix of each id, which must be unique in the page.
-        description: What the figure shows, for screen readers; already
-            escaped for HTML.
+    Each id gets a prefix that must be unique in the page. The description,
+    for screen readers, must be escaped for HTML.
     """
     element = file[file.index('<svg') :]
     element = re.sub(r'<metadata>.*?</metadata>', '', element, flags=re.S)

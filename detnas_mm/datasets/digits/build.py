@@ -52,15 +52,10 @@ Counts = dict[str, dict[str, int]]
 
 @dataclass(frozen=True)
 class DigitsReport:
-    """Content of a data set on disk.
+    """Content of a data set on disk."""
 
-    Attributes:
-        built: False if it was complete already.
-        counts: Images, boxes, crops, and distinct digits by split.
-    """
-
-    built: bool
-    counts: Counts
+    built: bool  # False if it was complete already
+    counts: Counts  # images, boxes, crops, and distinct digits by split
 
 
 def build_digits(

@@ -66,12 +66,7 @@ def write_detection(
         name = f'{image_id:06d}.jpg'
         _write_image(folder / name, image)
         records.append(
-            {
-                'id': image_id,
-                'file_name': name,
-                'width': size,
-                'height': size,
-            }
+            {'id': image_id, 'file_name': name, 'width': size, 'height': size}
         )
         annotations += [
             {

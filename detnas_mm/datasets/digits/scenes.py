@@ -31,17 +31,11 @@ _PLACE_ATTEMPTS = 50
 
 @dataclass(frozen=True)
 class PlacedDigit:
-    """One digit of an image.
+    """One digit of an image."""
 
-    Attributes:
-        digit_id: Position in ``load_digits``.
-        label: Its class.
-        box: (x, y, width, height) in pixels, as in COCO.
-    """
-
-    digit_id: int
+    digit_id: int  # position in `load_digits`
     label: int
-    box: tuple[int, int, int, int]
+    box: tuple[int, int, int, int]  # x, y, width, height, as in COCO
 
 
 def draw_scene(

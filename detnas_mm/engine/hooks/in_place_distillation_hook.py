@@ -24,11 +24,8 @@ class InPlaceDistillationHook(Hook):
     Section 3.3) on the backbone's features, so that it serves classifiers
     and detectors. In each iteration the path with the most MACs runs on the
     same images, without gradients; ``loss_distillation`` is the mean squared
-    difference by the variance of its features, averaged over the stages.
-    Combine it with ``SinglePathSamplingHook(sandwich=True)``.
-
-    Args:
-        weight: Weight of the loss.
+    difference by the variance of its features, averaged over the stages, times
+    ``weight``. Combine it with ``SinglePathSamplingHook(sandwich=True)``.
     """
 
     def __init__(self, weight: float = 1.0) -> None:

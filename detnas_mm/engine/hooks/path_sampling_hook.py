@@ -100,10 +100,7 @@ class SinglePathSamplingHook(Hook):
             average_taken_gradients(runner.model, self._supernet)
 
     def before_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
         """Activates the path of this iteration."""
         seed = runner.seed if self.seed is None else self.seed

@@ -121,9 +121,7 @@ def seed_key(metric: str, seed: int) -> str:
 def detector_config(search: Config, is_tested: bool = False) -> Config:
     """Turns the config of a search into that of a training of one path.
 
-    Args:
-        search: The config of the search.
-        is_tested: Whether the test split of the config is kept.
+    If ``is_tested``, the test split of the config is kept.
 
     Raises:
         InputError: If the supernet is not the model's backbone, or there is

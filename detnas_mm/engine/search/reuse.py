@@ -19,9 +19,7 @@ from detnas_mm.utils.files import text_digest
 
 
 def read_reused(
-    settings: SearchSettings,
-    header: SearchHeader,
-    constraint: Constraint,
+    settings: SearchSettings, header: SearchHeader, constraint: Constraint
 ) -> list[Candidate]:
     """Reads the candidates that a search takes over.
 

@@ -12,11 +12,9 @@ class CroppedConv2d(nn.Module):
 
     It uses the first output and input channels, and the middle of the kernel,
     of a convolution that is at least as large in all of them. Its checkpoints
-    hold the part, as those of any convolution, and loading ignores it.
-
-    Args:
-        conv: Convolution without bias to replace.
-        source: Convolution whose weight it uses.
+    hold the part, as those of any convolution, and loading ignores it. It
+    takes the place of ``conv``, which has no bias, and uses the weight of
+    ``source``.
     """
 
     def __init__(self, conv: nn.Conv2d, source: nn.Conv2d) -> None:

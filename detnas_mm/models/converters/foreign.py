@@ -57,22 +57,13 @@ def group_layers(state_dict: Mapping[str, Tensor]) -> dict[str, Layer]:
 
 
 class Place(NamedTuple):
-    """Place of a layer in a backbone.
-
-    Attributes:
-        block: Index of the block.
-        copy: Key of the choice in the checkpoint; ``''`` in a block with one
-            choice.
-        choice: Name of the choice, if the layer's name contains it.
-        branch: ``'main'`` or ``'projection'``.
-        rank: Sort key of the layers of a branch, in execution order.
-    """
+    """Place of a layer in a backbone."""
 
     block: int
-    copy: str
-    choice: str | None
-    branch: str
-    rank: tuple[int, ...]
+    copy: str  # key of the choice in the checkpoint; '' if there is only one
+    choice: str | None  # its name, if the layer's name contains it
+    branch: str  # 'main' or 'projection'
+    rank: tuple[int, ...]  # sort key of the layers of a branch
 
 
 # Layers of a choice block by branch, in execution order.
