@@ -9,6 +9,7 @@ not its running statistics.
 
 from functools import lru_cache
 from itertools import pairwise
+from numbers import Integral
 
 from detnas_mm.structures import (
     SKIPS,
@@ -130,16 +131,21 @@ def cost_table(
     space: SearchSpace, input_size: ImageSize = (224, 224)
 ) -> CostTable:
     """Return the exact costs of a space of the paper's choice blocks."""
+    return _cost_table(space, read_size(input_size))
+
+
+def read_size(size: object) -> ImageSize:
+    """Read a height and a width."""
     try:
-        height, width = input_size
+        height, width = size
     except (TypeError, ValueError):
         height = width = 0
-    if height < 1 or width < 1:
+    if not all(isinstance(n, Integral) and n > 0 for n in (height, width)):
         raise InputError(
             '`input_size` must be a height and a width of at least 1, got '
-            f'{input_size}'
+            f'{size}'
         )
-    return _cost_table(space, (height, width))
+    return height, width
 
 
 @lru_cache(maxsize=128)

@@ -1,7 +1,7 @@
 """The constraint of a search, from its config."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 
 from mmengine.logging import print_log
@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader
 
 from detnas_mm.cost import Bounds, Constraint, LatencyTable
 from detnas_mm.cost.latency_table import EAGER
+from detnas_mm.cost.macs import read_size
+from detnas_mm.engine.search.settings import require_known
 from detnas_mm.models import (
     DetNASSupernet,
     count_rest_of_detector,
@@ -54,12 +56,13 @@ def build_constraint(
             check.
     """
     latency = settings.get('latency') or {}
-    _require_known(settings, (*_BOUNDS, *_OTHER_SETTINGS), 'constraint')
-    _require_known(latency, _LATENCY_SETTINGS, 'constraint.latency')
+    where = 'val_cfg.constraint'
+    require_known(settings, (*_BOUNDS, *_OTHER_SETTINGS), where)
+    require_known(latency, _LATENCY_SETTINGS, f'{where}.latency')
     model = unwrap_model(model)
     supernet = find_supernet(model)
     bounds = _build_bounds(settings, latency)
-    input_size = _read_size(settings.get('input_size', (224, 224)))
+    input_size = read_size(settings.get('input_size', (224, 224)))
     rest = None
     if settings.get('whole_detector'):
         # Neck and heads cost the same for every path. The size is that at
@@ -78,22 +81,6 @@ def build_constraint(
     )
 
 
-def _require_known(
-    settings: Mapping, known: Sequence[str], where: str
-) -> None:
-    if not isinstance(settings, Mapping):
-        raise InputError(
-            f'`val_cfg.{where}` must be a dict of {", ".join(known)}, got '
-            f'{settings!r}'
-        )
-    for name in settings:
-        if name not in known:
-            raise InputError(
-                f'`val_cfg.{where}` has no setting {name!r}; it takes '
-                f'{", ".join(known)}'
-            )
-
-
 def _build_bounds(settings: Mapping, latency: Mapping) -> Bounds:
     bounds = {name: settings[name] for name in _BOUNDS if name in settings}
     ends = {name: latency.get(name) for name in ('min_ms', 'max_ms')}
@@ -107,16 +94,6 @@ def _build_bounds(settings: Mapping, latency: Mapping) -> Bounds:
     return Bounds(
         **bounds, min_latency=ends['min_ms'], max_latency=ends['max_ms']
     )
-
-
-def _read_size(size: object) -> tuple[int, int]:
-    is_pair = isinstance(size, Sequence) and len(size) == 2
-    if not is_pair or not all(isinstance(side, int) for side in size):
-        raise InputError(
-            '`val_cfg.constraint.input_size` must be height and width such '
-            f'as (224, 224), got {size!r}'
-        )
-    return tuple(size)
 
 
 def _load_latency_table(

@@ -123,16 +123,13 @@ class SearchSettings(Objectives):
     @classmethod
     def from_config(cls, settings: Mapping[str, Any]) -> 'SearchSettings':
         """Reads the settings of a config."""
-        known = [item.name for item in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise InputError(
-                    f'`val_cfg` of a search has no setting {name!r}; it takes '
-                    f'{", ".join(known)}'
-                )
+        require_known(settings, [f.name for f in fields(cls)], 'val_cfg')
         settings = {k: v for k, v in settings.items() if v is not None}
-        if 'training' in settings:
-            settings['training'] = _read_training(settings['training'])
+        training = settings.get('training')
+        if training is not None:
+            names = [f.name for f in fields(TrainingSettings)]
+            require_known(training, names, 'val_cfg.training')
+            settings['training'] = TrainingSettings(**training)
         if 'metric' not in settings:
             raise InputError(
                 '`val_cfg` needs `metric`, the key of the metric that is the '
@@ -180,14 +177,18 @@ class SearchSettings(Objectives):
             )
 
 
-def _read_training(settings: object) -> TrainingSettings:
-    known = {item.name for item in fields(TrainingSettings)}
-    if not isinstance(settings, Mapping) or set(settings) - known:
+def require_known(settings: object, known: Sequence[str], where: str) -> None:
+    """Checks that settings are a dict of known names."""
+    if not isinstance(settings, Mapping):
         raise InputError(
-            '`val_cfg.training` must be such as dict(seeds=2, share=0.25), '
-            f'got {settings!r}'
+            f'`{where}` must be a dict of {", ".join(known)}, got {settings!r}'
         )
-    return TrainingSettings(**settings)
+    for name in settings:
+        if name not in known:
+            raise InputError(
+                f'`{where}` has no setting {name!r}; it takes '
+                f'{", ".join(known)}'
+            )
 
 
 def build_algorithm(
