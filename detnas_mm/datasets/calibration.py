@@ -12,7 +12,7 @@ from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.random_state import fixed_random_state
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class FixedSubset(Dataset):
     """Subset of a data set that is the same each time it is read.
 

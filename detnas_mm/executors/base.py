@@ -75,7 +75,7 @@ class Executor(Protocol):
         """Ends the workers, also after an error."""
 
 
-@dataclass
+@dataclass(eq=False)
 class PathEvaluator:
     """Evaluates one path in this process.
 

@@ -8,7 +8,7 @@ from detnas_mm.executors.base import PathEvaluator, Result
 from detnas_mm.structures import ArchPath
 
 
-@dataclass
+@dataclass(eq=False)
 class Serial:
     """Evaluates paths in this process.
 
