@@ -1,7 +1,7 @@
 """Bounds on the cost of a path, and the number of paths that keep them."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 
 import numpy as np
 
@@ -82,6 +82,7 @@ class _Limit:
         )
 
 
+@dataclass(eq=False)
 class Constraint:
     """Decides if a path keeps the bounds, by table look-ups alone.
 
@@ -97,40 +98,35 @@ class Constraint:
         adds_rest: Whether the latency includes neck and heads, as measured.
     """
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        bounds: Bounds,
-        *,
-        input_size: tuple[int, int] = (224, 224),
-        table: CostTable | None = None,
-        rest: Cost | None = None,
-        latency_table: LatencyTable | None = None,
-        adds_rest: bool = False,
-    ) -> None:
-        self.space = space
-        self.bounds = bounds
-        self.input_size = tuple(input_size)
-        self.table = table or cost_table(space, self.input_size)
-        self.rest = rest or Cost(0, 0)
-        self.latency_table = latency_table
+    space: SearchSpace
+    bounds: Bounds
+    _: KW_ONLY
+    input_size: tuple[int, int] = (224, 224)
+    table: CostTable | None = None
+    rest: Cost = Cost(0, 0)
+    latency_table: LatencyTable | None = None
+    adds_rest: bool = False
+
+    def __post_init__(self) -> None:
+        latencies = self.latency_table
+        self.input_size = tuple(self.input_size)
+        self.table = self.table or cost_table(self.space, self.input_size)
         self.rest_latency = 0  # in nanoseconds
-        if adds_rest and latency_table is not None:
-            self.rest_latency = round((latency_table.rest or 0) * NANOSECONDS)
-        if latency_table is None and bounds.has('latency'):
+        if self.adds_rest and latencies is not None:
+            self.rest_latency = round((latencies.rest or 0) * NANOSECONDS)
+        if latencies is None and self.bounds.has('latency'):
             raise InputError(
                 'bounds on the latency need a table, '
                 '`latency=dict(table=FILE)`; measure one by '
                 'tools/analysis_tools/measure_latency.py'
             )
-        if latency_table and latency_table.search_space != space:
+        if latencies and latencies.search_space != self.space:
             raise InputError(
-                '`latency_table` was measured for '
-                f'{latency_table.search_space}, but the search space is '
-                f'{space}; measure one for it'
+                f'`latency_table` was measured for {latencies.search_space}, '
+                f'but the search space is {self.space}; measure one for it'
             )
         self._limits = {
-            cost: self._limit(cost) for cost in COSTS if bounds.has(cost)
+            cost: self._limit(cost) for cost in COSTS if self.bounds.has(cost)
         }
 
     def macs(self, path: ArchPath) -> int:

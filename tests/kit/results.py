@@ -4,6 +4,7 @@ from mmengine.config import Config
 
 from detnas_mm import SEARCH_SPACES
 from detnas_mm.engine.search.results import SearchResults
+from detnas_mm.engine.search.settings import SearchSettings
 from detnas_mm.structures.config_text import SupernetSettings
 
 from .digits_runs import ROOT
@@ -13,12 +14,11 @@ from .records import candidate
 PAPER = 'detnas/faster-rcnn_detnas-search-small_fpn_1x_coco'
 
 
-def results_of(folder, config=None, space=SEARCH_SPACES['tiny'], **changes):
+def results_of(folder, config=None, space=SEARCH_SPACES['tiny'], **settings):
     """What writes the results of a search with a config into a folder."""
     supernet = SupernetSettings.from_config(space, 'grouped', config)
-    return SearchResults(
-        work_dir=folder, supernet=supernet, metric='coco/bbox_mAP', **changes
-    )
+    settings = SearchSettings(metric='coco/bbox_mAP', **settings)
+    return SearchResults(work_dir=folder, supernet=supernet, settings=settings)
 
 
 def config_of(name):

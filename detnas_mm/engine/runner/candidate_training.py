@@ -36,14 +36,8 @@ class CandidateTraining:
     trained by the schedule of the config, shortened to a share. Its score is
     that on the search split, as the mean of several seeds; the metrics hold
     the score of each seed. A training runs in a process of its own, and goes
-    on where it was stopped.
-
-    Args:
-        runner: The runner of the search, with the supernet's weights.
-        space: The search space.
-        settings: The settings of the search, with those of the training.
-        header: What defines the search. Trainings from another checkpoint,
-            or by another schedule, are not continued.
+    on where it was stopped. Trainings from another checkpoint, or by another
+    schedule than the header's, are not continued.
     """
 
     def __init__(

@@ -19,6 +19,7 @@ from detnas_mm.models import (
     unwrap_model,
 )
 from detnas_mm.models.complexity import exact_cost_table
+from detnas_mm.structures import Cost
 from detnas_mm.utils.errors import InputError
 
 _BOUNDS = tuple(
@@ -63,7 +64,7 @@ def build_constraint(
     supernet = find_supernet(model)
     bounds = _build_bounds(settings, latency)
     input_size = read_size(settings.get('input_size', (224, 224)))
-    rest = None
+    rest = Cost(0, 0)
     if settings.get('whole_detector'):
         # Neck and heads cost the same for every path. The size is that at
         # which the detector sees its images.

@@ -64,20 +64,12 @@ searched_data_preprocessor = {inputs}
 class SearchResults:
     """Writes what a search found into its work dir.
 
-    Attributes:
-        work_dir: That of the search.
-        supernet: Settings of the supernet that is searched.
-        metric: Key of the metric that is the fitness.
-        minimize: Costs to be low on the Pareto front.
-        maximize: Metrics beside the fitness to be high on it. Without any of
-            these there is no front.
+    Without objectives beside the fitness there is no Pareto front.
     """
 
     work_dir: Path
     supernet: SupernetSettings
-    metric: str
-    minimize: Sequence[str] = ()
-    maximize: Sequence[str] = ()
+    settings: SearchSettings
 
     def write_best(self, best: Candidate) -> None:
         """Writes ``best.json`` and ``best_backbone.py``."""
@@ -95,9 +87,10 @@ class SearchResults:
         The folder has a JSON file and a config of each point, named by its
         path. They are written before the list that names them.
         """
-        if not self.minimize and not self.maximize:
+        settings = self.settings
+        if not settings.objectives:
             return
-        front = pareto_front(candidates, self.minimize, self.maximize)
+        front = pareto_front(candidates, settings.minimize, settings.maximize)
         folder = self.work_dir / FRONT_FOLDER
         folder.mkdir(exist_ok=True)
         for candidate in front:
@@ -135,7 +128,7 @@ class SearchResults:
         space = self.supernet.space
         return {
             'search_space': space_name(space) or space.to_dict(),
-            'metric': self.metric,
+            'metric': self.settings.metric,
             'shuffle': self.supernet.shuffle,
             **candidate.to_dict(),
         }
@@ -144,7 +137,7 @@ class SearchResults:
         space = self.supernet.space
         text = _BACKBONE_CONFIG.format(
             imports=imports_text(self.supernet.imports),
-            metric=self.metric,
+            metric=self.settings.metric,
             fitness=candidate.fitness,
             macs=candidate.macs / 1e6,
             params=candidate.params / 1e6,
@@ -169,7 +162,5 @@ def build_results(
             config,
             imported_modules(config),
         ),
-        metric=settings.metric,
-        minimize=settings.minimize,
-        maximize=settings.maximize,
+        settings=settings,
     )

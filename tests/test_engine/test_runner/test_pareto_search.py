@@ -122,7 +122,7 @@ def test_front_is_whole_wherever_the_search_is_killed(tmp_path, passes):
 
 
 def test_files_of_an_older_front_are_removed(tmp_path):
-    results = results_of(tmp_path, space=FOUR_BLOCKS, minimize=['macs'])
+    results = results_of(tmp_path, space=FOUR_BLOCKS, objectives=['macs'])
     cheap = candidate(0, path='0000', macs=1, fitness=0.1)
     expensive = candidate(1, path='3333', macs=2, fitness=0.2)
     results.write_front([cheap, expensive])
