@@ -55,7 +55,7 @@ def publish(
 
     Args:
         checkpoint: The checkpoint.
-        out_dir: The folder.
+        out_dir: The folder to write to.
         name: First part of the file name.
         backbone: Config of the backbone that the weights must fit.
         config: Config of the model that the weights must fit.

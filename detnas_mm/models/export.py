@@ -93,6 +93,8 @@ def write_onnx(
         module: The module.
         example: Its inputs, which set the sizes.
         file: The file.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
         metadata: Entries of the file; all but texts become JSON.
         dynamic_shapes: As in ``torch.export.export``.
     """
