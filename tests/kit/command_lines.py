@@ -103,7 +103,12 @@ def loading_options(digits, *splits, classification=False):
     return options
 
 
-TRAINING = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
+# One epoch, without the warm-up before the cosine.
+TRAINING = [
+    'train_cfg.max_epochs=1',
+    'train_cfg.val_interval=1',
+    'param_scheduler.1.begin=0',
+]
 RECALIBRATION = ['custom_hooks.1.num_images=8']
 # Without this a barely trained detector predicts nothing.
 ALL_BOXES = ['model.test_cfg.score_thr=0.0']
