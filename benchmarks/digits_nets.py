@@ -28,6 +28,7 @@ from searches import (
     SEARCH,
     STAGE_1,
     STAGE_2,
+    UNEVEN,
     add_run_options,
     data_options,
     run_search,
@@ -53,7 +54,11 @@ METRIC = 'coco/bbox_mAP'
 RECIPE = {
     'space': 'elastic_tiny',
     # Scores of shorter supernets agree less.
-    'supernet': {'configs': [STAGE_1.name, STAGE_2.name], 'epochs': [30, 15]},
+    'supernet': {
+        'configs': [STAGE_1.name, STAGE_2.name],
+        'options': [*UNEVEN],
+        'epochs': [30, 15],
+    },
     'training': {'config': SEARCH.name, 'share': 0.2},
     # Of the supernets; no score of theirs is compared with the results.
     'seeds': [0, 1, 2],
@@ -128,6 +133,7 @@ def train(
         folder / 'supernet',
         seed,
         args.data,
+        RECIPE['supernet']['options'],
         epochs=RECIPE['supernet']['epochs'],
     )
     tested = ['val_cfg.training.test=True']

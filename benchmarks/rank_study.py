@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from searches import (
     SEARCH,
+    UNEVEN,
     add_run_options,
     data_options,
     run_search,
@@ -37,7 +38,6 @@ from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
 
 FILE = Path(__file__).with_name('digits_scores.json')
-SAMPLING = 'custom_hooks.0.concentration'
 RECALIBRATION = 'custom_hooks.1.num_images'
 PROXY_IMAGES = 16
 PROXIES = ('nwot', 'synflow')
@@ -65,22 +65,18 @@ class Way:
 # All train for as many iterations, but for the last. Distillation adds to each
 # a forward pass of the largest backbone.
 WAYS: Mapping[str, Way] = {
-    'uniform': Way([f'{SAMPLING}=None']),
-    'uneven': Way(),
-    'uneven, running statistics': Way(
-        scoring=[f'{RECALIBRATION}=0'], supernet='uneven'
+    'uniform': Way(),
+    'uneven': Way(UNEVEN),
+    'uniform, running statistics': Way(
+        scoring=[f'{RECALIBRATION}=0'], supernet='uniform'
     ),
     'fair': Way(
-        [
-            f'{SAMPLING}=None',
-            'custom_hooks.0.fair=True',
-            'optim_wrapper.accumulative_counts=4',
-        ]
+        ['custom_hooks.0.fair=True', 'optim_wrapper.accumulative_counts=4']
     ),
-    'uneven, four paths per update': Way(
+    'uniform, four paths per update': Way(
         ['optim_wrapper.accumulative_counts=4']
     ),
-    'uneven, sandwich rule and distillation': Way(
+    'uniform, sandwich rule and distillation': Way(
         [
             'custom_hooks.0.sandwich=True',
             'optim_wrapper.accumulative_counts=4',
@@ -88,12 +84,14 @@ WAYS: Mapping[str, Way] = {
             'detnas_mm.InPlaceDistillationHook',
         ]
     ),
-    'uneven, entangled choices': Way(['model.backbone.entangled=True']),
-    "uneven, authors' initialization": Way(
+    'uniform, entangled choices': Way(['model.backbone.entangled=True']),
+    "uniform, authors' initialization": Way(
         stage_1=['model.backbone.init_cfg=None']
     ),
-    'uneven, classification longer, detection shorter': Way(epochs=(20, 3)),
-    'uneven, twice as long': Way(epochs=(20, 10)),
+    'uneven, classification longer, detection shorter': Way(
+        UNEVEN, epochs=(20, 3)
+    ),
+    'uniform, twice as long': Way(epochs=(20, 10)),
 }
 
 

@@ -18,8 +18,10 @@ STAGE_2 = CONFIGS / 'retinanet_detnas-supernet-elastic-tiny_fpn_digits.py'
 SEARCH = CONFIGS / 'retinanet_detnas-search-elastic-tiny_fpn_digits.py'
 
 
-# Of paths that are drawn unevenly, as in the configs.
+# Of paths that are drawn unevenly, as in the config of the search.
 CONCENTRATION = 0.4
+# Settings of a supernet that is trained on such paths.
+UNEVEN = (f'custom_hooks.0.concentration={CONCENTRATION}',)
 
 
 def add_processes_option(parser: argparse.ArgumentParser) -> None:

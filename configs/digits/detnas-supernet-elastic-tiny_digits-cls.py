@@ -8,7 +8,3 @@ model = dict(
 optim_wrapper = dict(
     optimizer=dict(
         _delete_=True, type='AdamW', lr=1e-2, weight_decay=0.05, fused=True))
-custom_hooks = [
-    dict(type='detnas_mm.SinglePathSamplingHook', concentration=0.4),
-    dict(type='detnas_mm.BNRecalibrationHook', num_images=500),
-]

@@ -2,7 +2,7 @@
 _base_ = './retinanet_detnas-supernet-elastic-tiny_fpn_digits.py'
 
 custom_hooks = [
-    dict(type='detnas_mm.SinglePathSamplingHook', concentration=0.4),
+    dict(type='detnas_mm.SinglePathSamplingHook'),
     dict(type='detnas_mm.BNRecalibrationHook', num_images=128),
 ]
 val_cfg = dict(

@@ -7,7 +7,3 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='Pretrained', checkpoint=pretrained, prefix='backbone.')))
-custom_hooks = [
-    dict(type='detnas_mm.SinglePathSamplingHook', concentration=0.4),
-    dict(type='detnas_mm.BNRecalibrationHook', num_images=500),
-]
