@@ -57,7 +57,7 @@ def stand_in(monkeypatch, limit=None):
     """
     calls = []
 
-    def train_supernet(folder, seed, data, epochs):
+    def train_supernet(folder, seed, data, options, epochs):
         return folder / 'epoch_5.pth'
 
     def run_search(config, supernet, work_dir, options, processes):
