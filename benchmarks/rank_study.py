@@ -348,10 +348,11 @@ def draw(nets: Sequence[Mapping], rows: Sequence[Mapping], file: Path) -> None:
     axes.axhline(
         np.median(band), color='gray', ls='--', label='median of equal cost'
     )
-    axes.set_xlabel('score by the supernet (mAP, search split)')
+    axes.set_xlabel('mean score by the supernets (mAP, search split)')
     axes.set_ylabel('mAP after training (test split)')
     axes.legend(loc='lower right')
-    figure.savefig(file, metadata={'Date': None})
+    with plt.rc_context({'svg.hashsalt': 'nets'}):  # the same file again
+        figure.savefig(file, metadata={'Date': None})
 
 
 def main() -> None:
