@@ -117,7 +117,8 @@ def test_synflow_of_a_chain_is_its_flow_once_per_layer(study):
 
 
 def test_only_lacking_scores_are_added(study, tmp_path, monkeypatch):
-    paths = [net['path'] for net in study['read_nets'](DIGITS_NETS)]
+    nets = json.loads(DIGITS_NETS.read_text())['nets']
+    paths = [net['path'] for net in nets]
     file = tmp_path / 'scores.json'
     row = {'seed': 0, 'scores': dict.fromkeys(paths[1:], 0.5)}
     file.write_text(json.dumps({'nwot': [row]}))
