@@ -1,6 +1,5 @@
 """mmdet's ``CocoMetric`` with all decimals, computed by hotcoco."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from tempfile import TemporaryDirectory
@@ -19,10 +18,24 @@ from detnas_mm.evaluation.unrounded import ExactMetric
 from detnas_mm.registry import METRICS
 from detnas_mm.utils.errors import InputError
 
-# mmdet's names of `COCOeval.stats`. It gives the first six by default.
-_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
-_ITEMS += ('AR@100', 'AR@300', 'AR@1000')
-_ITEMS += ('AR_s@1000', 'AR_m@1000', 'AR_l@1000')
+# Place of each metric in `COCOeval.stats`; the names are mmdet's.
+_BOX_ITEMS = {
+    'mAP': 0,
+    'mAP_50': 1,
+    'mAP_75': 2,
+    'mAP_s': 3,
+    'mAP_m': 4,
+    'mAP_l': 5,
+}
+_RECALL_ITEMS = {
+    'AR@100': 6,
+    'AR@300': 7,
+    'AR@1000': 8,
+    'AR_s@1000': 9,
+    'AR_m@1000': 10,
+    'AR_l@1000': 11,
+}
+_ITEMS = _BOX_ITEMS | _RECALL_ITEMS
 
 
 @METRICS.register_module()
@@ -33,7 +46,7 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
     pycocotools to the last bit, except where its numbers are wrong:
     annotation ids have no influence here, and with ``classwise`` each
     precision gets the name of its own class if the file does not list the
-    categories by id. The recalls of proposals are mmdet's, with its decimals.
+    categories by id.
     """
 
     @classmethod
@@ -63,27 +76,25 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
         logger = MMLogger.get_current_instance()
         metrics = {}
         for kind in self.metrics:
-            if kind not in ('bbox', 'segm'):
-                single = copy.copy(self)
-                single.metrics = [kind]
-                metrics.update(CocoMetric.compute_metrics(single, results))
-                continue
             logger.info(f'Evaluating {kind}...')
+            if kind == 'proposal_fast':
+                metrics.update(self._fast_recalls(predictions, logger))
+                continue
             if kind == 'segm' and 'masks' not in predictions[0]:
                 raise KeyError('segm is not in results')
             if not any(len(p['labels']) for p in predictions):
                 logger.error('no box was predicted in the whole data set')
                 break
             evaluation = self._evaluation(kind, predictions)
-            if self.classwise:
-                metrics.update(self._class_precisions(evaluation))
-            box_stats = ' '.join(f'{v:.3f}' for v in evaluation.stats[:6])
-            logger.info(f'{kind}_mAP_copypaste: {box_stats}')
-            stats = dict(zip(_ITEMS, evaluation.stats, strict=True))
-            for name in self.metric_items or _ITEMS[:6]:
-                if name not in stats:
-                    raise KeyError(f'metric item "{name}" is not supported')
-                metrics[f'{kind}_{name}'] = float(stats[name])
+            if kind == 'proposal':
+                items, prefix = _RECALL_ITEMS, ''
+            else:
+                items, prefix = _BOX_ITEMS, f'{kind}_'
+                if self.classwise:
+                    metrics.update(self._class_precisions(evaluation))
+                box_stats = ' '.join(f'{v:.3f}' for v in evaluation.stats[:6])
+                logger.info(f'{kind}_mAP_copypaste: {box_stats}')
+            metrics.update(self._named(evaluation.stats, items, prefix))
         return metrics
 
     @cached_property
@@ -112,6 +123,15 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
                     'both must use the same file, in the same order'
                 )
 
+    def _fast_recalls(
+        self, predictions: Sequence[Mapping], logger: MMLogger
+    ) -> dict[str, float]:
+        recalls = self.fast_eval_recall(
+            predictions, self.proposal_nums, self.iou_thrs, logger
+        )
+        names = [f'AR@{number}' for number in self.proposal_nums]
+        return dict(zip(names, map(float, recalls), strict=True))
+
     def _evaluation(
         self, kind: str, predictions: Sequence[Mapping]
     ) -> COCOeval:
@@ -120,14 +140,15 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
         pycocotools computes the summary, which depends in many ways on the
         numbers of boxes and on the thresholds.
         """
+        iou_type = 'segm' if kind == 'segm' else 'bbox'
         truth, detections = self._inputs(kind, predictions)
-        summary = COCOeval(iouType=kind)
+        summary = COCOeval(iouType=iou_type)
         summary.params.iouThrs = np.atleast_1d(self.iou_thrs)
         summary.params.maxDets = sorted(self.proposal_nums)
-        computation = hotcoco.COCOeval(truth, detections, kind)
+        computation = hotcoco.COCOeval(truth, detections, iou_type)
         params = computation.params
         params.imgIds = list(self._truth.image_numbers.values())
-        params.catIds = truth.get_cat_ids()
+        params.catIds = [1] if kind == 'proposal' else truth.get_cat_ids()
         params.iouThrs = summary.params.iouThrs.tolist()
         params.maxDets = summary.params.maxDets
         computation.evaluate()
@@ -165,6 +186,11 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
         )
         if kind == 'bbox':
             return truth.boxes, truth.boxes.load_res(columns)
+        if kind == 'proposal':
+            columns[:, -1] = 1
+            # See `CocoTruth.proposals`.
+            columns = columns[np.argsort(labels, kind='stable')]
+            return truth.proposals, truth.proposals.load_res(columns)
         masks = [rle for p in predictions for rle in p['masks']]
         detections = truth.masks.load_res(columns, segmentation=masks)
         # Without this, the area is the area of the box.
@@ -186,3 +212,14 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
             name = self._coco_api.cats[category]['name']
             metrics[f'{name}_precision'] = float(value)
         return metrics
+
+    def _named(
+        self, stats: np.ndarray, items: Mapping[str, int], prefix: str
+    ) -> dict[str, float]:
+        names = list(items)
+        if self.metric_items is not None:
+            names = self.metric_items
+        for name in names:
+            if name not in _ITEMS:
+                raise KeyError(f'metric item "{name}" is not supported')
+        return {prefix + name: float(stats[_ITEMS[name]]) for name in names}

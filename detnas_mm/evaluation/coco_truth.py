@@ -1,6 +1,6 @@
 """Ground truth of a COCO evaluation, in the form that hotcoco takes."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 
@@ -36,7 +36,7 @@ class CocoTruth:
         self.category_numbers = np.array(
             [self._numbers[i] for i in category_ids], int
         )
-        self._api = api
+        self._api, self._category_ids = api, category_ids
         annotations = api.dataset.get('annotations', [])
         for number, annotation in enumerate(annotations, 1):
             _complete(annotation)
@@ -52,22 +52,39 @@ class CocoTruth:
     @cached_property
     def boxes(self) -> hotcoco.COCO:
         """Ground truth of boxes."""
-        return self._columns()
+        return self._columns(self._annotations)
 
     @cached_property
     def masks(self) -> hotcoco.COCO:
         """Ground truth of masks."""
         masks = [self._api.annToRLE(a) for a in self._annotations]
-        return self._columns(segmentation=masks)
+        return self._columns(self._annotations, segmentation=masks)
 
-    def _columns(self, **columns: Sequence) -> hotcoco.COCO:
-        annotations, numbers = self._annotations, self._numbers
+    @cached_property
+    def proposals(self) -> hotcoco.COCO:
+        """Ground truth of boxes, all in the category 1.
+
+        As in pycocotools, the objects of an image are sorted by label, which
+        decides between equal overlaps.
+        """
+        labels = {i: label for label, i in enumerate(self._category_ids)}
+        objects = sorted(
+            self._annotations, key=lambda a: labels[a['category_id']]
+        )
+        return self._columns(objects, category_ids=[1] * len(objects))
+
+    def _columns(
+        self, annotations: Sequence[Mapping], **columns: Sequence
+    ) -> hotcoco.COCO:
+        columns.setdefault(
+            'category_ids',
+            [self._numbers[a['category_id']] for a in annotations],
+        )
         return hotcoco.COCO.from_arrays(
             [dict(id=number) for number in self.image_numbers.values()],
-            [dict(id=n, name=str(n)) for n in numbers.values()],
+            [dict(id=n, name=str(n)) for n in self._numbers.values()],
             [self.image_numbers[a['image_id']] for a in annotations],
             boxes=np.array([a['bbox'] for a in annotations]).reshape(-1, 4),
-            category_ids=[numbers[a['category_id']] for a in annotations],
             area=[float(a['area']) for a in annotations],
             iscrowd=[a['iscrowd'] for a in annotations],
             **columns,

@@ -162,6 +162,8 @@ def expected(content, classes, samples, kind, **params):
     evaluation.params.catIds = categories
     evaluation.params.imgIds = truth.getImgIds()
     evaluation.params.maxDets = [100, 300, 1000]
+    if kind == 'proposal':
+        evaluation.params.useCats = 0
     for name, value in params.items():
         setattr(evaluation.params, name, value)
     evaluation.evaluate()
@@ -169,11 +171,12 @@ def expected(content, classes, samples, kind, **params):
     evaluation.summarize()
     by_class = evaluation.eval['precision'][:, :, :, 0, -1]
     precisions = {}
-    for index, category in enumerate(sorted(categories)):
-        values = by_class[:, :, index]
-        values = values[values > -1]
-        name = f'class{category}_precision'
-        precisions[name] = values.mean() if values.size else np.nan
+    if kind != 'proposal':
+        for index, category in enumerate(sorted(categories)):
+            values = by_class[:, :, index]
+            values = values[values > -1]
+            name = f'class{category}_precision'
+            precisions[name] = values.mean() if values.size else np.nan
     return evaluation.stats, precisions
 
 
@@ -202,9 +205,9 @@ def difference(file, seed, kind):
     if wanted is None:
         return None if found == {} else f'metrics without boxes: {found}'
     stats, wanted = wanted
+    prefix = '' if kind == 'proposal' else f'{kind}_'
     wanted |= {
-        f'{kind}_{item}': value
-        for item, value in zip(ITEMS, stats, strict=True)
+        prefix + item: value for item, value in zip(ITEMS, stats, strict=True)
     }
     wanted = {f'coco/{name}': value for name, value in wanted.items()}
     if found.keys() != wanted.keys():
@@ -218,7 +221,7 @@ def difference(file, seed, kind):
 
 
 def differences(file, seeds):
-    kinds = ['bbox', 'bbox', 'segm']
+    kinds = ['bbox', 'bbox', 'proposal', 'segm']
     cases = [(seed, kinds[seed % len(kinds)]) for seed in seeds]
     found = {case: difference(file, *case) for case in cases}
     return {case: text for case, text in found.items() if text}
