@@ -55,13 +55,20 @@ class CandidateValidation:
         runner.register_hook(self.timer)
 
     def score(self, path: ArchPath) -> Mapping[str, float]:
-        """Validates a path and returns its metrics."""
+        """Validates a path and returns its metrics.
+
+        Raises:
+            InputError: If an image cannot be read.
+        """
         for metric in self.val_loop.evaluator.metrics:
             # A validation that failed leaves its predictions behind.
             metric.results.clear()
+        converted = contextlib.nullcontext()
+        if self.val_loop.fp16:
+            converted = float32_predictions(self.runner.model)
         with (
             silenced(self.runner),
-            float32_predictions(self.runner.model),
+            converted,
             self.supernet.activate(path),
         ):
             return self.val_loop.run()
@@ -140,7 +147,11 @@ def silenced(runner: Runner) -> Iterator[None]:
 
 
 def find_recalibration(runner: Runner) -> BNRecalibrationHook:
-    """Returns the hook that recomputes the BN statistics of a path."""
+    """Returns the hook that recomputes the BN statistics of a path.
+
+    Raises:
+        InputError: If there is none.
+    """
     for hook in runner.hooks:
         if isinstance(hook, BNRecalibrationHook):
             return hook

@@ -38,10 +38,12 @@ def test_defaults_are_those_of_the_paper():
 @pytest.mark.parametrize(
     ('settings', 'part'),
     [
-        # Settings of the algorithm.
-        (dict(population=50), "no setting 'population'; it takes metric, "),
-        (dict(paths=['0123']), "no setting 'paths'; it takes metric, "),
-        # Of another type.
+        # Of version 0.1, with their new places.
+        (dict(population=50), "algorithm=dict(type='Evolution', population="),
+        (dict(minimise=['macs']), 'objectives=[...] and algorithm=dict(type='),
+        (dict(chunk=4), 'one at a time'),
+        (dict(race={}), 'always scored to the end'),
+        (dict(paths=['0123']), "dict(type='FixedPaths'"),
         (dict(algorithm='evolution'), "such as dict(type='Evolution'"),
         (dict(objectives='macs'), "such as ['macs']"),
         (dict(fp16='bfloat16'), '`val_cfg.fp16`'),
