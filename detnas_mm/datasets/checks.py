@@ -178,7 +178,15 @@ def read_image(
 
 
 def require_readable(datasets: Iterable[Any], error: Exception) -> None:
-    """Looks for an image that explains an error, by reading them all."""
+    """Looks for an image that explains an error, by reading them all.
+
+    Args:
+        datasets: The data sets that were used.
+        error: The error.
+
+    Raises:
+        InputError: If there is one.
+    """
     if isinstance(error, InputError) or is_of_network(error):
         return
     for dataset in datasets:

@@ -51,7 +51,15 @@ def require_inputs(config: Config, parts: Sequence[str]) -> nn.Module:
 
 
 def require_pretrained(model: nn.Module, config: Config) -> None:
-    """Checks the checkpoint that a backbone of ours starts from."""
+    """Checks the checkpoint that a backbone of ours starts from.
+
+    Args:
+        model: The result of :func:`require_inputs`.
+        config: The config.
+
+    Raises:
+        InputError: If there is none, or it does not fit.
+    """
     backbone = getattr(model, 'backbone', None)
     if isinstance(backbone, DetNASSupernet | DetNASNet):
         init_cfg = config.model.backbone.get('init_cfg')
@@ -101,6 +109,9 @@ def require_known_metrics(
     """Checks the names of metrics where the evaluator is COCO's.
 
     The metrics of other evaluators are known once they have evaluated.
+
+    Raises:
+        InputError: If the evaluator does not give one of the metrics.
     """
     known = []
     # What mmdet's MultiDatasetsEvaluator puts before the names.
@@ -137,7 +148,16 @@ def require_known_metrics(
 def require_batches(
     dataloader: DataLoader, name: str, all_images: bool = False
 ) -> None:
-    """Checks that ``drop_last`` leaves a batch, or ``all_images``."""
+    """Checks that ``drop_last`` does not drop too much.
+
+    Args:
+        dataloader: The data loader.
+        name: Its name in the config.
+        all_images: Whether each image is needed, and not just a batch.
+
+    Raises:
+        InputError: If there is no batch, or an image would not be read.
+    """
     number, batches = len(dataloader.dataset), dataloader.batch_sampler
     is_endless = isinstance(dataloader.sampler, InfiniteSampler)
     if is_endless or not getattr(batches, 'drop_last', False):
@@ -229,7 +249,11 @@ def _boxes_of_truth(api: Any) -> set[tuple]:
 
 
 def load_supernet(runner: Runner) -> None:
-    """Loads the checkpoint of a search, which must have all of the weights."""
+    """Loads the checkpoint of a search, which must have all of the weights.
+
+    Raises:
+        InputError: If there is none, or it does not fit.
+    """
     model = unwrap_model(runner.model)
     checkpoint = runner.cfg.get('load_from')
     if not checkpoint:
@@ -260,7 +284,11 @@ def _kind_of_weights(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def require_matching_channels(model: nn.Module, config: Config) -> None:
-    """Checks that the neck takes the channels of the backbone."""
+    """Checks that the neck takes the channels of the backbone.
+
+    Raises:
+        InputError: If it does not.
+    """
     channels = getattr(getattr(model, 'backbone', None), 'out_channels', None)
     neck = (config.get('model') or {}).get('neck')
     neck = neck[0] if isinstance(neck, Sequence) and neck else neck

@@ -51,6 +51,9 @@ def image_size(args: argparse.Namespace, config: Config) -> tuple[int, int]:
 
     Without ``--shape`` this is the size of the largest test image of the
     config after padding.
+
+    Raises:
+        InputError: If neither the arguments nor the config set the size.
     """
     if args.shape:
         return tuple(args.shape)

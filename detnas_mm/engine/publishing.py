@@ -62,6 +62,10 @@ def publish(
 
     Returns:
         The file, ``{name}-{first 8 digits of its SHA-256}.pth``.
+
+    Raises:
+        InputError: If checkpoint or folder do not exist, or if the weights do
+            not fit.
     """
     out_dir = Path(out_dir)
     require_folder(out_dir)

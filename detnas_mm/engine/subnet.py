@@ -30,6 +30,10 @@ def extract_subnet(config: Config, checkpoint: str, path: str) -> dict:
 
     Returns:
         A checkpoint of the same model with ``DetNASNet`` of that path.
+
+    Raises:
+        InputError: If a file is missing, or if path, checkpoint and config do
+            not fit together.
     """
     # Checked before MMEngine prints the whole config.
     model = require_inputs(config, ('train',) if _recomputes(config) else ())

@@ -51,7 +51,11 @@ class ExactCocoMetric(ExactMetric, CocoMetric):
 
     @classmethod
     def from_mmdet(cls, metric: CocoMetric) -> Self:
-        """Returns a metric with the settings and data of mmdet's metric."""
+        """Returns a metric with the settings and data of mmdet's metric.
+
+        Raises:
+            InputError: If the annotation file cannot be used.
+        """
         exact = super().from_mmdet(metric)
         if exact._coco_api is not None and exact.dataset_meta:
             # Read it now, so that a search ends before its first candidate.

@@ -28,6 +28,9 @@ class CocoTruth:
         image_numbers: Number of each image id. The order is the order of ids,
             since it decides between equal scores of different images.
         category_numbers: Number of the category of each label.
+
+    Raises:
+        InputError: If a field of an annotation cannot be used.
     """
 
     def __init__(self, api: COCO, category_ids: Sequence[Hashable]) -> None:

@@ -36,6 +36,12 @@ def use_exact_metrics(evaluator: Evaluator) -> None:
 
     Only the classes ``CocoMetric`` and ``VOCMetric`` are replaced, not their
     subclasses.
+
+    Args:
+        evaluator: Its metrics are replaced in place.
+
+    Raises:
+        InputError: If a COCO annotation file cannot be used.
     """
     evaluator.metrics = [_exact(metric) for metric in evaluator.metrics]
 

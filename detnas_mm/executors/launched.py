@@ -75,6 +75,12 @@ def read_launch_rank(launcher: str) -> int:
     """Returns the rank of this process, 0 without a launcher.
 
     Sets the environment variables of torchrun, whatever the launcher is.
+
+    Args:
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+
+    Raises:
+        InputError: If this launcher has not started the process.
     """
     if launcher == 'none':
         return 0
@@ -92,7 +98,11 @@ def read_launch_rank(launcher: str) -> int:
 
 
 def connect() -> LaunchInfo:
-    """Connects this process to the store of all processes."""
+    """Connects this process to the store of all processes.
+
+    Raises:
+        InputError: If the processes do not find each other.
+    """
     try:
         timeout = timedelta(seconds=START_SECONDS)
         store, rank, world_size = next(rendezvous('env://', timeout=timeout))
@@ -115,6 +125,9 @@ class Launched:
         info: The processes.
         header: JSON text that defines the search.
         candidate_timeout: Seconds that the evaluation of a path may take.
+
+    Raises:
+        InputError: If ``candidate_timeout`` is not positive.
     """
 
     evaluate: PathEvaluator

@@ -95,6 +95,9 @@ class Ray:
         candidate_timeout: Seconds that an evaluation, or the building of a
             worker, may take. Then the worker is replaced.
         logger: Receives a warning for each worker that is lost.
+
+    Raises:
+        InputError: If a setting is out of range, or Ray is not installed.
     """
 
     build: Callable[[], PathEvaluator]

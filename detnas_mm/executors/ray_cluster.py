@@ -37,7 +37,13 @@ def require_ray() -> ModuleType:
 def start_ray(ray: ModuleType, address: str | None) -> None:
     """Connects to a cluster, or starts one on this machine.
 
-    The address defaults to ``RAY_ADDRESS``, else to a new cluster.
+    Args:
+        ray: The module of Ray.
+        address: Address of the cluster. Defaults to ``RAY_ADDRESS``, else to
+            a new cluster on this machine.
+
+    Raises:
+        InputError: If there is no cluster at the address.
     """
     address = address or os.environ.get('RAY_ADDRESS') or 'local'
     options = dict(logging_level=logging.ERROR, log_to_driver=False)

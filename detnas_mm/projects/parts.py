@@ -32,6 +32,9 @@ def make_parts(
 
     Returns:
         The images of each part, by their contents, and what was done.
+
+    Raises:
+        InputError: If a part would have no boxes.
     """
     names = {ALL: 'train', 'valid': valid_is}
     if valid_is in splits and 'valid' in splits:
@@ -116,7 +119,11 @@ def class_names(parts: Parts) -> list[str]:
 
 
 def is_turned(parts: Parts) -> bool:
-    """Return whether boxes refer to images as their EXIF data turn them."""
+    """Return whether boxes refer to images as their EXIF data turn them.
+
+    Raises:
+        InputError: If some do and some do not.
+    """
     found = {i.is_turned: i for images in parts.values() for i in images}
     if True in found and False in found:
         raise InputError(

@@ -65,7 +65,12 @@ class BNRecalibrationHook(Hook):
     ) -> None:
         """Builds the data loader, if that was not done before.
 
-        The images are kept in the memory of ``budget``, if they fit.
+        Args:
+            runner: The runner.
+            budget: Memory in which the images are kept, if they fit.
+
+        Raises:
+            InputError: If there are not enough training images.
         """
         if not self.num_images:
             return

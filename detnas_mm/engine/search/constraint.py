@@ -43,7 +43,7 @@ def build_constraint(
 
     Args:
         model: The detector with its supernet.
-        dataloader: That of the search split.
+        dataloader: The data loader of the search split.
         settings: Any of ``min_macs``, ``max_macs``, ``min_params`` and
             ``max_params``, on the backbone alone, with ``input_size``, the
             height and width at which MACs are counted, by default 224 x 224
@@ -55,6 +55,10 @@ def build_constraint(
             been measured, ``whole_detector=True`` to add the measured neck
             and heads, and ``force=True`` to use a table that failed its
             check.
+
+    Raises:
+        InputError: If a setting is unknown, of another type or out of its
+            range, or the table is of another supernet or size.
     """
     latency = settings.get('latency') or {}
     where = 'val_cfg.constraint'

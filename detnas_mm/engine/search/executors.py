@@ -41,6 +41,16 @@ def build_executor(
     a path in this process), ``build`` (builds the same in a worker), ``info``
     (the processes that a launcher has started), ``header`` (JSON text that
     defines the search) and ``logger``.
+
+    Args:
+        settings: The settings of the search.
+        evaluate: Evaluates a path in this process.
+        info: The processes that a launcher has started, if one has.
+        config: The config of the search.
+        header: What defines the search.
+
+    Raises:
+        InputError: If a setting is unknown or out of its range.
     """
     executor = {'type': 'Serial', **settings.executor}
     if info is not None and executor['type'] == 'Serial':
