@@ -65,12 +65,15 @@ def main() -> None:
     ]
     space = get_search_space(digits_nets.RECIPE['space'])
     target = int(digits_nets.TARGET_MACS)
-    even = even_path(space, cost_table(space).macs, target)
-    for group, paths in (('found', found), ('even', [space.format(even)])):
-        # Two searches may find one network.
-        args.group, args.paths = group, list(dict.fromkeys(paths))
-        digits_nets.add(args)
+    even = space.format(even_path(space, cost_table(space).macs, target))
+    known = {net['path'] for net in digits_nets.read(args.file)['nets']}
+    for group, paths in ((f'found, {args.way}', found), ('even', [even])):
         print(f'{group}: {", ".join(paths)}')
+        # Two searches may find one network.
+        new = [path for path in dict.fromkeys(paths) if path not in known]
+        if new:
+            args.group, args.paths = group, new
+            digits_nets.add(args)
 
 
 if __name__ == '__main__':

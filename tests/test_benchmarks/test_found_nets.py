@@ -30,10 +30,10 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setitem(names, 'run_tool', finalists)
     table = tmp_path / 'nets.json'
     options = ['--searches', '3', '--file', table, '--out', tmp_path]
-    command = ['found_nets.py', 'uneven', *map(str, options)]
-    monkeypatch.setattr(sys, 'argv', command)
 
-    def run():
+    def run(way='uneven'):
+        command = ['found_nets.py', way, *map(str, options)]
+        monkeypatch.setattr(sys, 'argv', command)
         STUDY['main']()
         return json.loads(table.read_text())['nets']
 
@@ -55,7 +55,17 @@ def test_found_and_even_networks_join_the_table(run, monkeypatch, tmp_path):
     seeds = [folder.parent.name[-2:] for folder in used[1:]]
     assert seeds == ['10', '11', '10']
     added = {net['path']: net for net in nets[64:]}
-    assert [net['group'] for net in added.values()] == ['found'] * 2 + ['even']
+    groups = [net['group'] for net in added.values()]
+    assert groups == ['found, uneven'] * 2 + ['even']
     assert list(added)[:2] == [FOUND[0], FOUND[1]]
     assert abs(nets[-1]['macs'] / 22e6 - 1) < 0.05
     assert all(net['test_map'] == [] for net in added.values())
+    # Another way joins with what it alone found.
+    monkeypatch.setitem(
+        STUDY['find'].__globals__,
+        'find',
+        lambda supernet, seed, _: (*FOUND[:2], '0002221333113')[seed],
+    )
+    assert [
+        (net['group'], net['path']) for net in run('uniform')[len(nets) :]
+    ] == [('found, uniform', '0002221333113')]
