@@ -20,6 +20,7 @@ from kit.digits_runs import ROOT
 from kit.folders import CLASSES, make_images, write_voc, write_yolo
 from kit.foreign import AuthorsBackbone, SPOSBackbone
 from mmengine.config import Config
+from torch.nn import BatchNorm2d, SyncBatchNorm
 
 from detnas_mm.compat import setup_compat
 from detnas_mm.engine.checks import require_pretrained
@@ -116,6 +117,10 @@ def test_detectors_have_the_classes_of_the_data(tmp_path, detector, kind):
         if hasattr(part, 'num_classes') and 'rpn' not in name
     }
     assert outputs == {2}
+    # The levels share it, but not their statistics.
+    dense = model.rpn_head if hasattr(model, 'rpn_head') else model.bbox_head
+    kinds = {type(part) for part in dense.modules()}
+    assert not kinds & {BatchNorm2d, SyncBatchNorm}
     assert type(model.backbone).__name__ == 'DetNASSupernet'
     assert config.train_dataloader.dataset.metainfo.classes == ('ant', 'cat')
 
