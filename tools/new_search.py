@@ -47,6 +47,8 @@ from detnas_mm.utils.files import require_writable, write_atomically
 THIN = 2
 # The largest stride of the backbone, in pixels.
 SMALLEST_SIDE = 32
+# On a CPU: each has a network and images in memory.
+MOST_PROCESSES = 4
 SECONDS = {'min': 60, 'h': 3600, 'd': 86400}
 Parts = Mapping[str, Sequence[LabeledImage]]
 
@@ -209,6 +211,8 @@ def make_project(
     train = parts['train']
     size = usual_size(train)
     fullest = max(len(i.boxes) for p in parts.values() for i in p)
+    gpus, threads = torch.cuda.device_count(), torch.get_num_threads()
+    processes = gpus or min(threads, MOST_PROCESSES)
     return Project(
         root=args.data.resolve(),
         repository=Path(__file__).resolve().parents[1],
@@ -225,7 +229,9 @@ def make_project(
         is_turned=is_turned(parts),
         flip=args.flip,
         weights=weights,
-        gpus=torch.cuda.device_count(),
+        gpus=gpus,
+        processes=processes,
+        threads=max(threads // processes, 1),
         seed=args.seed,
     )
 
@@ -271,11 +277,10 @@ def choose_plan(
     timing = None
     if not args.no_timing:
         write_project(project, plan, {}, args.project)
-        print('timing ten iterations and two candidates ...', flush=True)
-        timing = measure(args.project, project.repository, counts, plan)
+        print('timing some iterations and candidates ...', flush=True)
+        timing = measure(args.project, project, plan)
         if has_budget:
-            gpus = max(project.gpus, 1)
-            plan = fit_plan(plan, timing, counts, seconds, gpus)
+            plan = fit_plan(plan, timing, counts, seconds, project.processes)
     named = ('iterations', 'population', 'generations', 'top', 'share')
     given = {name: getattr(args, name) for name in (*named, 'factor')}
     return replace(plan, **{k: v for k, v in given.items() if v}), timing
@@ -313,14 +318,16 @@ def describe(
         minutes = dict.fromkeys(what, 0)
         print('not timed')
     else:
+        shared = ''
+        if project.processes > 1:
+            shared = f' ({timing.shared_iteration:.2f} s in each of '
+            shared += f'{project.processes} processes side by side)'
         print(
-            f'timed here: {timing.iteration:.2f} s an iteration, '
+            f'timed here: {timing.iteration:.2f} s an iteration{shared}, '
             f'{timing.calibration + timing.inference:.3f} s a candidate for '
             'each image'
         )
-        seconds = step_seconds(
-            plan, timing, project.counts, max(project.gpus, 1)
-        )
+        seconds = step_seconds(plan, timing, project.counts, project.processes)
         minutes = {s: math.ceil(t / 60) for s, t in seconds.items()}
     for step, text in what.items():
         time = f'{minutes[step]:6,} min' if timing else ''

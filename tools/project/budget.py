@@ -35,12 +35,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Timing:
-    """Measured seconds: of an iteration, of an image of a candidate's BN
-    statistics and of its score, and of the start of a command; and the factor
-    of the size of images with which they were measured.
+    """Measured seconds: of an iteration, alone and while all processes train,
+    of an image of a candidate's BN statistics and of its score, and of the
+    start of a command; and the factor of the size of images with which they
+    were measured.
     """
 
     iteration: float
+    shared_iteration: float
     calibration: float
     inference: float
     start: float
@@ -48,7 +50,12 @@ class Timing:
 
     def at(self, factor: float) -> 'Timing':
         """Return the times for another size, in proportion to the pixels."""
-        times = self.iteration, self.calibration, self.inference
+        times = (
+            self.iteration,
+            self.shared_iteration,
+            self.calibration,
+            self.inference,
+        )
         more = (factor / self.factor) ** 2
         return Timing(*(time * more for time in times), self.start, factor)
 
@@ -93,28 +100,30 @@ def fit_plan(
     timing: Timing,
     counts: Mapping[str, int],
     seconds: float,
-    gpus: int = 1,
+    processes: int = 1,
 ) -> Plan:
     """Return the plan that takes about ``seconds``.
 
     Images are as large as leaves enough epochs, and BN statistics come from
-    as many images as leave enough candidates. GPUs work side by side.
+    as many images as leave enough candidates. Processes share candidates and
+    trainings.
     """
-    rounds = -(-(full.top + 2) * full.seeds // gpus)
+    rounds = -(-(full.top + 2) * full.seeds // processes)
     for factor in (f for f in _FACTORS if f >= timing.factor):
         times = timing.at(factor)
         # Scores, tests, and starts of commands.
         empty = replace(full, factor=factor, iterations=0, generations=0)
-        fixed = sum(step_seconds(empty, timing, counts, gpus).values())
+        fixed = sum(step_seconds(empty, timing, counts, processes).values())
         training = (1 - _SEARCH) * seconds - fixed
-        iterations = training / (1 + full.share * rounds) / times.iteration
-        iterations = min(max(int(iterations), _FEWEST), full.iterations)
+        shared = full.share * rounds * times.shared_iteration
+        iterations = int(training / (times.iteration + shared))
+        iterations = min(max(iterations, _FEWEST), full.iterations)
         if iterations * full.batch_size / counts['train'] >= _FEWEST_EPOCHS:
             break
     for calibration in (full.calibration, *_FEWER_IMAGES):
         calibration = min(calibration, full.calibration)
         plan = replace(full, factor=factor, calibration=calibration)
-        candidate = times.candidate(plan, counts) / gpus
+        candidate = times.candidate(plan, counts) / processes
         candidates = min(int(_SEARCH * seconds / candidate), 1000)
         if candidates >= _FEWEST_CANDIDATES:
             break
@@ -128,18 +137,18 @@ def fit_plan(
 
 
 def step_seconds(
-    plan: Plan, timing: Timing, counts: Mapping[str, int], gpus: int
+    plan: Plan, timing: Timing, counts: Mapping[str, int], processes: int
 ) -> dict[str, float]:
-    """Return the seconds of each step, with GPUs that work side by side."""
+    """Return the seconds of each step, with processes side by side."""
     timing = timing.at(plan.factor)
-    training = plan.iterations * timing.iteration
+    training = plan.share * plan.iterations * timing.shared_iteration
     validation = counts['search'] * timing.inference + timing.start
     candidates = plan.generations * plan.population
-    rounds = -(-(plan.top + 2) * plan.seeds // gpus)
+    rounds = -(-(plan.top + 2) * plan.seeds // processes)
     test = counts['test'] * timing.inference + timing.start
     return {
-        'supernet': training + validation,
-        'search': candidates * timing.candidate(plan, counts) / gpus,
-        'finalists': rounds * (plan.share * training + validation),
+        'supernet': plan.iterations * timing.iteration + validation,
+        'search': candidates * timing.candidate(plan, counts) / processes,
+        'finalists': rounds * (training + validation),
         'verdict': 3 * plan.seeds * test,
     }
