@@ -91,5 +91,7 @@ def test_gpus_share_candidates_and_trainings():
     assert more.population * more.generations >= 5 * (
         short.population * short.generations
     )
-    # 6 nets with 2 seeds are 12 trainings: two rounds of eight.
+    # 6 nets with 2 seeds are 12 trainings. A process takes whole networks.
     assert shared['finalists'] == pytest.approx(alone['finalists'] / 6)
+    four = step_seconds(plan, timing, VOC, 4)
+    assert four['finalists'] == pytest.approx(alone['finalists'] / 3)

@@ -108,7 +108,7 @@ def fit_plan(
     as many images as leave enough candidates. Processes share candidates and
     trainings.
     """
-    rounds = -(-(full.top + 2) * full.seeds // processes)
+    rounds = _rounds(full, processes)
     for factor in (f for f in _FACTORS if f >= timing.factor):
         times = timing.at(factor)
         # Scores, tests, and starts of commands.
@@ -144,11 +144,15 @@ def step_seconds(
     training = plan.share * plan.iterations * timing.shared_iteration
     validation = counts['search'] * timing.inference + timing.start
     candidates = plan.generations * plan.population
-    rounds = -(-(plan.top + 2) * plan.seeds // processes)
     test = counts['test'] * timing.inference + timing.start
     return {
         'supernet': plan.iterations * timing.iteration + validation,
         'search': candidates * timing.candidate(plan, counts) / processes,
-        'finalists': rounds * (training + validation),
+        'finalists': _rounds(plan, processes) * (training + validation),
         'verdict': 3 * plan.seeds * test,
     }
+
+
+def _rounds(plan: Plan, processes: int) -> int:
+    """Return the trainings of one process: a network with all its seeds."""
+    return -(-(plan.top + 2) // processes) * plan.seeds
