@@ -47,8 +47,8 @@ from detnas_mm.utils.files import require_writable, write_atomically
 THIN = 2
 # The largest stride of the backbone, in pixels.
 SMALLEST_SIDE = 32
-# On a CPU: each has a network and images in memory.
-MOST_PROCESSES = 4
+# On a CPU: each has a network and images in memory, and a second thread pays.
+MOST_PROCESSES, FEWEST_THREADS = 4, 2
 SECONDS = {'min': 60, 'h': 3600, 'd': 86400}
 Parts = Mapping[str, Sequence[LabeledImage]]
 
@@ -212,7 +212,8 @@ def make_project(
     size = usual_size(train)
     fullest = max(len(i.boxes) for p in parts.values() for i in p)
     gpus, threads = torch.cuda.device_count(), torch.get_num_threads()
-    processes = gpus or min(threads, MOST_PROCESSES)
+    sharing = min(threads // FEWEST_THREADS, MOST_PROCESSES)
+    processes = gpus or max(sharing, 1)
     return Project(
         root=args.data.resolve(),
         repository=Path(__file__).resolve().parents[1],

@@ -167,7 +167,7 @@ def test_processes_share_the_cpu(tmp_path, monkeypatch):
 def test_the_steps_are_timed_by_the_processes_that_run_them(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(torch, 'get_num_threads', lambda: 2)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 4)
     write_yolo(tmp_path / 'data', IMAGES, {'train': IMAGES})
     project = tmp_path / 'project'
     printed = run_here(
@@ -351,7 +351,7 @@ def recorded(project):
 def test_run_continues_after_a_kill_and_a_move(
     tmp_path, monkeypatch, processes
 ):
-    monkeypatch.setattr(torch, 'get_num_threads', lambda: processes)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 2 * processes)
     new_search(tmp_path)
     project = tmp_path / 'project'
     # Four iterations teach nothing; every box counts.
