@@ -47,8 +47,6 @@ from detnas_mm.utils.files import require_writable, write_atomically
 THIN = 2
 # The largest stride of the backbone, in pixels.
 SMALLEST_SIDE = 32
-# On a CPU: each has a network and images in memory, and a second thread pays.
-MOST_PROCESSES, FEWEST_THREADS = 4, 2
 SECONDS = {'min': 60, 'h': 3600, 'd': 86400}
 Parts = Mapping[str, Sequence[LabeledImage]]
 
@@ -211,9 +209,6 @@ def make_project(
     train = parts['train']
     size = usual_size(train)
     fullest = max(len(i.boxes) for p in parts.values() for i in p)
-    gpus, threads = torch.cuda.device_count(), torch.get_num_threads()
-    sharing = min(threads // FEWEST_THREADS, MOST_PROCESSES)
-    processes = gpus or max(sharing, 1)
     return Project(
         root=args.data.resolve(),
         repository=Path(__file__).resolve().parents[1],
@@ -230,9 +225,7 @@ def make_project(
         is_turned=is_turned(parts),
         flip=args.flip,
         weights=weights,
-        gpus=gpus,
-        processes=processes,
-        threads=max(threads // processes, 1),
+        gpus=torch.cuda.device_count(),
         seed=args.seed,
     )
 
@@ -278,10 +271,11 @@ def choose_plan(
     timing = None
     if not args.no_timing:
         write_project(project, plan, {}, args.project)
-        print('timing some iterations and candidates ...', flush=True)
-        timing = measure(args.project, project, plan)
+        print('timing ten iterations and two candidates ...', flush=True)
+        timing = measure(args.project, project.repository, counts, plan)
         if has_budget:
-            plan = fit_plan(plan, timing, counts, seconds, project.processes)
+            gpus = max(project.gpus, 1)
+            plan = fit_plan(plan, timing, counts, seconds, gpus)
     named = ('iterations', 'population', 'generations', 'top', 'share')
     given = {name: getattr(args, name) for name in (*named, 'factor')}
     return replace(plan, **{k: v for k, v in given.items() if v}), timing
@@ -319,16 +313,14 @@ def describe(
         minutes = dict.fromkeys(what, 0)
         print('not timed')
     else:
-        shared = ''
-        if project.processes > 1:
-            shared = f' ({timing.shared_iteration:.2f} s in each of '
-            shared += f'{project.processes} processes side by side)'
         print(
-            f'timed here: {timing.iteration:.2f} s an iteration{shared}, '
+            f'timed here: {timing.iteration:.2f} s an iteration, '
             f'{timing.calibration + timing.inference:.3f} s a candidate for '
             'each image'
         )
-        seconds = step_seconds(plan, timing, project.counts, project.processes)
+        seconds = step_seconds(
+            plan, timing, project.counts, max(project.gpus, 1)
+        )
         minutes = {s: math.ceil(t / 60) for s, t in seconds.items()}
     for step, text in what.items():
         time = f'{minutes[step]:6,} min' if timing else ''

@@ -35,18 +35,15 @@ times = st.floats(0.001, 5)
 
 @given(
     st.floats(0.05, 20),
-    st.floats(0.05, 20),
     times,
     times,
     st.floats(900, 90_000),
     st.integers(1, 3),
 )
 def test_a_plan_takes_the_time_that_it_is_given(
-    iteration, shared, calibration, inference, seconds, seeds
+    iteration, calibration, inference, seconds, seeds
 ):
-    timing = Timing(
-        iteration, shared, calibration, inference, 10.0, factor=0.5
-    )
+    timing = Timing(iteration, calibration, inference, 10.0, factor=0.5)
     full = replace(full_plan(CELLS, seeds, False), top=3)
     plan = fit_plan(full, timing, CELLS, seconds)
     taken = sum(step_seconds(plan, timing, CELLS, 1).values())
@@ -59,7 +56,7 @@ def test_a_plan_takes_the_time_that_it_is_given(
 
 def test_images_shrink_and_statistics_too_where_time_is_short():
     full = full_plan(CELLS, 1, has_weights=False)
-    timing = Timing(1.0, 1.0, 0.05, 0.05, 8.0, factor=0.5)
+    timing = Timing(1.0, 0.05, 0.05, 8.0, factor=0.5)
     sizes = {}
     for hours in (1, 4, 40):
         plan = fit_plan(full, timing, CELLS, 3600 * hours)
@@ -78,7 +75,7 @@ def test_images_shrink_and_statistics_too_where_time_is_short():
 
 def test_gpus_share_candidates_and_trainings():
     plan = full_plan(VOC, 2, has_weights=True)
-    timing = Timing(0.3, 0.3, 0.02, 0.02, 10.0, factor=1.0)
+    timing = Timing(0.3, 0.02, 0.02, 10.0, factor=1.0)
     alone = step_seconds(plan, timing, VOC, 1)
     shared = step_seconds(plan, timing, VOC, 8)
     assert shared['supernet'] == alone['supernet']
@@ -86,12 +83,12 @@ def test_gpus_share_candidates_and_trainings():
     # What one GPU does in eight hours, eight do in less.
     full = replace(plan, iterations=10**9)
     short = fit_plan(full, timing, VOC, 3600 * 8)
-    more = fit_plan(full, timing, VOC, 3600 * 8, processes=8)
+    more = fit_plan(full, timing, VOC, 3600 * 8, gpus=8)
     assert more.iterations > short.iterations
     assert more.population * more.generations >= 5 * (
         short.population * short.generations
     )
-    # 6 nets with 2 seeds are 12 trainings. A process takes whole networks.
+    # 6 nets with 2 seeds are 12 trainings. A GPU takes whole networks.
     assert shared['finalists'] == pytest.approx(alone['finalists'] / 6)
     four = step_seconds(plan, timing, VOC, 4)
     assert four['finalists'] == pytest.approx(alone['finalists'] / 3)

@@ -35,14 +35,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Timing:
-    """Measured seconds: of an iteration, alone and while all processes train,
-    of an image of a candidate's BN statistics and of its score, and of the
-    start of a command; and the factor of the size of images with which they
-    were measured.
+    """Measured seconds: of an iteration, of an image of a candidate's BN
+    statistics and of its score, and of the start of a command; and the factor
+    of the size of images with which they were measured.
     """
 
     iteration: float
-    shared_iteration: float
     calibration: float
     inference: float
     start: float
@@ -50,12 +48,7 @@ class Timing:
 
     def at(self, factor: float) -> 'Timing':
         """Return the times for another size, in proportion to the pixels."""
-        times = (
-            self.iteration,
-            self.shared_iteration,
-            self.calibration,
-            self.inference,
-        )
+        times = self.iteration, self.calibration, self.inference
         more = (factor / self.factor) ** 2
         return Timing(*(time * more for time in times), self.start, factor)
 
@@ -100,30 +93,28 @@ def fit_plan(
     timing: Timing,
     counts: Mapping[str, int],
     seconds: float,
-    processes: int = 1,
+    gpus: int = 1,
 ) -> Plan:
     """Return the plan that takes about ``seconds``.
 
     Images are as large as leaves enough epochs, and BN statistics come from
-    as many images as leave enough candidates. Processes share candidates and
-    trainings.
+    as many images as leave enough candidates. GPUs work side by side.
     """
-    rounds = _rounds(full, processes)
+    rounds = _rounds(full, gpus)
     for factor in (f for f in _FACTORS if f >= timing.factor):
         times = timing.at(factor)
         # Scores, tests, and starts of commands.
         empty = replace(full, factor=factor, iterations=0, generations=0)
-        fixed = sum(step_seconds(empty, timing, counts, processes).values())
+        fixed = sum(step_seconds(empty, timing, counts, gpus).values())
         training = (1 - _SEARCH) * seconds - fixed
-        shared = full.share * rounds * times.shared_iteration
-        iterations = int(training / (times.iteration + shared))
-        iterations = min(max(iterations, _FEWEST), full.iterations)
+        iterations = training / (1 + full.share * rounds) / times.iteration
+        iterations = min(max(int(iterations), _FEWEST), full.iterations)
         if iterations * full.batch_size / counts['train'] >= _FEWEST_EPOCHS:
             break
     for calibration in (full.calibration, *_FEWER_IMAGES):
         calibration = min(calibration, full.calibration)
         plan = replace(full, factor=factor, calibration=calibration)
-        candidate = times.candidate(plan, counts) / processes
+        candidate = times.candidate(plan, counts) / gpus
         candidates = min(int(_SEARCH * seconds / candidate), 1000)
         if candidates >= _FEWEST_CANDIDATES:
             break
@@ -137,22 +128,23 @@ def fit_plan(
 
 
 def step_seconds(
-    plan: Plan, timing: Timing, counts: Mapping[str, int], processes: int
+    plan: Plan, timing: Timing, counts: Mapping[str, int], gpus: int
 ) -> dict[str, float]:
-    """Return the seconds of each step, with processes side by side."""
+    """Return the seconds of each step, with GPUs that work side by side."""
     timing = timing.at(plan.factor)
-    training = plan.share * plan.iterations * timing.shared_iteration
+    training = plan.iterations * timing.iteration
     validation = counts['search'] * timing.inference + timing.start
     candidates = plan.generations * plan.population
+    rounds = _rounds(plan, gpus)
     test = counts['test'] * timing.inference + timing.start
     return {
-        'supernet': plan.iterations * timing.iteration + validation,
-        'search': candidates * timing.candidate(plan, counts) / processes,
-        'finalists': _rounds(plan, processes) * (training + validation),
+        'supernet': training + validation,
+        'search': candidates * timing.candidate(plan, counts) / gpus,
+        'finalists': rounds * (plan.share * training + validation),
         'verdict': 3 * plan.seeds * test,
     }
 
 
-def _rounds(plan: Plan, processes: int) -> int:
-    """Return the trainings of one process: a network with all its seeds."""
-    return -(-(plan.top + 2) // processes) * plan.seeds
+def _rounds(plan: Plan, gpus: int) -> int:
+    """Return the trainings on one GPU: a network with all its seeds."""
+    return -(-(plan.top + 2) // gpus) * plan.seeds

@@ -47,9 +47,6 @@ class Project:
         flip: Probability to mirror a training image.
         weights: Weights that the supernet starts from.
         gpus: Number of GPUs.
-        processes: How many share candidates and trainings: one for each GPU,
-            or some for the CPU.
-        threads: CPU threads of each of them.
         seed: Seed of every random choice.
     """
 
@@ -65,8 +62,6 @@ class Project:
     flip: float
     weights: Weights | None
     gpus: int
-    processes: int
-    threads: int
     seed: int
 
 
@@ -197,15 +192,10 @@ def _training_values(project: Project, plan: Plan) -> dict[str, object]:
 def _search_values(project: Project, plan: Plan) -> dict[str, object]:
     bounds, bounds_why = _BOUNDS[plan.space]
     uneven = plan.space.startswith('elastic')
-    alone = shared = 'python', ''
-    if project.processes > 1:
+    launch, end = 'python', ''
+    if project.gpus > 1:
         launch = 'python -m torch.distributed.run --nproc_per_node '
-        launch = f'{launch}{project.processes} --standalone'
-        if not project.gpus:
-            launch = f'env OMP_NUM_THREADS={project.threads} {launch}'
-        shared = launch, ' --launcher pytorch'
-    # One training takes all GPUs, but all threads of a CPU in one process.
-    supernet = shared if project.gpus else alone
+        launch, end = f'{launch}{project.gpus}', ' --launcher pytorch'
     return dict(
         space=plan.space,
         constraint=bounds,
@@ -219,8 +209,6 @@ def _search_values(project: Project, plan: Plan) -> dict[str, object]:
         top=plan.top,
         seeds=plan.seeds,
         share=f'{plan.share:g}',
-        launch_supernet=supernet[0],
-        launcher_supernet=supernet[1],
-        launch=shared[0],
-        launcher=shared[1],
+        launch=launch,
+        launcher=end,
     )
