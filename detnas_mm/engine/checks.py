@@ -27,7 +27,7 @@ from detnas_mm.models import (
     unwrap_model,
 )
 from detnas_mm.models.checkpoint import require_matching_pretrained
-from detnas_mm.structures import SearchRecord
+from detnas_mm.structures import SearchRecord, metrics_among
 from detnas_mm.utils.errors import InputError
 
 # What mmdet's CocoMetric gives for each of bbox and segm.
@@ -137,7 +137,7 @@ def require_known_metrics(
             for kind in kinds
             for score in scores
         ]
-    for name in (settings.metric, *settings.maximize):
+    for name in (settings.metric, *metrics_among(settings.objectives)):
         if name not in known:
             raise InputError(
                 f'the evaluator gives no {name!r}, choose one of '

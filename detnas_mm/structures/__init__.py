@@ -3,11 +3,12 @@
 from .candidate import (
     COSTS,
     Candidate,
-    Objectives,
     Origin,
     Status,
     best_candidate,
+    costs_among,
     fittest,
+    metrics_among,
 )
 from .cost_table import Cost, CostTable
 from .model_summary import MODEL, ModelSummary
@@ -42,7 +43,6 @@ __all__ = [
     'Cost',
     'CostTable',
     'ModelSummary',
-    'Objectives',
     'Origin',
     'ArchPath',
     'SearchHeader',
@@ -50,9 +50,11 @@ __all__ = [
     'SearchSpace',
     'Status',
     'best_candidate',
+    'costs_among',
     'fittest',
     'get_search_space',
     'last_gain',
+    'metrics_among',
     'pareto_front',
     'pareto_ranks',
     'require_concentration',

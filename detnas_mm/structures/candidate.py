@@ -1,7 +1,7 @@
 """One evaluated path."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
@@ -11,20 +11,14 @@ from detnas_mm.utils.errors import InputError
 COSTS = ('macs', 'params', 'latency')
 
 
-class Objectives:
-    """Base of what has further ``objectives`` beside the fitness."""
+def costs_among(objectives: Iterable[str]) -> list[str]:
+    """Return the objectives that are costs, to be low."""
+    return [name for name in objectives if name in COSTS]
 
-    objectives: Sequence[str]
 
-    @property
-    def minimize(self) -> tuple[str, ...]:
-        """The objectives that are costs."""
-        return tuple(name for name in self.objectives if name in COSTS)
-
-    @property
-    def maximize(self) -> tuple[str, ...]:
-        """The objectives that are metrics beside the fitness."""
-        return tuple(name for name in self.objectives if name not in COSTS)
+def metrics_among(objectives: Iterable[str]) -> list[str]:
+    """Return the objectives that are metrics, to be high."""
+    return [name for name in objectives if name not in COSTS]
 
 
 class Origin(StrEnum):

@@ -5,7 +5,13 @@ from operator import attrgetter
 
 import numpy as np
 
-from detnas_mm.structures.candidate import Candidate, Status, best_candidate
+from detnas_mm.structures.candidate import (
+    Candidate,
+    Status,
+    best_candidate,
+    costs_among,
+    metrics_among,
+)
 
 
 def pareto_ranks(values: np.ndarray) -> np.ndarray:
@@ -37,8 +43,7 @@ def pareto_ranks(values: np.ndarray) -> np.ndarray:
 
 def pareto_front(
     candidates: Sequence[Candidate],
-    minimize: Sequence[str] = ('macs',),
-    maximize: Sequence[str] = (),
+    objectives: Sequence[str] = ('macs',),
 ) -> list[Candidate]:
     """Return the candidates that no other candidate dominates.
 
@@ -46,19 +51,22 @@ def pareto_front(
 
     Args:
         candidates: Candidates; failed ones are left out.
-        minimize: Costs, as names of fields of a candidate.
-        maximize: Scores in addition to the fitness, as keys of its metrics.
+        objectives: What counts beside the fitness: costs, as names of fields
+            of a candidate, and keys of its metrics.
 
     Returns:
         The front, sorted by the first cost, the cheapest first; without
         costs, sorted by fitness, the fittest last.
     """
+    costs, metrics = costs_among(objectives), metrics_among(objectives)
     points = {}
     for candidate in candidates:
         if candidate.status is Status.COMPLETE:
-            scores = [candidate.metrics[name] for name in maximize]
-            costs = [-getattr(candidate, cost) for cost in minimize]
-            point = (candidate.fitness, *scores, *costs)
+            point = (
+                candidate.fitness,
+                *(candidate.metrics[name] for name in metrics),
+                *(-getattr(candidate, name) for name in costs),
+            )
             points.setdefault(point, candidate)
     if not points:
         return []
@@ -68,15 +76,11 @@ def pareto_front(
         for candidate, rank in zip(points.values(), ranks, strict=True)
         if rank == 0
     ]
-    return sorted(
-        front, key=attrgetter(minimize[0] if minimize else 'fitness')
-    )
+    return sorted(front, key=attrgetter(costs[0] if costs else 'fitness'))
 
 
 def last_gain(
-    candidates: Sequence[Candidate],
-    minimize: Sequence[str] = (),
-    maximize: Sequence[str] = (),
+    candidates: Sequence[Candidate], objectives: Sequence[str] = ()
 ) -> int | None:
     """Return the last generation that has the best, or one of the front.
 
@@ -84,6 +88,6 @@ def last_gain(
     is no front.
     """
     found = [best_candidate(candidates)]
-    if minimize or maximize:
-        found = pareto_front(candidates, minimize, maximize)
+    if objectives:
+        found = pareto_front(candidates, objectives)
     return max((c.generation for c in found if c), default=None)

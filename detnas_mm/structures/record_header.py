@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from detnas_mm.structures.candidate import Objectives
 from detnas_mm.utils.files import text_digest
 
 # Version of the format. Since 3 candidates are in the order of finishing.
@@ -27,7 +26,7 @@ _MAX_LENGTH = 70
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchHeader(Objectives):
+class SearchHeader:
     """Definition of a search.
 
     Two searches with equal headers give equal records, apart from the times

@@ -18,8 +18,10 @@ from detnas_mm.structures import (
     SearchSpace,
     Status,
     best_candidate,
+    costs_among,
     get_search_space,
     last_gain,
+    metrics_among,
     pareto_front,
 )
 from detnas_mm.utils.errors import InputError
@@ -94,7 +96,7 @@ class Search:
     def is_exhausted(self) -> bool:
         """True if it ended early, after generations that brought nothing."""
         header = self.header
-        last = last_gain(self.candidates, header.minimize, header.maximize)
+        last = last_gain(self.candidates, header.objectives)
         newest = max((c.generation for c in self.evaluated), default=0)
         is_whole = len(self.evaluated) >= header.planned
         if is_whole or last is None:
@@ -118,19 +120,24 @@ class Search:
         return bool(self.header.objectives)
 
     @property
-    def minimize(self) -> tuple[str, ...]:
-        """Costs on the Pareto front: MACs if fitness is the only objective."""
-        return self.header.minimize if self.has_front else ('macs',)
+    def objectives(self) -> Sequence[str]:
+        """What the front has beside the fitness; MACs, if nothing else."""
+        return self.header.objectives or ('macs',)
 
     @property
-    def maximize(self) -> tuple[str, ...]:
+    def minimize(self) -> list[str]:
+        """Costs on the Pareto front."""
+        return costs_among(self.objectives)
+
+    @property
+    def maximize(self) -> list[str]:
         """Metrics on the Pareto front, in addition to the fitness."""
-        return self.header.maximize
+        return metrics_among(self.objectives)
 
     @property
     def front(self) -> list[Candidate]:
         """The candidates that no other candidate dominates."""
-        return pareto_front(self.candidates, self.minimize, self.maximize)
+        return pareto_front(self.candidates, self.objectives)
 
     @property
     def has_latency(self) -> bool:
@@ -190,13 +197,13 @@ def make_search(
         name, record.header, space, candidates, tuple(references), model
     )
     for candidate in search.complete:
-        costs = [getattr(candidate, cost, None) for cost in search.minimize]
-        scores = [candidate.metrics.get(key) for key in search.maximize]
-        if not all(isinstance(value, Real) for value in costs + scores):
+        values = [getattr(candidate, name, None) for name in search.minimize]
+        values += [candidate.metrics.get(name) for name in search.maximize]
+        if not all(isinstance(value, Real) for value in values):
             raise InputError(
                 f'candidate {candidate.index} of {record.path} lacks an '
                 'objective of the search: '
-                f'{", ".join(search.minimize + search.maximize)}'
+                f'{", ".join(search.objectives)}'
             )
     return search
 

@@ -46,7 +46,7 @@ def test_front_of_candidates_is_rank_0(points):
     assert {(c.fitness, c.macs) for c in front} == best
     assert len(front) == len(best)
     assert [c.macs for c in front] == sorted(c.macs for c in front)
-    by_metric = pareto_front(candidates, (), ('m',))
+    by_metric = pareto_front(candidates, ('m',))
     assert {c.index for c in by_metric} == {c.index for c in front}
     scores = [c.fitness for c in by_metric]
     assert scores == sorted(scores)

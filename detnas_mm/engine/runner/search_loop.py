@@ -47,6 +47,7 @@ from detnas_mm.structures import (
     Status,
     best_candidate,
     last_gain,
+    metrics_among,
 )
 from detnas_mm.utils.errors import InputError
 
@@ -139,7 +140,7 @@ class EvolutionSearchLoop(BaseLoop):
         self.evaluate = PathEvaluator(
             score,
             settings.metric,
-            settings.maximize,
+            metrics_among(settings.objectives),
             seconds_by_part=lambda: self.validation.timer.seconds,
         )
         # Only rank 0 builds it: its constructor publishes the header.
@@ -288,7 +289,7 @@ class Search:
         candidates = [
             c for c in self.record.candidates if c.generation <= generation
         ]
-        last = last_gain(candidates, settings.minimize, settings.maximize)
+        last = last_gain(candidates, settings.objectives)
         return last is not None and 0 < settings.patience <= generation - last
 
     def _plan(self, generation: int) -> None:
@@ -373,7 +374,7 @@ class Search:
 
     def _scores(self, candidate: Candidate) -> float | list[float] | None:
         """Returns what the algorithm is told of a candidate."""
-        names = self.loop.settings.maximize
+        names = metrics_among(self.loop.settings.objectives)
         alone = not names or not takes_objectives(self.loop.algorithm)
         if candidate.fitness is None or alone:
             return candidate.fitness

@@ -90,7 +90,7 @@ class SearchResults:
         settings = self.settings
         if not settings.objectives:
             return
-        front = pareto_front(candidates, settings.minimize, settings.maximize)
+        front = pareto_front(candidates, settings.objectives)
         folder = self.work_dir / FRONT_FOLDER
         folder.mkdir(exist_ok=True)
         for candidate in front:

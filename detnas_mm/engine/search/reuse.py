@@ -13,6 +13,7 @@ from detnas_mm.structures import (
     SearchHeader,
     SearchRecord,
     Status,
+    metrics_among,
 )
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import text_digest
@@ -71,7 +72,7 @@ def _read_scored(
     scored = [c for c in earlier.candidates if c.status is not Status.FAILED]
     if not scored:
         difference = difference or 'it has none'
-    for name in settings.maximize:
+    for name in metrics_among(settings.objectives):
         if not all(name in c.metrics for c in scored):
             difference = difference or f'they lack the objective {name}'
     if difference is not None:

@@ -19,7 +19,7 @@ from detnas_mm.search import (
     SearchAlgorithm,
     SurrogateEvolution,
 )
-from detnas_mm.structures import COSTS, ArchPath, Objectives, SearchSpace
+from detnas_mm.structures import COSTS, ArchPath, SearchSpace, costs_among
 from detnas_mm.utils.errors import InputError
 
 _BUILT_IN = (Evolution, SurrogateEvolution, RandomSearch, NSGA2, FixedPaths)
@@ -76,7 +76,7 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchSettings(Objectives):
+class SearchSettings:
     """What ``val_cfg`` of a search may hold.
 
     Attributes:
@@ -247,7 +247,7 @@ def build_algorithm(
         space=space,
         is_legal=constraint.is_legal,
         seed=settings.seed,
-        costs=_costs_of_path(constraint, settings.minimize),
+        costs=_costs_of_path(constraint, costs_among(settings.objectives)),
     )
     built, complete = build_part(ALGORITHMS, 'algorithm', algorithm, offered)
     if bool(settings.objectives) != takes_objectives(built) and type(

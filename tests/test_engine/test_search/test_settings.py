@@ -7,7 +7,11 @@ from kit.spaces import FOUR_BLOCKS
 from detnas_mm.cost import Bounds, Constraint
 from detnas_mm.engine.search.settings import SearchSettings, build_algorithm
 from detnas_mm.models import PUBLISHED_PATHS
-from detnas_mm.structures import get_search_space
+from detnas_mm.structures import (
+    costs_among,
+    get_search_space,
+    metrics_among,
+)
 from detnas_mm.utils.errors import InputError
 
 
@@ -114,8 +118,9 @@ def test_costs_are_looked_up_for_several_objectives():
         objectives=['latency', 'other', 'macs'],
         algorithm=dict(type='NSGA2', population=4),
     )
-    assert read(**settings).minimize == ('latency', 'macs')
-    assert read(**settings).maximize == ('other',)
+    objectives = read(**settings).objectives
+    assert costs_among(objectives) == ['latency', 'macs']
+    assert metrics_among(objectives) == ['other']
     algorithm, _ = build(latency_table=table, **settings)
     path = (0, 1, 2, 3)
     constraint = Constraint(FOUR_BLOCKS, Bounds(), latency_table=table)
