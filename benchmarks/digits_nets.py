@@ -56,7 +56,7 @@ RECIPE = {
     # Scores of shorter supernets agree less.
     'supernet': {
         'configs': [STAGE_1.name, STAGE_2.name],
-        'options': [*UNEVEN],
+        'options': [*UNEVEN, 'model.backbone.entangled=False'],
         'epochs': [30, 15],
     },
     'training': {'config': SEARCH.name, 'share': 0.2},
@@ -235,13 +235,19 @@ def _json(table: Mapping) -> str:
     return json.dumps(table, indent=1) + '\n'
 
 
+def require_new_group(file: Path, group: str) -> None:
+    """Check that no network of the table is in a group."""
+    if group in {net['group'] for net in read(file)['nets']}:
+        raise InputError(
+            f'{file} has a group {group!r}; give another name, or another '
+            '--file'
+        )
+
+
 def add(args: argparse.Namespace) -> None:
     """Put networks into the table, to be trained."""
+    require_new_group(args.file, args.group)
     table = read(args.file)
-    if args.group in {net['group'] for net in table['nets']}:
-        raise InputError(
-            f'{args.file} has a group {args.group!r}; give another name'
-        )
     space = get_search_space(RECIPE['space'])
     for digits in args.paths:
         net = describe(space, space.parse(digits), args.group)

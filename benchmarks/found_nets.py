@@ -59,6 +59,8 @@ def find(supernet_seed: int, seed: int, args: argparse.Namespace) -> str:
 
 def main() -> None:
     args = parse_args()
+    group = f'found, {args.way}'
+    digits_nets.require_new_group(args.file, group)
     found = [
         find(args.supernets[number % len(args.supernets)], number, args)
         for number in range(args.searches)
@@ -67,12 +69,12 @@ def main() -> None:
     target = int(digits_nets.TARGET_MACS)
     even = space.format(even_path(space, cost_table(space).macs, target))
     known = {net['path'] for net in digits_nets.read(args.file)['nets']}
-    for group, paths in ((f'found, {args.way}', found), ('even', [even])):
-        print(f'{group}: {", ".join(paths)}')
+    for name, paths in ((group, found), ('even', [even])):
+        print(f'{name}: {", ".join(paths)}')
         # Two searches may find one network.
         new = [path for path in dict.fromkeys(paths) if path not in known]
         if new:
-            args.group, args.paths = group, new
+            args.group, args.paths = name, new
             digits_nets.add(args)
 
 

@@ -52,6 +52,7 @@ class Way:
         stage_1: Further settings of the first stage.
         epochs: Epochs of both stages; by default those of the configs.
         scoring: Settings of the search.
+        entangled: Whether the choices of a block share their convolutions.
         supernet: Way whose supernet it uses; by default one of its own.
     """
 
@@ -59,6 +60,7 @@ class Way:
     stage_1: Sequence[str] = ()
     epochs: Sequence[int] | None = None
     scoring: Sequence[str] = ()
+    entangled: bool = False
     supernet: str | None = None
 
 
@@ -84,7 +86,7 @@ WAYS: Mapping[str, Way] = {
             'detnas_mm.InPlaceDistillationHook',
         ]
     ),
-    'uniform, entangled choices': Way(['model.backbone.entangled=True']),
+    'uniform, entangled choices': Way(entangled=True),
     "uniform, authors' initialization": Way(
         stage_1=['model.backbone.init_cfg=None']
     ),
@@ -171,7 +173,7 @@ def score_by_supernet(
         folder,
         args.seed,
         args.data,
-        trained.training,
+        [*trained.training, f'model.backbone.entangled={trained.entangled}'],
         trained.stage_1,
         trained.epochs,
     )

@@ -69,3 +69,7 @@ def test_found_and_even_networks_join_the_table(run, monkeypatch, tmp_path):
     assert [
         (net['group'], net['path']) for net in run('uniform')[len(nets) :]
     ] == [('found, uniform', '0002221333113')]
+    # A second table needs another file; that is said before the searches.
+    monkeypatch.setitem(STUDY['find'].__globals__, 'find', None)
+    with pytest.raises(InputError, match="has a group 'found, uniform'"):
+        run('uniform')
