@@ -52,13 +52,13 @@ export CUDA_VISIBLE_DEVICES='' OMP_NUM_THREADS=1
 step stage1 bash tools/dist_train.sh \
     $CONFIGS/detnas-supernet-elastic-tiny_digits-cls.py 2 \
     --work-dir "$OUT/pretrained_supernet" --resume \
-    --cfg-options train_cfg.max_epochs=16
+    --cfg-options train_cfg.max_epochs=12
 
 # 2. Fine-tune it as the backbone of a detector, under mmdet.
 step stage2 bash tools/dist_train.sh \
     $CONFIGS/retinanet_detnas-supernet-elastic-tiny_fpn_digits.py 2 \
-    --work-dir "$SUPERNET" --resume --cfg-options train_cfg.max_epochs=8 \
-    "model.backbone.init_cfg.checkpoint=$OUT/pretrained_supernet/epoch_16.pth"
+    --work-dir "$SUPERNET" --resume --cfg-options train_cfg.max_epochs=6 \
+    "model.backbone.init_cfg.checkpoint=$OUT/pretrained_supernet/epoch_12.pth"
 
 # 3. Search its paths, two candidates at a time.
 step search bash tools/dist_search.sh \

@@ -2,7 +2,8 @@
 _base_ = './detnas-supernet-tiny_digits-cls.py'
 
 model = dict(
-    backbone=dict(search_space='elastic_tiny'),
+    # Choices of a block share their convolutions, which learn more often then.
+    backbone=dict(search_space='elastic_tiny', entangled=True),
     neck=dict(in_channels=128, out_channels=128),
     head=dict(in_channels=128))
 optim_wrapper = dict(

@@ -130,6 +130,8 @@ def detector_config(search: Config, is_tested: bool = False) -> Config:
         )
     backbone.type = 'detnas_mm.DetNASNet'
     backbone.init_cfg = None
+    # One path has nothing to share.
+    backbone.pop('entangled', None)
     config.custom_hooks = [
         hook
         for hook in config.get('custom_hooks') or ()

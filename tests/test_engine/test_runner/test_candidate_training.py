@@ -32,6 +32,8 @@ def trained(tmp_path_factory, base):
 
 def training_search(base, work_dir):
     config = search_config(base, work_dir)
+    # A supernet may have it, a path has not.
+    config.model.backbone.entangled = True
     config.train_cfg = dict(
         type='EpochBasedTrainLoop', max_epochs=8, val_interval=8
     )
