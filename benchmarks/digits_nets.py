@@ -235,19 +235,19 @@ def _json(table: Mapping) -> str:
     return json.dumps(table, indent=1) + '\n'
 
 
-def require_new_group(file: Path, group: str) -> None:
-    """Check that no network of the table is in a group."""
-    if group in {net['group'] for net in read(file)['nets']}:
+def require_new_group(table: Mapping, group: str) -> None:
+    """Check that no network of a table is in a group."""
+    if group in {net['group'] for net in table['nets']}:
         raise InputError(
-            f'{file} has a group {group!r}; give another name, or another '
+            f'the table has a group {group!r}; give another name, or another '
             '--file'
         )
 
 
 def add(args: argparse.Namespace) -> None:
     """Put networks into the table, to be trained."""
-    require_new_group(args.file, args.group)
     table = read(args.file)
+    require_new_group(table, args.group)
     space = get_search_space(RECIPE['space'])
     for digits in args.paths:
         net = describe(space, space.parse(digits), args.group)

@@ -60,7 +60,7 @@ def find(supernet_seed: int, seed: int, args: argparse.Namespace) -> str:
 def main() -> None:
     args = parse_args()
     group = f'found, {args.way}'
-    digits_nets.require_new_group(args.file, group)
+    digits_nets.require_new_group(digits_nets.read(args.file), group)
     found = [
         find(args.supernets[number % len(args.supernets)], number, args)
         for number in range(args.searches)
