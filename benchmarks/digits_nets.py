@@ -74,7 +74,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--file', type=Path, default=FILE)
     commands = parser.add_subparsers(dest='command', required=True)
-    commands.add_parser('report', help='print the variance')
+    variance = commands.add_parser('report', help='print the variance')
+    add_split_option(variance)
     add = commands.add_parser('add', help='put networks into the table')
     add.add_argument('group', help='a name for them, such as found')
     add.add_argument('paths', nargs='+', metavar='DIGITS')
@@ -84,6 +85,16 @@ def parse_args() -> argparse.Namespace:
     for command in extend, check:
         add_run_options(command, 'digits_nets')
     return parser.parse_args()
+
+
+def add_split_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the images of the results."""
+    parser.add_argument(
+        '--split',
+        choices=('test', 'search'),
+        default='test',
+        help='images of the results; what is chosen by them needs `search`',
+    )
 
 
 def draw_nets(space: SearchSpace, seed: int = 0) -> list[dict]:
@@ -179,19 +190,27 @@ def results(folder: Path) -> dict[str, tuple[float, float]]:
     }
 
 
+def begin() -> dict:
+    """Return a table whose networks are not trained yet."""
+    space = get_search_space(RECIPE['space'])
+    return {
+        'recipe': RECIPE,
+        'versions': {
+            module.__name__: module.__version__
+            for module in (detnas_mm, mmdet, torch)
+        },
+        'space': space.to_dict(),
+        'nets': draw_nets(space),
+    }
+
+
 def read(file: Path) -> dict:
-    """Read the table, or begin one."""
+    """Read the table."""
     if not file.exists():
-        space = get_search_space(RECIPE['space'])
-        return {
-            'recipe': RECIPE,
-            'versions': {
-                module.__name__: module.__version__
-                for module in (detnas_mm, mmdet, torch)
-            },
-            'space': space.to_dict(),
-            'nets': draw_nets(space),
-        }
+        raise InputError(
+            f'there is no {file}; begin it by `digits_nets.py --file FILE '
+            'extend`'
+        )
     table = json.loads(file.read_text())
     if table['recipe'] != RECIPE:
         raise InputError(
@@ -206,7 +225,7 @@ def extend(args: argparse.Namespace) -> None:
 
     What is trained when it is stopped comes into the table, too.
     """
-    table = read(args.file)
+    table = read(args.file) if args.file.exists() else begin()
     groups: dict[str, list[dict]] = {}
     for net in table['nets']:
         groups.setdefault(net['group'], []).append(net)
@@ -257,13 +276,20 @@ def add(args: argparse.Namespace) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Repeat the first training of some networks, and compare."""
-    nets = [net for net in read(args.file)['nets'] if net['test_map']]
-    nets = nets[:: max(len(nets) // args.nets, 1)]
+    trained = [net for net in read(args.file)['nets'] if net['test_map']]
+    nets = trained[:: max(len(trained) // args.nets, 1)][: args.nets]
     known = {net['path']: net['test_map'][0] for net in nets}
     args.out = args.out / 'check'
     folder = train(list(known), RECIPE['seeds'][0], args, 'nets')
     for path, (_, test) in results(folder).items():
         print(f'{path}: {test:.4f}, {test - known[path]:+.4f} to the table')
+    band = [net['test_map'] for net in trained if net['group'] == 'band']
+    noise = Variance.of(np.array(band)).seed ** 0.5
+    print(
+        'The same kind of CPU gives differences of 0. In the table, two '
+        'trainings from different supernets differ by less than '
+        f'{1.96 * 2**0.5 * noise:.4f} in 19 of 20 cases.'
+    )
 
 
 @dataclass(frozen=True)
@@ -306,56 +332,79 @@ def percentile(results: np.ndarray | Sequence[float], result: float) -> float:
 
 
 def report(args: argparse.Namespace) -> None:
-    """Print the noise of the table."""
-    nets = [net for net in read(args.file)['nets'] if net['test_map']]
-    grid = Table(title=f'{METRIC} on the test split')
+    """Print the noise of the table, and the place of added networks."""
+    nets = [
+        {**net, 'results': net[f'{args.split}_map']}
+        for net in read(args.file)['nets']
+        if net['test_map']
+    ]
+    grid = Table(title=f'{METRIC} on the {args.split} split')
     for column in (
-        'networks', 'trained', 'mean', 'lowest', 'highest', 'sd of networks',
-        'sd of trainings', 'share, 1', 'share, all',
+        'networks', 'trained', 'mean by supernet', 'median', 'lowest',
+        'highest', 'sd of networks', 'of trainings', 'share, 1', 'all',
     ):  # fmt: skip
         grid.add_column(column, justify='right')
+    band = [net for net in nets if net['group'] == 'band']
     for name, members in {
-        'equal cost': [n for n in nets if n['group'] == 'band'],
-        'equal cost, uneven': [
-            n for n in nets if n['group'] == 'band' and n['uneven']
-        ],
-        'free cost': [n for n in nets if n['group'] == 'free'],
+        'equal cost': band,
+        'equal cost, uneven': [net for net in band if net['uneven']],
+        'free cost': [net for net in nets if net['group'] == 'free'],
     }.items():
         grid.add_row(name, *_row(members))
-    Console(width=120).print(grid)
+    Console(width=130).print(grid)
     added = [net for net in nets if net['group'] not in GROUPS]
     if added:
-        Console(width=120).print(_added(nets, added))
+        Console(width=130).print(_added(band, added))
 
 
-def _added(nets: Sequence[Mapping], added: Sequence[Mapping]) -> Table:
+def _added(band: Sequence[Mapping], added: Sequence[Mapping]) -> Table:
     """Place added networks among the random ones of equal cost."""
     grid = Table(title='among the networks of equal cost')
-    for column in 'network', 'path', 'MACs', 'mean', 'percentile':
+    for column in (
+        'network', 'path', 'MACs', 'mean', 'percentile', 'among uneven ones',
+        'minus even, by supernet', 'mean',
+    ):  # fmt: skip
         grid.add_column(column, justify='right')
-    band = [np.mean(n['test_map']) for n in nets if n['group'] == 'band']
+    random = [np.mean(net['results']) for net in band]
+    uneven = [np.mean(net['results']) for net in band if net['uneven']]
+    even = [net['results'] for net in added if net['group'] == 'even']
+    groups: dict[str, list[np.ndarray]] = {}
     for net in added:
-        mean = np.mean(net['test_map'])
+        mean = np.mean(net['results'])
+        lead = np.subtract(net['results'], even[0]) if even else np.array([])
+        if net['group'] != 'even':
+            groups.setdefault(net['group'], []).append(lead)
         grid.add_row(
             net['group'],
             net['path'],
             f'{net["macs"] / 1e6:.1f}M',
             f'{mean:.4f}',
-            f'{percentile(band, mean):.0f}',
+            f'{percentile(random, mean):.1f}',
+            f'{percentile(uneven, mean):.1f}',
+            *_lead(lead),
         )
+    for name, leads in groups.items():
+        grid.add_row(f'all {name}', *[''] * 5, *_lead(np.mean(leads, axis=0)))
     return grid
 
 
+def _lead(lead: np.ndarray) -> list[str]:
+    if not lead.size:
+        return []
+    return [', '.join(f'{v:+.4f}' for v in lead), f'{lead.mean():+.4f}']
+
+
 def _row(nets: Sequence[Mapping]) -> list[str]:
-    trainings = min((len(net['test_map']) for net in nets), default=0)
+    trainings = min((len(net['results']) for net in nets), default=0)
     if trainings < 2 or len(nets) < 3:
         return [f'{len(nets)} x {trainings}']
-    results = np.array([net['test_map'][:trainings] for net in nets])
+    results = np.array([net['results'][:trainings] for net in nets])
     variance = Variance.of(results)
     means = results.mean(axis=1)
     return [
         f'{len(nets)} x {trainings}',
-        *(f'{v:.3f}' for v in (means.mean(), means.min(), means.max())),
+        ', '.join(f'{mean:.3f}' for mean in results.mean(axis=0)),
+        *(f'{v:.3f}' for v in (np.median(means), means.min(), means.max())),
         f'{variance.architecture**0.5:.4f}',
         f'{variance.seed**0.5:.4f}',
         f'{variance.share(1):.0%}',

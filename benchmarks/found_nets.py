@@ -1,17 +1,24 @@
 """Search several times, and put what is found into the ground truth.
 
-Each search is a run of `tools/search.py` in a supernet of `rank_study.py score
-WAY`, and one of `tools/finalists.py`; complete ones are not repeated. The
-winners and the even network join the table of `digits_nets.py`, whose
-`extend` trains them as the random networks, and whose `report` places them.
+`search WAY` runs `tools/search.py` in supernets of `rank_study.py score WAY`,
+and `tools/finalists.py` for each search; complete ones are not repeated. The
+winners and the even network join the table of `digits_nets.py`, whose `extend`
+trains them as the random networks, and whose `report` places them. Without a
+command it searches nothing: it prints what the networks of each search had
+when they were trained from the supernet of the search.
 """
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import digits_nets
+import numpy as np
 import rank_study
+from digits_nets import METRIC, TEST
+from rich.console import Console
+from rich.table import Table
 from searches import (
     SEARCH,
     add_run_options,
@@ -22,49 +29,85 @@ from searches import (
 
 from detnas_mm.cost import cost_table
 from detnas_mm.search import even_path
-from detnas_mm.structures import get_search_space
+from detnas_mm.structures import SearchRecord, get_search_space
 from detnas_mm.utils.cli import run_command
+from detnas_mm.utils.errors import InputError
+from detnas_mm.utils.files import write_atomically
+
+FILE = Path(__file__).with_name('digits_found.json')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('way', choices=[*rank_study.WAYS])
-    parser.add_argument(
+    parser.add_argument('--file', type=Path, default=digits_nets.FILE)
+    parser.add_argument('--found', type=Path, default=FILE)
+    commands = parser.add_subparsers(dest='command')
+    search = commands.add_parser('search', help='search and train finalists')
+    search.add_argument('way', choices=[*rank_study.WAYS])
+    search.add_argument(
         '--supernets', type=int, nargs='+', default=[10, 11], help='seeds'
     )
-    parser.add_argument(
+    search.add_argument(
         '--searches', type=int, default=5, help='in all supernets together'
     )
-    parser.add_argument('--top', type=int, default=4, help='finalists')
-    parser.add_argument('--file', type=Path, default=digits_nets.FILE)
-    add_run_options(parser, 'rank_study')
+    search.add_argument('--top', type=int, default=4, help='finalists')
+    add_run_options(search, 'rank_study')
     return parser.parse_args()
 
 
-def find(supernet_seed: int, seed: int, args: argparse.Namespace) -> str:
-    """Search in a supernet and return the path of the best finalist."""
+def find(supernet_seed: int, seed: int, args: argparse.Namespace) -> dict:
+    """Search in a supernet, train the finalists, and return the results."""
     trained = rank_study.supernet_folder(args.out, args.way, supernet_seed)
     supernet = rank_study.trained_supernet(trained)
     folder = trained / f'search_seed{seed}'
-    options = ['--seed', seed, '--cfg-options', *data_options(args.data)]
+    entangled = rank_study.WAYS[args.way].entangled
+    options = [
+        '--seed', seed, '--cfg-options',
+        f'model.backbone.entangled={entangled}', *data_options(args.data),
+    ]  # fmt: skip
     run_search(SEARCH, supernet, folder, options, args.processes)
     share = digits_nets.RECIPE['training']['share']
     run_tool(
-        'finalists.py', folder, '--resume', '--top', args.top, '--seeds', 1,
-        '--share', share, processes=args.processes,
+        'finalists.py', folder, '--resume', '--test', '--top', args.top,
+        '--seeds', 1, '--share', share, processes=args.processes,
     )  # fmt: skip
-    best = json.loads((folder / 'finalists/best.json').read_text())
-    return best['path']
+    return {
+        'way': args.way,
+        'supernet': supernet_seed,
+        'search': seed,
+        'nets': read_finalists(folder),
+    }
 
 
-def main() -> None:
-    args = parse_args()
+def read_finalists(folder: Path) -> list[dict]:
+    """Return what the finalists of a search had, the winner first."""
+    names = json.loads((folder / 'finalists/nets.json').read_text())
+    scores = {c.path: c.fitness for c in SearchRecord.read(folder).candidates}
+    trained = SearchRecord.read(folder / 'finalists').candidates
+    return [
+        {
+            'name': names[candidate.path],
+            'path': candidate.path,
+            'score': scores.get(candidate.path),
+            'search_map': candidate.metrics[METRIC],
+            'test_map': candidate.metrics.get(TEST + METRIC),
+        }
+        for candidate in sorted(trained, key=lambda c: -c.fitness)
+    ]
+
+
+def search(args: argparse.Namespace) -> None:
+    """Search, and add the results to both files."""
     group = f'found, {args.way}'
     digits_nets.require_new_group(digits_nets.read(args.file), group)
-    found = [
+    searches = [
         find(args.supernets[number % len(args.supernets)], number, args)
         for number in range(args.searches)
     ]
+    known = json.loads(args.found.read_text()) if args.found.exists() else []
+    known = [row for row in known if row['way'] != args.way]
+    write_atomically(args.found, json.dumps(known + searches, indent=1) + '\n')
+    found = [_winner(row)['path'] for row in searches]
     space = get_search_space(digits_nets.RECIPE['space'])
     target = int(digits_nets.TARGET_MACS)
     even = space.format(even_path(space, cost_table(space).macs, target))
@@ -76,6 +119,67 @@ def main() -> None:
         if new:
             args.group, args.paths = name, new
             digits_nets.add(args)
+
+
+def _winner(row: Mapping) -> dict:
+    return next(n for n in row['nets'] if n['name'].startswith('search'))
+
+
+def report(args: argparse.Namespace) -> None:
+    """Print the mAP of the trained networks of each search."""
+    if not args.found.exists():
+        raise InputError(
+            f'there is no {args.found}; fill it by `found_nets.py search WAY`'
+        )
+    table = Table(title='mAP on the search split; in brackets: test split')
+    for column in ('way', 'supernet', 'search', 'best finalist', 'by score'):
+        table.add_column(column)
+    for column in ('even', 'random', 'others'):
+        table.add_column(column)
+    leads: dict[str, list[float]] = {}
+    for row in json.loads(args.found.read_text()):
+        best, nets = _winner(row), {net['name']: net for net in row['nets']}
+        others = [
+            net
+            for name, net in nets.items()
+            if name.startswith('search') and net is not best
+        ]
+        table.add_row(
+            row['way'],
+            f'{row["supernet"]}',
+            f'{row["search"]}',
+            f'{best["path"]} {_map(best)}',
+            _map(nets['search, 1']),
+            f'{nets["even"]["path"]} {_map(nets["even"])}',
+            _map(nets['random']),
+            ', '.join(_map(net) for net in others),
+        )
+        leads.setdefault(row['way'], []).append(
+            [
+                best['search_map'] - nets[name]['search_map']
+                for name in ('even', 'random')
+            ]
+        )
+    Console(width=170).print(table)
+    for way, values in leads.items():
+        even, random = np.mean(values, axis=0)
+        print(
+            f'{way}: the best finalist is ahead of the even network by '
+            f'{even:+.4f}, of the random one by {random:+.4f} in the mean'
+        )
+
+
+def _map(net: Mapping) -> str:
+    test = net['test_map']
+    return f'{net["search_map"]:.3f}' + (f' ({test:.3f})' if test else '')
+
+
+def main() -> None:
+    args = parse_args()
+    if args.command == 'search':
+        search(args)
+    else:
+        report(args)
 
 
 if __name__ == '__main__':

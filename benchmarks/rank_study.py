@@ -2,14 +2,14 @@
 
 Without a command it trains nothing: it compares the scores in
 `digits_scores.json` with the results in `digits_nets.json`. `score WAY` adds
-scores: it trains a supernet with a seed and scores all networks of the table,
-or computes a training-free proxy. `draw WAY` draws scores against results.
+scores: it trains a supernet with a seed, or takes one, and scores all networks
+of the table, or computes a training-free proxy. `draw WAY` draws scores
+against results.
 """
 
 import argparse
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from searches import (
 
 from detnas_mm.evaluation.rank_correlation import Bootstrap, Estimate, kendall
 from detnas_mm.models import DetNASNet, last_checkpoint
+from detnas_mm.structures import get_search_space
 from detnas_mm.utils.cli import run_command
 from detnas_mm.utils.errors import InputError
 from detnas_mm.utils.files import write_atomically
@@ -64,21 +65,20 @@ class Way:
     supernet: str | None = None
 
 
-# All train for as many iterations, but for the last. Distillation adds to each
+# Most train for as many iterations. Four paths for an update, and so a fair
+# round, are a quarter of the updates then. Distillation adds to each iteration
 # a forward pass of the largest backbone.
 WAYS: Mapping[str, Way] = {
     'uniform': Way(),
     'uneven': Way(UNEVEN),
-    'uniform, running statistics': Way(
+    'running-statistics': Way(
         scoring=[f'{RECALIBRATION}=0'], supernet='uniform'
     ),
     'fair': Way(
         ['custom_hooks.0.fair=True', 'optim_wrapper.accumulative_counts=4']
     ),
-    'uniform, four paths per update': Way(
-        ['optim_wrapper.accumulative_counts=4']
-    ),
-    'uniform, sandwich rule and distillation': Way(
+    'four-paths': Way(['optim_wrapper.accumulative_counts=4']),
+    'sandwich': Way(
         [
             'custom_hooks.0.sandwich=True',
             'optim_wrapper.accumulative_counts=4',
@@ -86,14 +86,10 @@ WAYS: Mapping[str, Way] = {
             'detnas_mm.InPlaceDistillationHook',
         ]
     ),
-    'uniform, entangled choices': Way(entangled=True),
-    "uniform, authors' initialization": Way(
-        stage_1=['model.backbone.init_cfg=None']
-    ),
-    'uneven, classification longer, detection shorter': Way(
-        UNEVEN, epochs=(20, 3)
-    ),
-    'uniform, twice as long': Way(epochs=(20, 10)),
+    'entangled': Way(entangled=True),
+    'authors-init': Way(stage_1=['model.backbone.init_cfg=None']),
+    'uneven-20-3': Way(UNEVEN, epochs=(20, 3)),
+    'twice-as-long': Way(epochs=(20, 10)),
 }
 
 
@@ -101,11 +97,15 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--nets', type=Path, default=digits_nets.FILE)
     parser.add_argument('--scores', type=Path, default=FILE)
+    digits_nets.add_split_option(parser)
     commands = parser.add_subparsers(dest='command')
     score = commands.add_parser('score', help='add the scores of a way')
     score.add_argument('way', choices=[*WAYS, *PROXIES])
     score.add_argument(
         '--seed', type=int, default=10, help='not one of the ground truth'
+    )
+    score.add_argument(
+        '--checkpoint', type=Path, help='a supernet, in place of a new one'
     )
     add_run_options(score, 'rank_study')
     picture = commands.add_parser('draw', help='draw scores against results')
@@ -118,6 +118,17 @@ def read_nets(file: Path) -> list[dict]:
     """Read the random networks of the table, without added ones."""
     nets = digits_nets.read(file)['nets']
     return [net for net in nets if net['group'] in digits_nets.GROUPS]
+
+
+def read_scores(file: Path, way: str) -> list[dict]:
+    """Read the scores by a way, those of each supernet."""
+    rows = json.loads(file.read_text()).get(way) if file.exists() else None
+    if not rows:
+        raise InputError(
+            f'{file} has no scores by {way!r}; add them by `rank_study.py '
+            f'score {way} --seed N`'
+        )
+    return rows
 
 
 def score(args: argparse.Namespace) -> None:
@@ -154,14 +165,14 @@ def score(args: argparse.Namespace) -> None:
 def score_by_supernet(
     paths: Sequence[str], done: int, args: argparse.Namespace
 ) -> list[float]:
-    """Train a supernet, unless that is done, and return its scores.
+    """Train a supernet, unless one is there, and return its scores.
 
     Args:
         paths: Digits of the networks.
         done: How many others have scores.
         args: Options of the command line.
     """
-    if args.seed in digits_nets.RECIPE['seeds']:
+    if not args.checkpoint and args.seed in digits_nets.RECIPE['seeds']:
         raise InputError(
             'the ground truth was trained from supernets with the seeds '
             f'{digits_nets.RECIPE["seeds"]}; give another --seed'
@@ -169,18 +180,19 @@ def score_by_supernet(
     way = WAYS[args.way]
     trained = WAYS[way.supernet or args.way]
     folder = supernet_folder(args.out, args.way, args.seed)
-    supernet = train_supernet(
+    entangled = f'model.backbone.entangled={trained.entangled}'
+    supernet = args.checkpoint or train_supernet(
         folder,
         args.seed,
         args.data,
-        [*trained.training, f'model.backbone.entangled={trained.entangled}'],
+        [*trained.training, entangled],
         trained.stage_1,
         trained.epochs,
     )
     candidates = run_search(
-        SEARCH, supernet, folder / f'scores_{_file_name(args.way)}_from{done}',
+        SEARCH, supernet, folder / f'scores_{args.way}_from{done}',
         [
-            '--paths', *paths, '--cfg-options', *way.scoring,
+            '--paths', *paths, '--cfg-options', entangled, *way.scoring,
             *data_options(args.data),
         ],
         args.processes,
@@ -192,7 +204,7 @@ def score_by_supernet(
 def supernet_folder(out: Path, way: str, seed: int) -> Path:
     """Return the folder of the supernet that a way of scoring uses."""
     name = WAYS[way].supernet or way
-    return out / f'{_file_name(name)}_seed{seed}'
+    return out / f'{name}_seed{seed}'
 
 
 def trained_supernet(folder: Path) -> str:
@@ -204,11 +216,6 @@ def trained_supernet(folder: Path) -> str:
             'first'
         )
     return supernet
-
-
-def _file_name(way: str) -> str:
-    # Commas would divide lists in options of the command line.
-    return re.sub('[^a-z]+', '_', way)
 
 
 def score_by_proxy(
@@ -276,37 +283,67 @@ def report(nets: Sequence[Mapping], scores: Mapping[str, Sequence]) -> None:
         'of free cost': lambda net: net['group'] == 'free',
     }
     for name, belongs in groups.items():
-        members = [n for n in nets if belongs(n) and n['test_map']]
+        members = [n for n in nets if belongs(n) and n['results']]
         if len(members) < 3:
             continue
-        Console(width=100).print(_table(name, members, scores))
+        Console(width=150).print(_table(name, members, scores))
 
 
 def _table(
     name: str, nets: Sequence[Mapping], scores: Mapping[str, Sequence]
 ) -> Table:
-    trainings = min(len(net['test_map']) for net in nets)
-    results = np.array([net['test_map'][:trainings] for net in nets])
+    trainings = min(len(net['results']) for net in nets)
+    results = np.array([net['results'][:trainings] for net in nets])
     title = f'{len(nets)} networks {name}, {trainings} trainings each'
     if trainings > 1:
         limit = ceiling(Variance.of(results), trainings)
         title += f'; tau of perfect scores: {limit:.2f}'
     table = Table(title=title)
     table.add_column('ranked by')
-    for column in ('tau of each', 'tau', '95 %', 'regret', 'percentile'):
+    for column in (
+        'tau of each', 'mean', 'together', '95 %', 'regret', 'percentile',
+        'percentile of each', 'mean score',
+    ):  # fmt: skip
         table.add_column(column, justify='right')
     means = results.mean(axis=1)
     for way, rows in scores.items():
         values = np.array(
             [[row['scores'][net['path']] for net in nets] for row in rows]
         )
-        taus = [kendall(column, means) for column in values]
-        each = ', '.join(f'{tau:.2f}' for tau in taus)
-        table.add_row(way, each, *_cells(values.mean(axis=0), means))
-    for cost in ('macs', 'params'):
-        values = np.array([net[cost] for net in nets], float)
-        table.add_row(cost, '', *_cells(values, means))
+        each = [Ranking.of(column, means) for column in values]
+        table.add_row(
+            way,
+            _join('{:.2f}', [ranking.tau.value for ranking in each]),
+            f'{np.mean([ranking.tau.value for ranking in each]):.2f}',
+            *_cells(values.mean(axis=0), means),
+            _join('{:.0f}', [ranking.percentile for ranking in each]),
+            _join('{:.3f}', values.mean(axis=1)),
+        )
+    for name, value in {
+        'MACs': lambda net: net['macs'],
+        'fewest parameters': lambda net: -net['params'],
+        'a rule found here': _by_rule,
+    }.items():
+        values = np.array([value(net) for net in nets], float)
+        table.add_row(name, '', '', *_cells(values, means))
     return table
+
+
+def _by_rule(net: Mapping) -> int:
+    """Rank by what the results of this very table show.
+
+    Good networks have few skips in the first stage, and few wide blocks in
+    the last two.
+    """
+    stages = get_search_space(digits_nets.RECIPE['space']).format_stages(
+        [int(digit) for digit in net['path']]
+    )
+    first, _, *last = stages.split()
+    return -first.count('3') - ''.join(last).count('2')
+
+
+def _join(form: str, values: Iterable[float]) -> str:
+    return ', '.join(map(form.format, values))
 
 
 def _cells(scores: np.ndarray, results: np.ndarray) -> list[str]:
@@ -362,22 +399,31 @@ def main() -> None:
     if args.command == 'score':
         score(args)
         return
+    if args.command == 'draw':
+        rows = read_scores(args.scores, args.way)
+        trained = [
+            net
+            for net in digits_nets.read(args.nets)['nets']
+            if net['test_map']
+        ]
+        scored = set.intersection(*(set(row['scores']) for row in rows))
+        nets = [net for net in trained if net['path'] in scored]
+        if len(nets) < len(trained):
+            print(
+                f'{len(trained) - len(nets)} trained networks are left out: '
+                f'run `score {args.way}` for each seed again'
+            )
+        draw(nets, rows, args.picture)
+        return
+    nets = [
+        {**net, 'results': net[f'{args.split}_map']}
+        for net in read_nets(args.nets)
+    ]
     if not args.scores.exists():
         raise InputError(
             f'there is no {args.scores}; add scores by `score WAY --seed N`'
         )
-    scores = json.loads(args.scores.read_text())
-    if args.command == 'draw':
-        rows = scores[args.way]
-        nets = [
-            net
-            for net in digits_nets.read(args.nets)['nets']
-            if net['test_map']
-            and all(net['path'] in row['scores'] for row in rows)
-        ]
-        draw(nets, rows, args.picture)
-    else:
-        report(read_nets(args.nets), scores)
+    report(nets, json.loads(args.scores.read_text()))
 
 
 if __name__ == '__main__':

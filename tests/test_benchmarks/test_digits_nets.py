@@ -104,7 +104,10 @@ def test_added_networks_are_trained_and_placed(tmp_path, monkeypatch, capsys):
     args = argparse.Namespace(
         file=tmp_path / 'nets.json', out=tmp_path, data=tmp_path, processes=1,
         group='found', paths=['000 222 1333 111', '020 020 0200 020'],
+        split='test',
     )  # fmt: skip
+    with pytest.raises(InputError, match='begin it by'):
+        TOOL['add'](args)
     TOOL['extend'](args)
     TOOL['add'](args)
     TOOL['extend'](args)
@@ -117,7 +120,7 @@ def test_added_networks_are_trained_and_placed(tmp_path, monkeypatch, capsys):
     # Each training has the same result here, so none is below.
     for digits in ('0002221333111', '0200200200020'):
         (row,) = (line for line in printed.splitlines() if digits in line)
-        assert row.split('│')[-2].strip() == '100'
+        assert row.split('│')[5].strip() == '100.0'
 
 
 def test_table_of_another_recipe_is_refused(tmp_path):

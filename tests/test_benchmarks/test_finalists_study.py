@@ -61,8 +61,10 @@ def test_report_has_the_cost_of_each_choice(tmp_path, capsys, monkeypatch):
 
 
 def test_scores_must_exist(tmp_path):
+    file = tmp_path / 'scores.json'
+    file.write_text(json.dumps({'fair': [{'seed': 10, 'scores': SCORES}]}))
     with pytest.raises(InputError, match=r"no scores of 'fair' with seed 3"):
-        STUDY['read_scores'](tmp_path / 'scores.json', 'fair', 3)
+        STUDY['read_scores'](file, 'fair', 3)
 
 
 def test_a_quarter_of_the_schedule_sees_a_quarter_of_the_images():

@@ -44,24 +44,27 @@ def test_ranking_names_what_the_best_by_score_loses(study):
 
 
 def test_report_reads_the_tables_alone(study, tmp_path, capsys):
+    # The later a network, the fewer skips its first stage has.
+    paths = ['0330000000000', '0030000000000', '0000000000000']
     nets = [
         {
-            'path': str(index), 'macs': index % 3, 'params': -index,
+            'path': path, 'macs': index % 3, 'params': -index,
             'group': 'band', 'uneven': False,
-            'test_map': [0.5 + index / 100, 0.51 + index / 100],
+            'results': [0.5 + index / 100, 0.51 + index / 100],
         }
-        for index in range(5)
+        for index, path in enumerate(paths)
     ]  # fmt: skip
-    perfect = {str(index): index for index in range(5)}
+    perfect = dict(zip(paths, range(3), strict=True))
     study['report'](nets, {'uniform': [{'seed': 0, 'scores': perfect}]})
     printed = capsys.readouterr().out
-    assert '5 networks of equal cost, 2 trainings each' in printed
+    assert '3 networks of equal cost, 2 trainings each' in printed
     (row,) = (line for line in printed.splitlines() if 'uniform' in line)
     cells = [cell.strip() for cell in row.strip('│').split('│')]
-    assert cells[:3] == ['uniform', '1.00', '1.00']
-    assert cells[4:] == ['0.000', '100']
-    (row,) = (line for line in printed.splitlines() if 'params' in line)
-    assert '-1.00' in row
+    assert cells[:4] == ['uniform', '1.00', '1.00', '1.00']
+    assert cells[5:] == ['0.000', '100', '100', '1.000']
+    for name in ('fewest parameters', 'a rule found here'):
+        (row,) = (line for line in printed.splitlines() if name in line)
+        assert '│     1.00 │' in row
 
 
 def test_picture_has_the_mean_scores_and_results_of_each_group(
@@ -90,6 +93,13 @@ def test_picture_has_the_mean_scores_and_results_of_each_group(
         'found': np.array([[0.9], [0.71]]),
     }
     assert b'</svg>' in file.read_bytes()
+
+
+def test_ways_without_scores_are_not_drawn(study, tmp_path):
+    with pytest.raises(InputError, match=r'score twice-as-long --seed N'):
+        study['read_scores'](
+            ROOT / 'benchmarks/no_scores.json', 'twice-as-long'
+        )
 
 
 def test_nwot_counts_agreements_of_relus(study):
@@ -139,8 +149,8 @@ def test_only_lacking_scores_are_added(study, tmp_path, monkeypatch):
 
 def test_supernets_of_the_ground_truth_are_not_compared(study, tmp_path):
     args = argparse.Namespace(
-        scores=tmp_path / 'scores.json', nets=tmp_path / 'nets.json',
-        way='uniform', seed=1,
+        scores=tmp_path / 'scores.json', nets=DIGITS_NETS,
+        way='uniform', seed=1, checkpoint=None,
     )  # fmt: skip
     with pytest.raises(InputError, match='another --seed'):
         study['score'](args)
