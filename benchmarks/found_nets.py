@@ -136,7 +136,7 @@ def report(args: argparse.Namespace) -> None:
         table.add_column(column)
     for column in ('even', 'random', 'others'):
         table.add_column(column)
-    leads: dict[str, list[float]] = {}
+    leads: dict[str, list[list[float]]] = {}
     for row in json.loads(args.found.read_text()):
         best, nets = _winner(row), {net['name']: net for net in row['nets']}
         others = [
@@ -154,18 +154,20 @@ def report(args: argparse.Namespace) -> None:
             _map(nets['random']),
             ', '.join(_map(net) for net in others),
         )
+        # The best finalist was chosen by this very score.
+        score = nets['search, 1']['search_map']
         leads.setdefault(row['way'], []).append(
-            [
-                best['search_map'] - nets[name]['search_map']
-                for name in ('even', 'random')
-            ]
+            [score - nets[name]['search_map'] for name in ('even', 'random')]
         )
     Console(width=170).print(table)
+    leads['all'] = sum(leads.values(), [])
     for way, values in leads.items():
+        wins = np.sum(np.array(values) > 0, axis=0)
         even, random = np.mean(values, axis=0)
         print(
-            f'{way}: the best finalist is ahead of the even network by '
-            f'{even:+.4f}, of the random one by {random:+.4f} in the mean'
+            f'{way}: the best by score is ahead of the even network by '
+            f'{even:+.4f} in the mean and in {wins[0]} of {len(values)} '
+            f'searches, of the random one by {random:+.4f} and in {wins[1]}'
         )
 
 

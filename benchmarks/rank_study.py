@@ -65,9 +65,9 @@ class Way:
     supernet: str | None = None
 
 
-# Most train for as many iterations. Four paths for an update, and so a fair
-# round, are a quarter of the updates then. Distillation adds to each iteration
-# a forward pass of the largest backbone.
+# All train for as many iterations, but for the last. Four paths for an update,
+# and so a fair round, are a quarter of the updates then. Distillation adds to
+# each iteration a forward pass of the largest backbone.
 WAYS: Mapping[str, Way] = {
     'uniform': Way(),
     'uneven': Way(UNEVEN),
@@ -88,7 +88,6 @@ WAYS: Mapping[str, Way] = {
     ),
     'entangled': Way(entangled=True),
     'authors-init': Way(stage_1=['model.backbone.init_cfg=None']),
-    'uneven-20-3': Way(UNEVEN, epochs=(20, 3)),
     'twice-as-long': Way(epochs=(20, 10)),
 }
 

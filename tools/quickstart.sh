@@ -79,7 +79,9 @@ cp "$SEARCH"/finalists/trainings/*/"${BEST}_seed0"/{detector.py,epoch_*.pth} \
     "$OUT/detector"
 cat <<END
 supernet: score of the search. trained, test split: after training, on the
-search split and on the test split
+search split and on the test split. Two trainings of one network differ by less
+than 0.008 in 19 of 20 cases, and 48 random networks of this cost by 0.006
+(standard deviation): see docs/analysis.md.
 
 Record of the search   $SEARCH/search_record.jsonl
 Best network           $SEARCH/finalists/best.json

@@ -87,7 +87,8 @@ def test_found_and_even_networks_join_the_table(
     printed = capsys.readouterr().out
     assert f'{FOUND[1]} 0.710 (0.720)' in printed
     # 0.700, 0.710 and 0.720 against 0.705 and 0.650.
-    assert 'even network by +0.0050, of the random one by +0.0600' in printed
+    assert 'even network by +0.0050 in the mean and in 2 of 3' in printed
+    assert 'of the random one by +0.0600 and in 3' in printed
     # A second table needs another file; that is said before the searches.
     monkeypatch.setitem(STUDY['find'].__globals__, 'find', None)
     with pytest.raises(InputError, match="has a group 'found, uneven'"):
