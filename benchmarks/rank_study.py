@@ -361,14 +361,14 @@ def draw(nets: Sequence[Mapping], rows: Sequence[Mapping], file: Path) -> None:
 
     Networks that joined the table, such as found ones, have larger markers.
     """
-    figure, axes = plt.subplots(figsize=(6.4, 4), layout='constrained')
+    figure, axes = plt.subplots(figsize=(6.4, 4.4), layout='constrained')
     millions, tolerance = digits_nets.TARGET_MACS / 1e6, digits_nets.TOLERANCE
     labels = {
         'band': f'random, {millions:.0f}M ± {tolerance:.0%} MACs',
         'free': 'random, any cost',
     }
     for group, marker in zip(
-        dict.fromkeys(net['group'] for net in nets), 'os*DP', strict=False
+        dict.fromkeys(net['group'] for net in nets), 'os*DXP', strict=False
     ):
         members = [net for net in nets if net['group'] == group]
         axes.scatter(
@@ -388,7 +388,7 @@ def draw(nets: Sequence[Mapping], rows: Sequence[Mapping], file: Path) -> None:
     )
     axes.set_xlabel('mean score by the supernets (mAP, search split)')
     axes.set_ylabel('mAP after training (test split)')
-    axes.legend(loc='lower right')
+    figure.legend(loc='outside upper center', ncols=3)
     with plt.rc_context({'svg.hashsalt': 'nets'}):  # the same file again
         figure.savefig(file, metadata={'Date': None})
 
