@@ -26,6 +26,26 @@ _BUILT_IN = (Evolution, SurrogateEvolution, RandomSearch, NSGA2, FixedPaths)
 for _algorithm in _BUILT_IN:
     ALGORITHMS.register_module(module=_algorithm)
 
+# Settings of version 0.1, and what to write now.
+_OLD_SETTINGS = {
+    **dict.fromkeys(
+        (
+            'population',
+            'parents',
+            'mutation_prob',
+            'num_mutation',
+            'num_crossover',
+            'num_random',
+        ),
+        "it is in algorithm=dict(type='Evolution', {name}=...) now",
+    ),
+    'paths': "use algorithm=dict(type='FixedPaths', paths=...)",
+    'minimise': "use objectives=[...] and algorithm=dict(type='NSGA2')",
+    'maximise': "use objectives=[...] and algorithm=dict(type='NSGA2')",
+    'race': 'it was removed, candidates are always scored to the end',
+    'chunk': 'it was removed, candidates are scored one at a time',
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
@@ -127,6 +147,11 @@ class SearchSettings:
         Raises:
             InputError: If a setting is unknown, missing or out of its range.
         """
+        for name in filter(_OLD_SETTINGS.get, settings):
+            advice = _OLD_SETTINGS[name].format(name=name)
+            raise InputError(
+                f'`val_cfg.{name}` is no longer a setting: {advice}'
+            )
         require_known(settings, [f.name for f in fields(cls)], 'val_cfg')
         settings = {k: v for k, v in settings.items() if v is not None}
         training = settings.get('training')
