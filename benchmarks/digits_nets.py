@@ -93,7 +93,7 @@ def add_split_option(parser: argparse.ArgumentParser) -> None:
         '--split',
         choices=('test', 'search'),
         default='test',
-        help='images of the results; what is chosen by them needs `search`',
+        help='images of the results that are reported',
     )
 
 
@@ -367,11 +367,15 @@ def _added(band: Sequence[Mapping], added: Sequence[Mapping]) -> Table:
         grid.add_column(column, justify='right')
     random = [np.mean(net['results']) for net in band]
     uneven = [np.mean(net['results']) for net in band if net['uneven']]
+    # While they are trained, some lack a result.
+    common = min(len(net['results']) for net in added)
     even = [net['results'] for net in added if net['group'] == 'even']
     groups: dict[str, list[np.ndarray]] = {}
     for net in added:
         mean = np.mean(net['results'])
-        lead = np.subtract(net['results'], even[0]) if even else np.array([])
+        lead = np.array([])
+        if even:
+            lead = np.subtract(net['results'][:common], even[0][:common])
         if net['group'] != 'even':
             groups.setdefault(net['group'], []).append(lead)
         grid.add_row(

@@ -16,7 +16,6 @@ from pathlib import Path
 import digits_nets
 import numpy as np
 import rank_study
-from digits_nets import METRIC, TEST
 from rich.console import Console
 from rich.table import Table
 from searches import (
@@ -83,16 +82,18 @@ def read_finalists(folder: Path) -> list[dict]:
     """Return what the finalists of a search had, the winner first."""
     names = json.loads((folder / 'finalists/nets.json').read_text())
     scores = {c.path: c.fitness for c in SearchRecord.read(folder).candidates}
-    trained = SearchRecord.read(folder / 'finalists').candidates
+    trained = digits_nets.results(folder / 'finalists')
     return [
         {
-            'name': names[candidate.path],
-            'path': candidate.path,
-            'score': scores.get(candidate.path),
-            'search_map': candidate.metrics[METRIC],
-            'test_map': candidate.metrics.get(TEST + METRIC),
+            'name': names[path],
+            'path': path,
+            'score': scores.get(path),
+            'search_map': search_map,
+            'test_map': test_map,
         }
-        for candidate in sorted(trained, key=lambda c: -c.fitness)
+        for path, (search_map, test_map) in sorted(
+            trained.items(), key=lambda item: -item[1][0]
+        )
     ]
 
 

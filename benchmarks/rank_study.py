@@ -309,13 +309,14 @@ def _table(
         values = np.array(
             [[row['scores'][net['path']] for net in nets] for row in rows]
         )
-        each = [Ranking.of(column, means) for column in values]
+        taus = [kendall(column, means) for column in values]
+        chosen = means[values.argmax(axis=1)]
         table.add_row(
             way,
-            _join('{:.2f}', [ranking.tau.value for ranking in each]),
-            f'{np.mean([ranking.tau.value for ranking in each]):.2f}',
+            _join('{:.2f}', taus),
+            f'{np.mean(taus):.2f}',
             *_cells(values.mean(axis=0), means),
-            _join('{:.0f}', [ranking.percentile for ranking in each]),
+            _join('{:.0f}', [percentile(means, result) for result in chosen]),
             _join('{:.3f}', values.mean(axis=1)),
         )
     for name, value in {
@@ -334,10 +335,8 @@ def _by_rule(net: Mapping) -> int:
     Good networks have few skips in the first stage, and few wide blocks in
     the last two.
     """
-    stages = get_search_space(digits_nets.RECIPE['space']).format_stages(
-        [int(digit) for digit in net['path']]
-    )
-    first, _, *last = stages.split()
+    space = get_search_space(digits_nets.RECIPE['space'])
+    first, _, *last = space.format_stages(space.parse(net['path'])).split()
     return -first.count('3') - ''.join(last).count('2')
 
 

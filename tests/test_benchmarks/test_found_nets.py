@@ -14,7 +14,7 @@ from detnas_mm.utils.errors import InputError
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 STUDY = runpy.run_path(str(ROOT / 'benchmarks/found_nets.py'))
 sys.path.pop(0)
-METRIC = STUDY['METRIC']
+METRIC = STUDY['digits_nets'].METRIC
 FOUND = ('0002221333111', '1112211113000', '0002221333111')
 EVEN, RANDOM = '1231231233123', '0000000000000'
 

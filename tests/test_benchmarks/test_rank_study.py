@@ -97,9 +97,7 @@ def test_picture_has_the_mean_scores_and_results_of_each_group(
 
 def test_ways_without_scores_are_not_drawn(study, tmp_path):
     with pytest.raises(InputError, match=r'score twice-as-long --seed N'):
-        study['read_scores'](
-            ROOT / 'benchmarks/no_scores.json', 'twice-as-long'
-        )
+        study['read_scores'](tmp_path / 'scores.json', 'twice-as-long')
 
 
 def test_nwot_counts_agreements_of_relus(study):
